@@ -1,0 +1,255 @@
+//! The narrow interface between the decoder and whatever does the arithmetic.
+//!
+//! Every operation works on dense row-major f32 buffers of one device. The decoder is written against this trait alone, so a device is added
+//! by writing these operations, and [`crate::reference::ReferenceDevice`] (plain loops, f64 sums) is the oracle each of them is tested against.
+
+use std::ops::Range;
+
+use crate::weight::WeightMatrix;
+
+/// What the operands of products with frozen weights are rounded to. Sums, norms, softmax, adapters and the loss are f32 or wider in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Operands stay f32 (weights are widened).
+    F32,
+    /// Activations and weights are rounded to bf16, nearest even, and summed in f32.
+    Bf16,
+}
+
+/// Queries and the keys they see, as rows of the buffers given to [`Device::attention`].
+///
+/// Query `i` of `queries` sees all of `prefix`, then the first `own.len() - queries.len() + i + 1` rows of `own`. A training segment has
+/// `own == queries`; a decoding step has one query at the end of `own`; examples that share their first tokens have them as `prefix`.
+/// Key positions run on from `prefix` to `own`, which is what a sliding window counts in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttentionSpan {
+    /// Rows of q and of the output.
+    pub queries: Range<usize>,
+    /// Rows of k and v that all queries see; may be empty.
+    pub prefix: Range<usize>,
+    /// Rows of k and v seen causally; at least as many as `queries`.
+    pub own: Range<usize>,
+}
+
+/// Sizes of an attention operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    /// H, query heads.
+    pub n_heads: usize,
+    /// G, key/value heads; divides H.
+    pub n_kv_heads: usize,
+    /// D, channels a head.
+    pub head_size: usize,
+    /// What scores are multiplied with, usually `1 / sqrt(D)`.
+    pub scale: f32,
+    /// A query at position p sees keys at positions above `p - window`; `None`: all.
+    pub window: Option<usize>,
+}
+
+/// A general product of f32 buffers, `c = alpha * op(a) op(b) + beta * c`, with `op(a)` `[m, k]`, `op(b)` `[k, n]` and `c` `[m, n]`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Matmul {
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Length of the sums.
+    pub k: usize,
+    /// `a` lies as `[k, m]`.
+    pub transpose_a: bool,
+    /// `b` lies as `[n, k]`.
+    pub transpose_b: bool,
+    /// Factor of the product.
+    pub alpha: f32,
+    /// Factor of what `c` held; at 0 the old content is not read.
+    pub beta: f32,
+}
+
+/// Where a rectangle lies in a row-major buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// First row.
+    pub row: usize,
+    /// First column.
+    pub col: usize,
+    /// Columns of the whole buffer.
+    pub width: usize,
+}
+
+/// The gate's activation function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// The tanh approximation of GELU.
+    GeluTanh,
+}
+
+/// One AdamW update's constants (Loshchilov & Hutter 2019, as in PyTorch).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct AdamwStep {
+    pub learning_rate: f32,
+    pub beta1: f32,
+    pub beta2: f32,
+    pub eps: f32,
+    pub weight_decay: f32,
+    /// Number of this update, from 1: the bias corrections are `1 - beta^t`.
+    pub t: u32,
+    /// What the gradient is multiplied with first (one over the number of tokens, and the clip).
+    pub gradient_scale: f32,
+}
+
+/// What the loss of some rows came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LossSum {
+    /// Sum of the weighted negative log-likelihoods, in nats.
+    pub loss_sum_nats: f64,
+    /// Sum of the weights.
+    pub n_tokens: f64,
+    /// Weighted number of rows whose largest logit is the target's.
+    pub n_correct: f64,
+}
+
+impl std::ops::AddAssign for LossSum {
+    fn add_assign(&mut self, other: Self) {
+        self.loss_sum_nats += other.loss_sum_nats;
+        self.n_tokens += other.n_tokens;
+        self.n_correct += other.n_correct;
+    }
+}
+
+/// Operations over device buffers. Sizes that do not agree are bugs of the caller: implementations assert.
+///
+/// Every operation gives the same bits for any number of threads, and a row's result does not depend on the rows beside it.
+pub trait Device: Send + Sync {
+    /// Dense f32 storage on the device.
+    type Buffer: Send + Sync;
+    /// A frozen matrix where the device can use it.
+    type Weight: Send + Sync;
+
+    /// The kernels in use, for people and manifests, such as `cpu avx512 f32`.
+    fn describe(&self) -> String;
+
+    /// What products with frozen weights round to.
+    fn precision(&self) -> Precision;
+
+    /// Makes a frozen matrix usable.
+    fn load_weight(&self, weight: &WeightMatrix) -> Self::Weight;
+
+    /// A buffer of `len` zeros.
+    fn zeros(&self, len: usize) -> Self::Buffer;
+
+    /// A copy of `values` on the device.
+    fn upload(&self, values: &[f32]) -> Self::Buffer;
+
+    /// A copy of the buffer's content.
+    fn download(&self, buffer: &Self::Buffer) -> Vec<f32>;
+
+    /// Elements of the buffer.
+    fn len(&self, buffer: &Self::Buffer) -> usize;
+
+    /// Sets every element to zero.
+    fn fill_zero(&self, buffer: &mut Self::Buffer);
+
+    /// Copies a `[rows, cols]` rectangle from one buffer into another.
+    fn copy_block(&self, from: &Self::Buffer, from_place: Place, to: &mut Self::Buffer, to_place: Place, rows: usize, cols: usize);
+
+    /// `to[i, :] = from[rows[i], :]` over rows of `width`.
+    fn gather_rows(&self, from: &Self::Buffer, rows: &[usize], width: usize, to: &mut Self::Buffer);
+
+    /// `to[rows[i], :] += from[i, :]`, in the order of `i`.
+    fn scatter_add_rows(&self, from: &Self::Buffer, rows: &[usize], width: usize, to: &mut Self::Buffer);
+
+    /// `x += y`.
+    fn add(&self, x: &mut Self::Buffer, y: &Self::Buffer);
+
+    /// `out[i, :] = table[ids[i], :]`.
+    fn embed(&self, table: &Self::Weight, ids: &[u32], out: &mut Self::Buffer);
+
+    /// RMSNorm (Zhang & Sennrich 2019): `y = w * x * r` with `r = 1 / sqrt(mean(x²) + eps)` of each row; `r` is kept in `inv_rms` `[T]`.
+    fn rms_norm(&self, x: &Self::Buffer, w: &Self::Buffer, eps: f32, y: &mut Self::Buffer, inv_rms: &mut Self::Buffer);
+
+    /// `d_x += r * (w*d_y - x * r² * mean(x * w * d_y))`; the weight is frozen.
+    fn rms_norm_backward(&self, d_y: &Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, inv_rms: &Self::Buffer, d_x: &mut Self::Buffer);
+
+    /// `y = x Wᵀ (+ bias)` for `rows` rows.
+    fn linear(&self, w: &Self::Weight, x: &Self::Buffer, rows: usize, bias: Option<&Self::Buffer>, y: &mut Self::Buffer);
+
+    /// `d_x = d_y W`, or `d_x += d_y W` when `accumulate`. The frozen weight gets no gradient.
+    fn linear_backward(&self, w: &Self::Weight, d_y: &Self::Buffer, rows: usize, d_x: &mut Self::Buffer, accumulate: bool);
+
+    /// A product of plain buffers, in f32: what adapters are made of.
+    fn matmul(&self, sizes: Matmul, a: &Self::Buffer, b: &Self::Buffer, c: &mut Self::Buffer);
+
+    /// Rotary embedding (Su et al. 2021, halves paired as in GPT-NeoX) of `[T, n_heads, D]` in place. `cos` and `sin` are `[T, rotary/2]`; channels past
+    /// `rotary` stay. `inverse` rotates back, which is the backward.
+    fn rope(&self, x: &mut Self::Buffer, n_heads: usize, head_size: usize, cos: &Self::Buffer, sin: &Self::Buffer, inverse: bool);
+
+    /// Causal softmax attention of q `[T, H, D]` over k, v `[S, G, D]` by spans; `log_sum_exp` `[T, H]` is kept for the backward.
+    /// Rows of `out` in no span are left as they are.
+    #[allow(clippy::too_many_arguments)]
+    fn attention(
+        &self,
+        shape: AttentionShape,
+        spans: &[AttentionSpan],
+        q: &Self::Buffer,
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        out: &mut Self::Buffer,
+        log_sum_exp: &mut Self::Buffer,
+    );
+
+    /// Gradients of [`Device::attention`], overwriting `d_q` and adding into `d_k`, `d_v` (so that a shared prefix gathers from all its users).
+    #[allow(clippy::too_many_arguments)]
+    fn attention_backward(
+        &self,
+        shape: AttentionShape,
+        spans: &[AttentionSpan],
+        saved: AttentionSaved<'_, Self::Buffer>,
+        d_out: &Self::Buffer,
+        d_q: &mut Self::Buffer,
+        d_k: &mut Self::Buffer,
+        d_v: &mut Self::Buffer,
+    );
+
+    /// `out = activation(gate) * up`.
+    fn gated(&self, activation: Activation, gate: &Self::Buffer, up: &Self::Buffer, out: &mut Self::Buffer);
+
+    /// Gradients of [`Device::gated`] written over `gate` and `up`.
+    fn gated_backward(&self, activation: Activation, d_out: &Self::Buffer, gate: &mut Self::Buffer, up: &mut Self::Buffer);
+
+    /// Softmax cross-entropy of logits `[rows, V]` against `targets`, each row weighted; the logits are replaced by their gradient of the weighted sum.
+    fn cross_entropy(&self, logits: &mut Self::Buffer, targets: &[u32], weights: &[f32]) -> LossSum;
+
+    /// Inverted dropout: `out[i] = x[i] / (1 - p)` or 0, decided by a counter-based generator from `seed` and `i`, so the backward repeats it.
+    fn dropout(&self, p: f32, seed: u64, x: &Self::Buffer, out: &mut Self::Buffer);
+
+    /// Sum of squares, in f64.
+    fn sum_of_squares(&self, x: &Self::Buffer) -> f64;
+
+    /// One AdamW update of `parameter` and its moments.
+    fn adamw(
+        &self,
+        step: AdamwStep,
+        gradient: &Self::Buffer,
+        parameter: &mut Self::Buffer,
+        first: &mut Self::Buffer,
+        second: &mut Self::Buffer,
+    );
+}
+
+/// What the forward pass of attention leaves for its backward.
+#[derive(Debug)]
+pub struct AttentionSaved<'a, B> {
+    /// Queries after rope `[T, H, D]`.
+    pub q: &'a B,
+    /// Keys after rope `[S, G, D]`.
+    pub k: &'a B,
+    /// Values `[S, G, D]`.
+    pub v: &'a B,
+    /// The output `[T, H, D]`.
+    pub out: &'a B,
+    /// Log of the sum of exponentials of each row of scores `[T, H]`.
+    pub log_sum_exp: &'a B,
+}

@@ -1,0 +1,7 @@
+//! Models: weights from safetensors and GGUF, one decoder for all families, LoRA adapters, forward, backward, KV cache and sampling.
+#![forbid(unsafe_code)]
+
+pub mod adapter;
+pub mod config;
+pub mod decoder;
+pub mod weights;

@@ -1,0 +1,2 @@
+//! dyag
+fn main() {}
