@@ -1,2 +1,22 @@
-//! dyag
-fn main() {}
+//! dyag, the program: reads its arguments, calls the libraries, prints. One module a command.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match commands::run(cli.command) {
+        Ok(code) => code,
+        Err(error) if error.is::<terminal::ClosedPipe>() => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::report(&error);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The arguments as typed: the root of the command line, and values that several commands share.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::commands::{check, finetune, inspect, query_finetuned};
+
+/// Fine-tune a small language model on private documents, offline, and ask it questions.
+///
+/// Exit status: 0 done, 1 a legitimate "no" (a check failed), 2 an error.
+#[derive(Debug, Parser)]
+#[command(name = "dyag", version, about, max_term_width = 120, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a LoRA adapter for a base model on a file of conversations
+    Finetune(Box<finetune::Args>),
+    /// Ask a fine-tuned model a question, or hold a conversation with it
+    QueryFinetuned(Box<query_finetuned::Args>),
+    /// Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
+    Check(Box<check::Args>),
+    /// Show what a model file holds, or a training example token by token
+    Inspect(Box<inspect::Args>),
+}
+
+/// Where the arithmetic is done, as typed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceChoice {
+    /// The best device this program can use here
+    #[default]
+    Auto,
+    /// The processor
+    Cpu,
+    /// An NVIDIA GPU (not in this version)
+    Cuda,
+}
+
+/// What products with frozen weights round their operands to, as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrecisionChoice {
+    /// Operands stay 32-bit
+    F32,
+    /// Operands are rounded to bf16, sums are 32-bit
+    Bf16,
+}
+
+impl From<PrecisionChoice> for dyag_kernels::Precision {
+    fn from(choice: PrecisionChoice) -> Self {
+        match choice {
+            PrecisionChoice::F32 => Self::F32,
+            PrecisionChoice::Bf16 => Self::Bf16,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! One module a command: arguments, their resolution into a library's settings, the call, the printing.
+
+pub(crate) mod check;
+pub(crate) mod finetune;
+pub(crate) mod inspect;
+pub(crate) mod query_finetuned;
+
+use std::process::ExitCode;
+
+use crate::cli::Command;
+
+/// Runs the command that was typed.
+pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Finetune(args) => finetune::run(*args),
+        Command::QueryFinetuned(args) => query_finetuned::run(*args),
+        Command::Check(args) => check::run(*args),
+        Command::Inspect(args) => inspect::run(*args),
+    }
+}

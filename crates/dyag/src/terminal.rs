@@ -1,0 +1,70 @@
+//! Everything that is printed: results on stdout, the rest on stderr.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::Context as _;
+
+/// The reader of stdout went away; the program then ends quietly.
+#[derive(Debug)]
+pub(crate) struct ClosedPipe;
+
+impl fmt::Display for ClosedPipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the reader of standard output went away")
+    }
+}
+
+impl std::error::Error for ClosedPipe {}
+
+/// Writes part of a result to stdout at once, without a line end.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(ClosedPipe.into()),
+        Err(error) => Err(error).context("cannot write to standard output"),
+    }
+}
+
+/// Writes a line of a result to stdout.
+pub(crate) fn print_line(line: impl fmt::Display) -> anyhow::Result<()> {
+    print(&format!("{line}\n"))
+}
+
+/// Writes a result for machines to stdout: one JSON document and a line end.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print_line(serde_json::to_string_pretty(value).context("cannot write the result as JSON")?)
+}
+
+/// Tells the person something on stderr. That nobody can read stderr is no reason to stop.
+pub(crate) fn note(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Prints an error and what caused it.
+pub(crate) fn report(error: &anyhow::Error) {
+    let mut text = format!("error: {error}");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Some libraries repeat their cause in their own message.
+        if !last.contains(&cause) {
+            text.push_str("\n  because: ");
+            text.push_str(&cause);
+        }
+        last = cause;
+    }
+    note(text);
+}
+
+/// Whether a person looks at stderr (progress bars are worth drawing).
+#[allow(dead_code)]
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Whether a person looks at stdout.
+pub(crate) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
