@@ -5,6 +5,7 @@
 //! Shape letters, used everywhere below: T tokens (rows), C channels of the residual stream, F channels inside the feed-forward block,
 //! H query heads, G key/value heads, D head size, V vocabulary, R adapter rank.
 
+pub mod cpu;
 pub mod device;
 pub mod map;
 pub mod quant;

@@ -1,5 +1,20 @@
-//! Widening stored blocks to f32.
+//! Widening stored elements to f32: one scalar specification for each format, and faster twins that give the same bits.
+//!
+//! The block formats are GGUF's. A block keeps small integers and one or two f16 scales; [`plain`], [`legacy`] and [`k`] say
+//! how, one function a format. [`avx2`] and [`avx512`] do the same arithmetic in the same order (a product, then a sum, each rounded), so that
+//! their results are the scalar ones bit for bit and a machine's instruction set never shows in the numbers.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod k;
+mod legacy;
+mod plain;
+#[cfg(test)]
+mod tests;
+
+use crate::cpu::{self, Level};
 use crate::weight::Format;
 
 /// Widens whole blocks of `format` to f32. `bytes` must hold exactly `out.len() / block_len` blocks.
@@ -7,13 +22,56 @@ use crate::weight::Format;
 /// # Panics
 /// If the two lengths do not agree.
 pub fn widen(format: Format, bytes: &[u8], out: &mut [f32]) {
-    assert_eq!(bytes.len(), out.len() / format.block_len() * format.block_bytes());
-    match format {
-        Format::F32 => {
-            for (o, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
-                *o = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-            }
+    widen_at(cpu::level(), format, bytes, out);
+}
+
+/// [`widen`] with the instruction set named, for tests and benchmarks. Formats without a faster twin at `level` use the next one down.
+///
+/// # Panics
+/// If the two lengths do not agree, or if this machine lacks `level`.
+pub fn widen_at(level: Level, format: Format, bytes: &[u8], out: &mut [f32]) {
+    assert_eq!(out.len() % format.block_len(), 0, "{} holds blocks of {} elements", format.name(), format.block_len());
+    assert_eq!(bytes.len(), out.len() / format.block_len() * format.block_bytes(), "bytes and elements of {} disagree", format.name());
+    assert!(level <= cpu::detected(), "this machine lacks {}", level.name());
+    #[cfg(target_arch = "x86_64")]
+    {
+        if level >= Level::Avx512 && avx512::widen(format, bytes, out) {
+            return;
         }
-        _ => todo!("block formats"),
+        if level >= Level::Avx2 && avx2::widen(format, bytes, out) {
+            return;
+        }
     }
+    widen_scalar(format, bytes, out);
+}
+
+/// The specification.
+fn widen_scalar(format: Format, bytes: &[u8], out: &mut [f32]) {
+    match format {
+        Format::F32 => each_block(bytes, out, plain::f32),
+        Format::F16 => each_block(bytes, out, plain::f16),
+        Format::Bf16 => each_block(bytes, out, plain::bf16),
+        Format::Q4_0 => each_block(bytes, out, legacy::q4_0),
+        Format::Q4_1 => each_block(bytes, out, legacy::q4_1),
+        Format::Q5_0 => each_block(bytes, out, legacy::q5_0),
+        Format::Q5_1 => each_block(bytes, out, legacy::q5_1),
+        Format::Q8_0 => each_block(bytes, out, legacy::q8_0),
+        Format::Q4K => each_block(bytes, out, k::q4_k),
+        Format::Q5K => each_block(bytes, out, k::q5_k),
+        Format::Q6K => each_block(bytes, out, k::q6_k),
+    }
+}
+
+/// Runs `widen_block` over blocks of `BYTES` bytes and `LEN` elements.
+fn each_block<const BYTES: usize, const LEN: usize>(bytes: &[u8], out: &mut [f32], widen_block: fn(&[u8; BYTES], &mut [f32; LEN])) {
+    let (blocks, _) = bytes.as_chunks::<BYTES>();
+    let (outs, _) = out.as_chunks_mut::<LEN>();
+    for (block, out) in blocks.iter().zip(outs) {
+        widen_block(block, out);
+    }
+}
+
+/// The f16 at `bytes[at..at + 2]`, widened.
+fn f16_at(bytes: &[u8], at: usize) -> f32 {
+    half::f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }

@@ -1,0 +1,59 @@
+//! Which instruction set the kernels use: found at run time, and lowered by `DYAG_CPU` for tests and for doubt.
+
+use std::sync::OnceLock;
+
+/// A rung of the ladder of instruction sets. A machine has its own rung and all below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Plain Rust, whatever the compiler makes of it.
+    Scalar,
+    /// AVX2 with FMA and F16C.
+    Avx2,
+    /// AVX-512 F, BW, VL and DQ, with all of the above.
+    Avx512,
+}
+
+impl Level {
+    /// Name in `DYAG_CPU`, manifests and output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+}
+
+/// The highest rung of this machine.
+pub fn detected() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        let avx512 = avx2
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq");
+        if avx512 {
+            return Level::Avx512;
+        }
+        if avx2 {
+            return Level::Avx2;
+        }
+    }
+    Level::Scalar
+}
+
+/// Every rung this machine has, from the lowest: what tests walk through.
+pub fn available() -> Vec<Level> {
+    [Level::Scalar, Level::Avx2, Level::Avx512].into_iter().filter(|level| *level <= detected()).collect()
+}
+
+/// The rung in use: the highest one, or the one `DYAG_CPU` (`scalar`, `avx2`, `avx512`) asks for when the machine has it.
+pub fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        let wanted = std::env::var("DYAG_CPU").unwrap_or_default();
+        available().into_iter().find(|level| level.name() == wanted).unwrap_or_else(detected)
+    })
+}
