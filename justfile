@@ -19,7 +19,7 @@ ci:
 
 # Training speed of a model, ten steps on the example dataset
 bench model:
-    cargo run --release -- finetune --base-model {{model}} --dataset examples/apps10/train.jsonl --output target/bench --max-steps 10 --overwrite
+    cargo run --release -- finetune --base-model {{model}} --dataset examples/apps10/train.jsonl --max-steps 10 --output $(mktemp -d)/run
 
 # A run killed ten times and resumed must end with the bytes of a run left alone
 kill-resume model dataset="examples/apps10/train.jsonl":

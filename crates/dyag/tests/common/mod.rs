@@ -1,0 +1,150 @@
+//! What the tests of the program share: running it, and a tiny real model to run it on.
+#![allow(dead_code, missing_docs, reason = "each test file is a crate of its own and uses a part of this")]
+
+use std::fmt;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
+}
+
+/// A folder of its own for a test, and the program run inside it.
+pub struct Place {
+    folder: TempDir,
+}
+
+/// What a run of the program came to.
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => writeln!(f, "exit status {code}")?,
+            None => writeln!(f, "ended by a signal")?,
+        }
+        for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            if !text.is_empty() {
+                write!(f, "--- {name}\n{text}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file below the folder, with the folders above it.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
+        fs::write(&path, content).expect("a file");
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// All files below the folder, sorted, with `/` between names.
+    pub fn files(&self, below: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut open = vec![self.path(below)];
+        while let Some(folder) = open.pop() {
+            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            for entry in entries {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    open.push(path);
+                } else {
+                    let relative = path.strip_prefix(self.folder.path()).expect("below");
+                    found.push(relative.to_string_lossy().replace('\\', "/"));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// The tiny Qwen2 model of the fixtures with a tokenizer and a chat template, as folder `model`.
+    pub fn model(&self) -> PathBuf {
+        let folder = self.path("model");
+        for (from, names) in [
+            ("fixtures/golden/qwen2/model", ["config.json", "model.safetensors"].as_slice()),
+            ("fixtures/tiny-chat", ["tokenizer.json", "tokenizer_config.json", "generation_config.json"].as_slice()),
+        ] {
+            for name in names {
+                let from = root().join(from).join(name);
+                self.write(&format!("model/{name}"), fs::read(&from).unwrap_or_else(|error| panic!("{}: {error}", from.display())));
+            }
+        }
+        folder
+    }
+
+    /// A dataset of two conversations with a system message, as `train.jsonl`.
+    pub fn dataset(&self) -> PathBuf {
+        self.write(
+            "train.jsonl",
+            [conversation("Quel est le statut de 6Tzen ?", "En production"), conversation("Qui gère ADES ?", "Le BRGM")].concat(),
+        )
+    }
+
+    /// Runs the program in the folder; `[PLACE]` stands for the folder's path in what it printed.
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        self.run_with_input(arguments, "")
+    }
+
+    /// [`Place::run`] with text on standard input.
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Outcome {
+        let mut child = self
+            .command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        // The program may end before it has read everything.
+        let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("the program ends");
+        let text = |bytes: Vec<u8>| {
+            let place = self.folder.path().to_string_lossy().into_owned();
+            String::from_utf8(bytes).expect("UTF-8").replace(&place, "[PLACE]")
+        };
+        Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// The program, to be started in the folder.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dyag"));
+        command.args(arguments).current_dir(self.folder.path()).env("COLUMNS", "100").env_remove("RAYON_NUM_THREADS").env("NO_COLOR", "1");
+        command
+    }
+}
+
+/// A line of a dataset.
+pub fn conversation(question: &str, answer: &str) -> String {
+    format!(
+        concat!(
+            r#"{{"messages": [{{"role": "system", "content": "Tu réponds brièvement."}}, "#,
+            r#"{{"role": "user", "content": "{}"}}, {{"role": "assistant", "content": "{}"}}]}}"#,
+            "\n"
+        ),
+        question, answer
+    )
+}
