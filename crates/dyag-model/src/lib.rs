@@ -4,4 +4,5 @@
 pub mod adapter;
 pub mod config;
 pub mod decoder;
+pub mod files;
 pub mod weights;

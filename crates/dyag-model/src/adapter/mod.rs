@@ -1,6 +1,22 @@
-//! LoRA adapters: what they hold, and PEFT's files.
+//! LoRA adapters (Hu et al. 2021): what they hold, and PEFT's files.
+
+mod config;
+mod error;
+mod initial;
+mod peft_files;
+mod targets;
 
 use std::collections::BTreeMap;
+
+use crate::config::DecoderConfig;
+
+pub use config::{AdapterConfig, CONFIG_FILE, TargetModules};
+pub use error::AdapterError;
+pub use peft_files::WEIGHTS_FILE;
+pub use targets::{SiteSettings, parse_targets};
+
+/// Largest rank that is read or made.
+pub const MAX_RANK: usize = 65_536;
 
 /// A matrix of a layer that an adapter can act on, named as PEFT names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +50,35 @@ impl Projection {
             Self::GateUp => "mlp.gate_up_proj",
         }
     }
+
+    /// Last part of the module name, such as `q_proj`.
+    pub fn short_name(self) -> &'static str {
+        self.module().split_once('.').map_or(self.module(), |(_, name)| name)
+    }
+
+    /// Every projection that layers of this model have: seven, or four when they are fused.
+    pub const fn all(config: &DecoderConfig) -> &'static [Self] {
+        if config.fused {
+            &[Self::Qkv, Self::O, Self::GateUp, Self::Down]
+        } else {
+            &[Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down]
+        }
+    }
+
+    /// Input and output channels of this projection in a model of that shape.
+    pub const fn sizes(self, config: &DecoderConfig) -> (usize, usize) {
+        let (c, f) = (config.hidden_size, config.intermediate_size);
+        let (queries, keys) = (config.n_heads * config.head_size, config.n_kv_heads * config.head_size);
+        match self {
+            Self::Q => (c, queries),
+            Self::K | Self::V => (c, keys),
+            Self::O => (queries, c),
+            Self::Gate | Self::Up => (c, f),
+            Self::Down => (f, c),
+            Self::Qkv => (c, queries + 2 * keys),
+            Self::GateUp => (c, 2 * f),
+        }
+    }
 }
 
 /// One adapted matrix: which layer, which projection.
@@ -43,6 +88,18 @@ pub struct Site {
     pub layer: usize,
     /// The matrix inside the layer.
     pub projection: Projection,
+}
+
+impl Site {
+    /// Name of the module in a Transformers model, such as `model.layers.3.self_attn.q_proj`.
+    pub fn module(self) -> String {
+        format!("model.layers.{}.{}", self.layer, self.projection.module())
+    }
+
+    /// Names of A and B in PEFT's file, in that order.
+    pub fn tensor_names(self) -> [String; 2] {
+        ["A", "B"].map(|which| format!("base_model.model.{}.lora_{which}.weight", self.module()))
+    }
 }
 
 /// The low-rank pair at one site: `y += scale * (x Aᵀ) Bᵀ`.
@@ -63,4 +120,19 @@ pub struct LoraPair {
 pub struct Adapter {
     /// The adapted sites, in order of layer, then projection.
     pub pairs: BTreeMap<Site, LoraPair>,
+}
+
+impl Adapter {
+    /// Trained numbers in all matrices together.
+    pub fn n_parameters(&self) -> usize {
+        self.pairs.values().map(|pair| pair.a.len() + pair.b.len()).sum()
+    }
+
+    /// Every matrix with its name in PEFT's file, A before B, in order of site.
+    pub fn named_tensors(&self) -> impl Iterator<Item = (String, &[f32])> {
+        self.pairs.iter().flat_map(|(site, pair)| {
+            let [a, b] = site.tensor_names();
+            [(a, pair.a.as_slice()), (b, pair.b.as_slice())]
+        })
+    }
 }

@@ -1,0 +1,190 @@
+//! An adapter's folder as PEFT writes and reads it: adapter_config.json beside adapter_model.safetensors.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use dyag_kernels::map::Bytes;
+use dyag_kernels::{Format, quant};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors, View};
+
+use super::config::{AdapterConfig, CONFIG_FILE};
+use super::error::AdapterError;
+use super::targets::SiteSettings;
+use super::{Adapter, LoraPair, Projection, Site};
+use crate::config::DecoderConfig;
+use crate::files::{WriteError, write_bytes_atomically};
+
+/// Name of the weights inside an adapter's folder.
+pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
+
+impl Adapter {
+    /// Reads the adapter in `folder` for a base of shape `config`: its configuration says which matrices it acts on, and its file must hold
+    /// exactly those, in shapes that fit. Half precision is widened.
+    ///
+    /// # Errors
+    /// As [`AdapterConfig::read`] and [`AdapterConfig::sites`], and when a tensor is missing, superfluous, misshapen, of another type or not finite.
+    pub fn load(folder: &Path, config: &DecoderConfig) -> Result<Self, AdapterError> {
+        Self::load_as(folder, config, &AdapterConfig::read(folder)?)
+    }
+
+    /// Reads the weights in `folder` as `settings` describe them, which were read before.
+    ///
+    /// # Errors
+    /// As [`Adapter::load`].
+    pub fn load_as(folder: &Path, config: &DecoderConfig, settings: &AdapterConfig) -> Result<Self, AdapterError> {
+        let sites = settings.sites(config)?;
+        let path = folder.join(WEIGHTS_FILE);
+        let bytes = map_weights(folder, &path)?;
+        let tensors = SafeTensors::deserialize(bytes.as_slice())
+            .map_err(|error| AdapterError::Tensors { path: path.clone(), reason: format!("not a whole safetensors file: {error}") })?;
+        let file = WeightsFile { path: &path, tensors, config };
+        file.refuse_extra(&sites)?;
+        let mut adapter = Self::default();
+        for (&site, settings) in &sites {
+            adapter.pairs.insert(site, file.pair(site, settings)?);
+        }
+        Ok(adapter)
+    }
+
+    /// Writes the adapter and its configuration into `folder`, which must exist, so that PEFT loads them. The same adapter gives the same bytes.
+    ///
+    /// # Errors
+    /// When a file cannot be written; then its old content stays.
+    ///
+    /// # Panics
+    /// If the sizes inside a pair do not agree.
+    pub fn save(&self, folder: &Path, settings: &AdapterConfig) -> Result<(), AdapterError> {
+        write_bytes_atomically(&folder.join(WEIGHTS_FILE), &self.to_safetensors(folder)?)?;
+        write_bytes_atomically(&folder.join(CONFIG_FILE), settings.to_json().as_bytes())?;
+        Ok(())
+    }
+
+    fn to_safetensors(&self, folder: &Path) -> Result<Vec<u8>, AdapterError> {
+        let mut tensors = Vec::with_capacity(2 * self.pairs.len());
+        for (site, pair) in &self.pairs {
+            let (rank, n_in, n_out) = (pair.rank, pair.a.len() / pair.rank, pair.b.len() / pair.rank);
+            assert_eq!((rank * n_in, n_out * rank), (pair.a.len(), pair.b.len()), "a pair's sizes agree");
+            let [a, b] = site.tensor_names();
+            tensors.push((a, Matrix { shape: [rank, n_in], values: &pair.a }));
+            tensors.push((b, Matrix { shape: [n_out, rank], values: &pair.b }));
+        }
+        // One key: a map of several would be written in an order of chance.
+        let metadata = [("format".to_owned(), "pt".to_owned())].into();
+        safetensors::serialize(tensors, Some(metadata)).map_err(|error| {
+            WriteError { path: folder.join(WEIGHTS_FILE), replaced: false, source: std::io::Error::other(error.to_string()) }.into()
+        })
+    }
+}
+
+/// A matrix on its way into a file.
+struct Matrix<'a> {
+    shape: [usize; 2],
+    values: &'a [f32],
+}
+
+impl View for Matrix<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values)
+    }
+}
+
+fn map_weights(folder: &Path, path: &Path) -> Result<Bytes, AdapterError> {
+    Bytes::map_file(path).map_err(|source| {
+        let pickle = folder.join("adapter_model.bin");
+        if source.kind() == std::io::ErrorKind::NotFound && pickle.exists() {
+            let reason = format!("not there; {} is a Python pickle: load it in PEFT and save it with safe_serialization", pickle.display());
+            return AdapterError::Tensors { path: path.to_owned(), reason };
+        }
+        AdapterError::Read { path: path.to_owned(), source }
+    })
+}
+
+/// An opened adapter_model.safetensors, and the base it must fit.
+struct WeightsFile<'a> {
+    path: &'a Path,
+    tensors: SafeTensors<'a>,
+    config: &'a DecoderConfig,
+}
+
+impl WeightsFile<'_> {
+    fn pair(&self, site: Site, settings: &SiteSettings) -> Result<LoraPair, AdapterError> {
+        let (n_in, n_out) = site.projection.sizes(self.config);
+        let [a, b] = site.tensor_names();
+        let SiteSettings { rank, scale } = *settings;
+        Ok(LoraPair { rank, scale, a: self.matrix(&a, [rank, n_in])?, b: self.matrix(&b, [n_out, rank])? })
+    }
+
+    fn matrix(&self, name: &str, expected: [usize; 2]) -> Result<Vec<f32>, AdapterError> {
+        let path = || self.path.to_owned();
+        let missing = || AdapterError::MissingTensor { path: path(), name: name.to_owned(), expected };
+        let tensor: TensorView<'_> = self.tensors.tensor(name).map_err(|_| missing())?;
+        if tensor.shape() != expected {
+            return Err(AdapterError::Shape { path: path(), name: name.to_owned(), expected, found: tensor.shape().to_vec() });
+        }
+        let format = match tensor.dtype() {
+            Dtype::F32 => Format::F32,
+            Dtype::F16 => Format::F16,
+            Dtype::BF16 => Format::Bf16,
+            other => return Err(AdapterError::Type { path: path(), name: name.to_owned(), found: format!("{other:?}") }),
+        };
+        let mut values = vec![0.0; expected[0] * expected[1]];
+        quant::widen(format, tensor.data(), &mut values);
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(index) => Err(AdapterError::NotFinite { path: path(), name: name.to_owned(), index, value: values[index] }),
+            None => Ok(values),
+        }
+    }
+
+    /// Every tensor of the file must be one that `sites` call for.
+    fn refuse_extra(&self, sites: &BTreeMap<Site, SiteSettings>) -> Result<(), AdapterError> {
+        let expected: std::collections::BTreeSet<_> = sites.keys().flat_map(|site| site.tensor_names()).collect();
+        let mut extra: Vec<_> = self.tensors.names().into_iter().filter(|name| !expected.contains(*name)).collect();
+        extra.sort_unstable();
+        match extra.first() {
+            Some(name) => {
+                Err(AdapterError::ExtraTensor { path: self.path.to_owned(), name: (*name).to_owned(), reason: self.why_extra(name, sites) })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn why_extra(&self, name: &str, sites: &BTreeMap<Site, SiteSettings>) -> String {
+        if name.contains("lora_magnitude_vector") {
+            return "it is a magnitude of DoRA, which is not supported".to_owned();
+        }
+        if let Some(layer) = layer_of(name).filter(|layer| *layer >= self.config.n_layers) {
+            return format!(
+                "it is of layer {layer} and this base model has {} layers (0 to {})",
+                self.config.n_layers,
+                self.config.n_layers - 1
+            );
+        }
+        let adaptable = (0..self.config.n_layers).any(|layer| {
+            Projection::all(self.config).iter().any(|&projection| Site { layer, projection }.tensor_names().iter().any(|n| n == name))
+        });
+        if adaptable {
+            return "the target_modules, layers_to_transform or exclude_modules of adapter_config.json leave its module out".to_owned();
+        }
+        let example = sites.keys().next().map_or_else(String::new, |site| format!(", such as `{}`", site.tensor_names()[0]));
+        format!("expected names of PEFT for {} models{example}", self.config.family)
+    }
+}
+
+/// The number after `.layers.`.
+fn layer_of(name: &str) -> Option<usize> {
+    name.split_once(".layers.")?.1.split('.').next()?.parse().ok()
+}
