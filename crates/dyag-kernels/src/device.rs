@@ -176,6 +176,10 @@ pub trait Device: Send + Sync {
     /// `y = x Wᵀ (+ bias)` for `rows` rows.
     fn linear(&self, w: &Self::Weight, x: &Self::Buffer, rows: usize, bias: Option<&Self::Buffer>, y: &mut Self::Buffer);
 
+    /// As [`Device::linear`], for the few rows of a decoding step: reads each weight once and packs nothing. A separate operation, not a choice by
+    /// the number of rows, so that a row's bits do not depend on how many there are.
+    fn linear_few(&self, w: &Self::Weight, x: &Self::Buffer, rows: usize, bias: Option<&Self::Buffer>, y: &mut Self::Buffer);
+
     /// `d_x = d_y W`, or `d_x += d_y W` when `accumulate`. The frozen weight gets no gradient.
     fn linear_backward(&self, w: &Self::Weight, d_y: &Self::Buffer, rows: usize, d_x: &mut Self::Buffer, accumulate: bool);
 

@@ -6,9 +6,13 @@
 //! H query heads, G key/value heads, D head size, V vocabulary, R adapter rank.
 
 pub mod cpu;
+pub mod cpu_device;
 pub mod device;
 pub mod map;
 pub mod quant;
+pub mod random;
+pub mod reference;
+pub mod rounding;
 pub mod weight;
 
 pub use device::{Device, Precision};

@@ -1,0 +1,192 @@
+//! Norm, rotary embedding, gate, dropout and optimiser: operations on rows or single elements, forward and backward side by side.
+
+use rayon::prelude::*;
+
+use super::math::{self, for_each_level};
+use crate::cpu::Level;
+use crate::device::{Activation, AdamwStep};
+use crate::random::dropped;
+
+/// Elements a task takes of an operation on single elements. Fixed: partial sums follow it.
+pub(super) const CHUNK: usize = 1 << 14;
+
+for_each_level! {
+    /// One row of RMSNorm; returns `1 / rms`.
+    fn rms_norm_row(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) -> f32 {
+        let mean = math::sum(x.len(), |i| x[i] * x[i]) / x.len() as f32;
+        let inv_rms = 1.0 / (mean + eps).sqrt();
+        for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
+            *y = w * (x * inv_rms);
+        }
+        inv_rms
+    }
+}
+
+for_each_level! {
+    /// One row of the gradient of RMSNorm, added to `d_x`.
+    fn rms_norm_backward_row(d_y: &[f32], x: &[f32], w: &[f32], r: f32, d_x: &mut [f32]) {
+        let c = x.len();
+        let (d_y, w) = (&d_y[..c], &w[..c]);
+        let dot = math::sum(c, |i| d_y[i] * w[i] * x[i]) / c as f32;
+        let shift = r * r * r * dot;
+        for (i, d_x) in d_x[..c].iter_mut().enumerate() {
+            *d_x += r * (w[i] * d_y[i]) - shift * x[i];
+        }
+    }
+}
+
+/// RMSNorm of rows of `w.len()` channels.
+pub(super) fn rms_norm(level: Level, x: &[f32], w: &[f32], eps: f32, y: &mut [f32], inv_rms: &mut [f32]) {
+    let c = w.len();
+    assert!(x.len().is_multiple_of(c) && x.len() == y.len() && inv_rms.len() == x.len() / c);
+    y.par_chunks_mut(c).zip(x.par_chunks(c)).zip(inv_rms).with_min_len(16).for_each(|((y, x), r)| *r = rms_norm_row(level, x, w, eps, y));
+}
+
+/// Gradient of RMSNorm, added to `d_x`.
+pub(super) fn rms_norm_backward(level: Level, d_y: &[f32], x: &[f32], w: &[f32], inv_rms: &[f32], d_x: &mut [f32]) {
+    let c = w.len();
+    assert!(x.len().is_multiple_of(c) && x.len() == d_y.len() && x.len() == d_x.len() && inv_rms.len() == x.len() / c);
+    d_x.par_chunks_mut(c)
+        .zip(d_y.par_chunks(c))
+        .zip(x.par_chunks(c))
+        .zip(inv_rms)
+        .with_min_len(16)
+        .for_each(|(((d_x, d_y), x), r)| rms_norm_backward_row(level, d_y, x, w, *r, d_x));
+}
+
+for_each_level! {
+    /// Rotates the pairs `(i, i + rotary/2)` of one head by the angles of `cos` and `sin`; `sign` is -1 for the inverse.
+    fn rotate_head(head: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
+        let half = cos.len();
+        let (low, rest) = head.split_at_mut(half);
+        for (((a, b), c), s) in low.iter_mut().zip(rest).zip(cos).zip(sin) {
+            let (x, y, s) = (*a, *b, sign * s);
+            *a = x * c - y * s;
+            *b = y * c + x * s;
+        }
+    }
+}
+
+/// Rotary embedding of `[T, n_heads, D]`; `cos` and `sin` are `[T, half]`.
+pub(super) fn rope(level: Level, x: &mut [f32], n_heads: usize, head_size: usize, cos: &[f32], sin: &[f32], inverse: bool) {
+    let width = n_heads * head_size;
+    let rows = x.len() / width;
+    let half = cos.len() / rows.max(1);
+    assert!(x.len() == rows * width && cos.len() == rows * half && cos.len() == sin.len() && 2 * half <= head_size);
+    let sign = if inverse { -1.0 } else { 1.0 };
+    x.par_chunks_mut(width).zip(cos.par_chunks(half)).zip(sin.par_chunks(half)).with_min_len(16).for_each(|((row, cos), sin)| {
+        for head in row.chunks_exact_mut(head_size) {
+            rotate_head(level, head, cos, sin, sign);
+        }
+    });
+}
+
+/// Constants of the tanh approximation of GELU.
+const GELU: (f32, f32) = (0.797_884_6, 0.044_715);
+
+for_each_level! {
+    fn gated_part(activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
+        match activation {
+            Activation::Silu => {
+                for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
+                    *o = g * math::sigmoid(*g) * u;
+                }
+            }
+            Activation::GeluTanh => {
+                for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
+                    let t = math::tanh(GELU.0 * (g + GELU.1 * g * g * g));
+                    *o = 0.5 * g * (1.0 + t) * u;
+                }
+            }
+        }
+    }
+}
+
+for_each_level! {
+    fn gated_backward_part(activation: Activation, d_out: &[f32], gate: &mut [f32], up: &mut [f32]) {
+        match activation {
+            Activation::Silu => {
+                for ((d, g), u) in d_out.iter().zip(gate).zip(up) {
+                    let s = math::sigmoid(*g);
+                    let value = *g * s;
+                    let slope = s * (1.0 + *g * (1.0 - s));
+                    *g = d * *u * slope;
+                    *u = d * value;
+                }
+            }
+            Activation::GeluTanh => {
+                for ((d, g), u) in d_out.iter().zip(gate).zip(up) {
+                    let x = *g;
+                    let t = math::tanh(GELU.0 * (x + GELU.1 * x * x * x));
+                    let slope = 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * GELU.0 * (1.0 + 3.0 * GELU.1 * x * x);
+                    *g = d * *u * slope;
+                    *u = d * 0.5 * x * (1.0 + t);
+                }
+            }
+        }
+    }
+}
+
+/// `out = activation(gate) * up`.
+pub(super) fn gated(level: Level, activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    assert!(gate.len() == up.len() && gate.len() == out.len());
+    out.par_chunks_mut(CHUNK)
+        .zip(gate.par_chunks(CHUNK))
+        .zip(up.par_chunks(CHUNK))
+        .for_each(|((out, gate), up)| gated_part(level, activation, gate, up, out));
+}
+
+/// Gradients written over `gate` and `up`.
+pub(super) fn gated_backward(level: Level, activation: Activation, d_out: &[f32], gate: &mut [f32], up: &mut [f32]) {
+    assert!(gate.len() == up.len() && gate.len() == d_out.len());
+    d_out
+        .par_chunks(CHUNK)
+        .zip(gate.par_chunks_mut(CHUNK))
+        .zip(up.par_chunks_mut(CHUNK))
+        .for_each(|((d_out, gate), up)| gated_backward_part(level, activation, d_out, gate, up));
+}
+
+/// Inverted dropout, a function of `seed` and the element's index alone.
+pub(super) fn dropout(p: f32, seed: u64, x: &[f32], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len());
+    let scale = 1.0 / (1.0 - p);
+    out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate().for_each(|(chunk, (out, x))| {
+        for (i, (o, x)) in out.iter_mut().zip(x).enumerate() {
+            *o = if dropped(p, seed, chunk * CHUNK + i) { 0.0 } else { x * scale };
+        }
+    });
+}
+
+/// Sum of squares in f64: within chunks of [`CHUNK`] and then over them, in order.
+pub(super) fn sum_of_squares(x: &[f32]) -> f64 {
+    let parts: Vec<f64> = x.par_chunks(CHUNK).map(|part| part.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()).collect();
+    parts.iter().sum()
+}
+
+for_each_level! {
+    fn adamw_part(step: AdamwStep, gradient: &[f32], parameter: &mut [f32], first: &mut [f32], second: &mut [f32]) {
+        let AdamwStep { learning_rate, beta1, beta2, eps, weight_decay, t, gradient_scale } = step;
+        let first_correction = (1.0 - f64::from(beta1).powi(t as i32)) as f32;
+        let second_root = (1.0 - f64::from(beta2).powi(t as i32)).sqrt() as f32;
+        let step_size = learning_rate / first_correction;
+        let keep = 1.0 - learning_rate * weight_decay;
+        for (((g, p), m), v) in gradient.iter().zip(parameter).zip(first).zip(second) {
+            let g = g * gradient_scale;
+            *m = *m + (g - *m) * (1.0 - beta1);
+            *v = *v * beta2 + g * g * (1.0 - beta2);
+            *p = *p * keep - step_size * (*m / (v.sqrt() / second_root + eps));
+        }
+    }
+}
+
+/// One AdamW update, decoupled weight decay first, as PyTorch does it.
+pub(super) fn adamw(level: Level, step: AdamwStep, gradient: &[f32], parameter: &mut [f32], first: &mut [f32], second: &mut [f32]) {
+    let n = gradient.len();
+    assert!(parameter.len() == n && first.len() == n && second.len() == n);
+    gradient
+        .par_chunks(CHUNK)
+        .zip(parameter.par_chunks_mut(CHUNK))
+        .zip(first.par_chunks_mut(CHUNK))
+        .zip(second.par_chunks_mut(CHUNK))
+        .for_each(|(((g, p), m), v)| adamw_part(level, step, g, p, m, v));
+}

@@ -1,0 +1,208 @@
+//! The innermost loop of every f32 product: a few rows of `a` against one packed panel of `b`, accumulated into `c`.
+//!
+//! Each element is one chain of multiply-adds in the order of `k`, continued from what `c` holds. So its bits depend on neither the rows
+//! computed beside it, nor the blocking, nor the number of threads.
+
+use crate::cpu::Level;
+
+/// Rows a full call takes at most.
+pub(super) const MAX_ROWS: usize = 14;
+
+/// Columns of a packed panel.
+pub(super) const PANEL: usize = 32;
+
+/// Where `a` and `c` of one call lie.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    /// Length of the sums.
+    pub(super) k: usize,
+    /// First element of `a`; element `(i, k)` is at `i * a_row + k * a_col`.
+    pub(super) a: *const f32,
+    pub(super) a_row: usize,
+    pub(super) a_col: usize,
+    /// Panel `[k, PANEL]`.
+    pub(super) b: *const f32,
+    /// First element of `c`, rows `c_row` apart.
+    pub(super) c: *mut f32,
+    pub(super) c_row: usize,
+    /// Rows, 1 to [`MAX_ROWS`], and columns, 1 to [`PANEL`].
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+}
+
+/// `c[i, j] += sum_k a[i, k] * b[k, j]` over the tile.
+///
+/// # Safety
+/// All elements that the tile names must be readable (`a`, `b`) or writable by this thread alone (`c`), and the machine must have `level`.
+pub(super) unsafe fn accumulate(level: Level, tile: Tile) {
+    debug_assert!((1..=MAX_ROWS).contains(&tile.rows) && (1..=PANEL).contains(&tile.cols));
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller vouches for the pointers and the level.
+        Level::Avx512 => unsafe { x86::dispatch_avx512(tile) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Level::Avx2 => unsafe { x86::dispatch_avx2(tile) },
+        // SAFETY: as above.
+        _ => unsafe { scalar(tile) },
+    }
+}
+
+/// The plain loop, and the specification of the others up to fused rounding.
+unsafe fn scalar(t: Tile) {
+    for i in 0..t.rows {
+        // SAFETY: within the tile.
+        let c = unsafe { std::slice::from_raw_parts_mut(t.c.add(i * t.c_row), t.cols) };
+        for k in 0..t.k {
+            // SAFETY: within the tile; the panel is PANEL wide.
+            let (a, b) = unsafe { (*t.a.add(i * t.a_row + k * t.a_col), std::slice::from_raw_parts(t.b.add(k * PANEL), t.cols)) };
+            for (c, b) in c.iter_mut().zip(b) {
+                *c += a * b;
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{PANEL, Tile};
+
+    macro_rules! by_rows {
+        ($tile:expr, $kernel:ident, $vectors:literal, $($rows:literal)*) => {
+            // SAFETY: the caller's contract.
+            match $tile.rows { $($rows => unsafe { $kernel::<$rows, $vectors>($tile) },)* _ => unreachable!("a tile has 1 to 14 rows") }
+        };
+    }
+
+    /// # Safety
+    /// As [`super::accumulate`], on a machine with AVX-512.
+    pub(super) unsafe fn dispatch_avx512(tile: Tile) {
+        if tile.cols > 16 {
+            by_rows!(tile, avx512, 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        } else {
+            by_rows!(tile, avx512, 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn avx512<const ROWS: usize, const VECTORS: usize>(t: Tile) {
+        let mut masks = [0u16; VECTORS];
+        for (v, mask) in masks.iter_mut().enumerate() {
+            let left = t.cols.saturating_sub(v * 16).min(16);
+            *mask = ((1u32 << left) - 1) as u16;
+        }
+        let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+        for i in 0..ROWS {
+            for v in 0..VECTORS {
+                // SAFETY: masked to the tile's columns.
+                sums[i][v] = unsafe { _mm512_maskz_loadu_ps(masks[v], t.c.add(i * t.c_row + v * 16)) };
+            }
+        }
+        let (mut a, mut b) = (t.a, t.b);
+        for _ in 0..t.k {
+            let mut columns = [_mm512_setzero_ps(); VECTORS];
+            for (v, column) in columns.iter_mut().enumerate() {
+                // SAFETY: the panel is PANEL wide, whatever the tile's columns.
+                *column = unsafe { _mm512_loadu_ps(b.add(v * 16)) };
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: row i, column k of `a`.
+                let x = _mm512_set1_ps(unsafe { *a.add(i * t.a_row) });
+                for v in 0..VECTORS {
+                    sums[v] = _mm512_fmadd_ps(x, columns[v], sums[v]);
+                }
+            }
+            a = a.wrapping_add(t.a_col);
+            b = b.wrapping_add(PANEL);
+        }
+        for i in 0..ROWS {
+            for v in 0..VECTORS {
+                // SAFETY: masked to the tile's columns.
+                unsafe { _mm512_mask_storeu_ps(t.c.add(i * t.c_row + v * 16), masks[v], sums[i][v]) };
+            }
+        }
+    }
+
+    /// Splits the tile into what sixteen registers hold: 6 rows of 16 columns.
+    ///
+    /// # Safety
+    /// As [`super::accumulate`], on a machine with AVX2 and FMA.
+    pub(super) unsafe fn dispatch_avx2(tile: Tile) {
+        for col in (0..tile.cols).step_by(16) {
+            for row in (0..tile.rows).step_by(6) {
+                // SAFETY: a part of the caller's tile.
+                let part = unsafe {
+                    Tile {
+                        a: tile.a.add(row * tile.a_row),
+                        b: tile.b.add(col),
+                        c: tile.c.add(row * tile.c_row + col),
+                        rows: (tile.rows - row).min(6),
+                        cols: (tile.cols - col).min(16),
+                        ..tile
+                    }
+                };
+                if part.cols == 16 {
+                    by_rows!(part, avx2, 2, 1 2 3 4 5 6);
+                } else {
+                    // SAFETY: the same part, with its result gathered in a full-width copy.
+                    unsafe { narrow_avx2(part) };
+                }
+            }
+        }
+    }
+
+    /// A part of fewer than 16 columns: computed in a full-width copy of `c`.
+    unsafe fn narrow_avx2(part: Tile) {
+        let mut wide = [0f32; 6 * 16];
+        let copy = Tile { c: wide.as_mut_ptr(), c_row: 16, cols: 16, ..part };
+        for i in 0..part.rows {
+            for j in 0..part.cols {
+                // SAFETY: within the part.
+                wide[i * 16 + j] = unsafe { *part.c.add(i * part.c_row + j) };
+            }
+        }
+        by_rows!(copy, avx2, 2, 1 2 3 4 5 6);
+        for i in 0..part.rows {
+            for j in 0..part.cols {
+                // SAFETY: within the part.
+                unsafe { *part.c.add(i * part.c_row + j) = wide[i * 16 + j] };
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2<const ROWS: usize, const VECTORS: usize>(t: Tile) {
+        let mut sums = [[_mm256_setzero_ps(); VECTORS]; ROWS];
+        for i in 0..ROWS {
+            for v in 0..VECTORS {
+                // SAFETY: 16 columns of row i.
+                sums[i][v] = unsafe { _mm256_loadu_ps(t.c.add(i * t.c_row + v * 8)) };
+            }
+        }
+        let (mut a, mut b) = (t.a, t.b);
+        for _ in 0..t.k {
+            let mut columns = [_mm256_setzero_ps(); VECTORS];
+            for (v, column) in columns.iter_mut().enumerate() {
+                // SAFETY: 16 columns of the panel.
+                *column = unsafe { _mm256_loadu_ps(b.add(v * 8)) };
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: row i, column k of `a`.
+                let x = _mm256_set1_ps(unsafe { *a.add(i * t.a_row) });
+                for v in 0..VECTORS {
+                    sums[v] = _mm256_fmadd_ps(x, columns[v], sums[v]);
+                }
+            }
+            a = a.wrapping_add(t.a_col);
+            b = b.wrapping_add(PANEL);
+        }
+        for i in 0..ROWS {
+            for v in 0..VECTORS {
+                // SAFETY: 16 columns of row i.
+                unsafe { _mm256_storeu_ps(t.c.add(i * t.c_row + v * 8), sums[i][v]) };
+            }
+        }
+    }
+}
