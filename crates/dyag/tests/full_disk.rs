@@ -1,0 +1,42 @@
+//! A disk that fills up while a run is saved: an error, and nothing partial under a final name.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::process::Command;
+
+use common::Place;
+
+/// Runs a shell command in namespaces of its own, where `full` is a file system of so many kilobytes. `None` where that is not permitted.
+fn on_a_small_disk(place: &Place, kilobytes: usize, command: &str) -> Option<std::process::Output> {
+    std::fs::create_dir_all(place.path("full")).expect("a folder");
+    let inside = format!("mount -t tmpfs -o size={kilobytes}k tmpfs full || exit 77; {command}");
+    let output =
+        Command::new("unshare").args(["--map-root-user", "--mount", "sh", "-c", &inside]).current_dir(place.path("")).output().ok()?;
+    let refused = output.status.code() == Some(77) || String::from_utf8_lossy(&output.stderr).contains("unshare:");
+    (!refused).then_some(output)
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_partial() {
+    let place = Place::new();
+    place.model();
+    place.dataset();
+    // The adapter takes 211 KB, a checkpoint three times that. So: no room for either; for neither whole; for the adapter but not the moments.
+    for kilobytes in [32, 160, 400] {
+        let command = format!(
+            "{} finetune --base-model model --dataset train.jsonl --output full/out --max-steps 1; \
+             echo \"exit status $?\"; find full -type f; find full -name 'checkpoint-*' -o -name final",
+            env!("CARGO_BIN_EXE_dyag")
+        );
+        let Some(output) = on_a_small_disk(&place, kilobytes, &command) else {
+            eprintln!("skipped: this test needs the right to mount a file system (unshare --map-root-user --mount)");
+            return;
+        };
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(stdout.contains("exit status 2"), "{kilobytes} KB: {stdout}\n{stderr}");
+        assert!(stderr.contains("error: ") && stderr.contains("full/out") && stderr.contains("No space left"), "{kilobytes} KB: {stderr}");
+        let left: Vec<&str> = stdout.lines().skip_while(|line| !line.starts_with("exit status")).skip(1).collect();
+        assert!(left.iter().all(|name| name.ends_with("log.jsonl")), "{kilobytes} KB: left {left:?}");
+    }
+}
