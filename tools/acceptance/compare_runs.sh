@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Compares two folders written by `dyag finetune`, byte for byte; in JSON files what measures time (under `timing`) is left out.
+# Compares two folders written by `dyag finetune`, byte for byte. What measures time is left out: `timing` in JSON files, and the sums of those files.
 # usage: compare_runs.sh RUN RUN        exit status 1 and a list when they differ
 set -euo pipefail
 [ $# -eq 2 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
 
-without_timing() { tr -d '\n' <"$1" | sed -e 's/"timing": *{[^{}]*}//g'; }
+without_timing() {
+    case "$1" in
+        */SHA256SUMS) grep -v '\.json$' "$1" ;;
+        *) tr -d '\n' <"$1" | sed -e 's/"timing": *{[^{}]*}//g' ;;
+    esac
+}
 
 files_of() { (cd "$1" && find . -type f | sort); }
 
@@ -15,7 +20,7 @@ fi
 differences=0
 while read -r file; do
     case "$file" in
-        *.json | *.jsonl) cmp -s <(without_timing "$1/$file") <(without_timing "$2/$file") ;;
+        *.json | *.jsonl | */SHA256SUMS) cmp -s <(without_timing "$1/$file") <(without_timing "$2/$file") ;;
         *) cmp -s "$1/$file" "$2/$file" ;;
     esac || { echo "differs: $file" >&2; differences=$((differences + 1)); }
 done < <(files_of "$1")
