@@ -1,0 +1,280 @@
+//! The settings of a run, resolved: what the arguments came to, and what a manifest keeps.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::error::TrainError;
+use crate::schedule::ScheduleKind;
+
+/// Which tokens are learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LossOn {
+    /// What the assistant says, through its end-of-turn token.
+    Assistant,
+    /// Every token that has one before it.
+    All,
+}
+
+/// What the forward pass keeps for the backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckpointingChoice {
+    /// Each layer's input; the rest is recomputed.
+    Layer,
+    /// Everything the backward needs.
+    None,
+    /// Whichever the memory plan allows.
+    Auto,
+}
+
+/// The adapter that is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LoraSettings {
+    /// R.
+    pub rank: usize,
+    /// Numerator of the scale.
+    pub alpha: f64,
+    /// Scale by `alpha / sqrt(rank)` in place of `alpha / rank`.
+    pub rslora: bool,
+    /// Names of the adapted matrices, such as `q_proj`, in the order given.
+    pub target_modules: Vec<String>,
+    /// SHA-256 of the adapter the run starts from, when it is not a fresh one.
+    pub initial_adapter: Option<String>,
+}
+
+/// Everything that decides what a run computes, and how it goes about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    /// Passes over the data; the whole number of steps unless `max_steps` says otherwise.
+    pub epochs: u32,
+    /// Optimiser steps in all, however many epochs that is.
+    pub max_steps: Option<u64>,
+    /// Examples of a micro-batch.
+    pub batch_size: usize,
+    /// Micro-batches of an optimiser step.
+    pub accumulation: usize,
+    /// The highest learning rate.
+    pub learning_rate: f64,
+    /// Its course.
+    pub schedule: ScheduleKind,
+    /// Share of the steps that warm up.
+    pub warmup_ratio: f64,
+    /// Largest global gradient norm; 0 for no limit.
+    pub clip: f64,
+    /// AdamW's decoupled decay.
+    pub weight_decay: f64,
+    /// Seeds the adapter, the order and the dropout.
+    pub seed: u64,
+    /// Draw a new order each epoch.
+    pub shuffle: bool,
+    /// Which tokens are learned.
+    pub loss: LossOn,
+    /// Longest example, in tokens.
+    pub max_seq_length: usize,
+    /// Cut longer answers in place of refusing them.
+    pub truncate: bool,
+    /// Share of adapter inputs that are dropped.
+    pub dropout: f32,
+    /// Compute tokens that examples begin with in common once.
+    pub share_prefixes: bool,
+    /// The adapter.
+    pub lora: LoraSettings,
+    /// `f32` or `bf16`.
+    pub precision: String,
+    /// Share of the data set aside for validation.
+    pub validation_split: Option<f64>,
+    /// Leave the best adapter in `final/`, not the last.
+    pub load_best: bool,
+    /// Stop after so many validations without improvement.
+    pub early_stopping_patience: Option<u32>,
+    /// The date that templates are told, `YYYY-MM-DD`, when they ask.
+    pub date: Option<String>,
+    /// What the forward keeps; changes memory and time, not results.
+    pub checkpointing: CheckpointingChoice,
+    /// Also checkpoint every so many steps.
+    pub save_steps: Option<u64>,
+    /// Newest checkpoints kept, beside the best.
+    pub save_total_limit: usize,
+}
+
+impl TrainConfig {
+    /// Refuses settings outside their range and settings that contradict each other, naming the flag.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let bad = |setting, problem: String| Err(TrainError::Setting { setting, problem });
+        let at_least_one: [(&'static str, u64); 7] = [
+            ("--epochs", u64::from(self.epochs)),
+            ("--max-steps", self.max_steps.unwrap_or(1)),
+            ("--batch-size", self.batch_size as u64),
+            ("--accumulation", self.accumulation as u64),
+            ("--lora-rank", self.lora.rank as u64),
+            ("--save-steps", self.save_steps.unwrap_or(1)),
+            ("--save-total-limit", self.save_total_limit as u64),
+        ];
+        for (setting, value) in at_least_one {
+            if value == 0 {
+                return bad(setting, "expected at least 1, found 0".to_owned());
+            }
+        }
+        if self.max_seq_length < 2 {
+            return bad("--max-seq-length", format!("expected at least 2 tokens, found {}", self.max_seq_length));
+        }
+        if self.batch_size.checked_mul(self.accumulation).is_none_or(|n| n > 1 << 20) {
+            let problem = format!("{} x {} examples a step; expected at most {}", self.batch_size, self.accumulation, 1 << 20);
+            return bad("--batch-size x --accumulation", problem);
+        }
+        let ranges: [(&'static str, f64, f64, f64); 7] = [
+            ("--learning-rate", self.learning_rate, 0.0, 1.0),
+            ("--warmup-ratio", self.warmup_ratio, 0.0, 1.0),
+            ("--clip", self.clip, 0.0, f64::MAX),
+            ("--weight-decay", self.weight_decay, 0.0, 1.0),
+            ("--dropout", f64::from(self.dropout), 0.0, 0.99),
+            ("--lora-alpha", self.lora.alpha, f64::MIN_POSITIVE, 1e6),
+            ("--validation-split", self.validation_split.unwrap_or(0.0), 0.0, 0.9),
+        ];
+        for (setting, value, low, high) in ranges {
+            if !(low..=high).contains(&value) {
+                return bad(setting, format!("expected a number from {low} to {high}, found {value}"));
+            }
+        }
+        if self.lora.target_modules.is_empty() {
+            return bad("--target-modules", "expected at least one module name, found none".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Examples an optimiser step sees.
+    pub fn examples_per_step(&self) -> usize {
+        self.batch_size * self.accumulation
+    }
+
+    /// The settings that a resumed run must share with the one it continues, by flag. What only decides when files are written, or what is
+    /// kept in memory, is left out.
+    pub fn binding(&self) -> BTreeMap<&'static str, Value> {
+        let Self {
+            epochs,
+            max_steps,
+            batch_size,
+            accumulation,
+            learning_rate,
+            schedule,
+            warmup_ratio,
+            clip,
+            weight_decay,
+            seed,
+            shuffle,
+            loss,
+            max_seq_length,
+            truncate,
+            dropout,
+            share_prefixes,
+            lora: LoraSettings { rank, alpha, rslora, target_modules, initial_adapter },
+            precision,
+            validation_split,
+            load_best,
+            early_stopping_patience,
+            date,
+            checkpointing: _,
+            save_steps: _,
+            save_total_limit: _,
+        } = self;
+        BTreeMap::from([
+            ("--epochs", json!(epochs)),
+            ("--max-steps", json!(max_steps)),
+            ("--batch-size", json!(batch_size)),
+            ("--accumulation", json!(accumulation)),
+            ("--learning-rate", json!(learning_rate)),
+            ("--schedule", json!(schedule)),
+            ("--warmup-ratio", json!(warmup_ratio)),
+            ("--clip", json!(clip)),
+            ("--weight-decay", json!(weight_decay)),
+            ("--seed", json!(seed)),
+            ("shuffling (--no-shuffle)", json!(shuffle)),
+            ("--loss", json!(loss)),
+            ("--max-seq-length", json!(max_seq_length)),
+            ("--truncate", json!(truncate)),
+            ("--dropout", json!(dropout)),
+            ("sharing of prefixes (--no-shared-prefix)", json!(share_prefixes)),
+            ("--lora-rank", json!(rank)),
+            ("--lora-alpha", json!(alpha)),
+            ("--rslora", json!(rslora)),
+            ("--target-modules", json!(target_modules)),
+            ("the initial adapter (--init-adapter)", json!(initial_adapter)),
+            ("--precision", json!(precision)),
+            ("--validation-split", json!(validation_split)),
+            ("--load-best", json!(load_best)),
+            ("--early-stopping-patience", json!(early_stopping_patience)),
+            ("--date", json!(date)),
+        ])
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn example() -> TrainConfig {
+        TrainConfig {
+            epochs: 3,
+            max_steps: None,
+            batch_size: 4,
+            accumulation: 4,
+            learning_rate: 2e-4,
+            schedule: ScheduleKind::Cosine,
+            warmup_ratio: 0.03,
+            clip: 0.3,
+            weight_decay: 0.0,
+            seed: 42,
+            shuffle: true,
+            loss: LossOn::Assistant,
+            max_seq_length: 512,
+            truncate: false,
+            dropout: 0.0,
+            share_prefixes: true,
+            lora: LoraSettings {
+                rank: 16,
+                alpha: 32.0,
+                rslora: false,
+                target_modules: vec!["q_proj".to_owned(), "v_proj".to_owned()],
+                initial_adapter: None,
+            },
+            precision: "f32".to_owned(),
+            validation_split: None,
+            load_best: false,
+            early_stopping_patience: None,
+            date: None,
+            checkpointing: CheckpointingChoice::Auto,
+            save_steps: None,
+            save_total_limit: 2,
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_out_of_range_and_names_the_flag() {
+        assert!(example().validate().is_ok());
+        let cases: [(&str, fn(&mut TrainConfig)); 7] = [
+            ("--epochs", |c| c.epochs = 0),
+            ("--batch-size", |c| c.batch_size = 0),
+            ("--batch-size x --accumulation", |c| c.batch_size = usize::MAX),
+            ("--learning-rate", |c| c.learning_rate = f64::NAN),
+            ("--dropout", |c| c.dropout = 1.0),
+            ("--max-seq-length", |c| c.max_seq_length = 1),
+            ("--target-modules", |c| c.lora.target_modules.clear()),
+        ];
+        for (flag, spoil) in cases {
+            let mut config = example();
+            spoil(&mut config);
+            let message = config.validate().expect_err(flag).to_string();
+            assert!(message.starts_with(flag), "{message}");
+        }
+    }
+
+    #[test]
+    fn survives_json_to_the_bit() {
+        let config = TrainConfig { learning_rate: 0.1 + 0.2, dropout: 0.1, ..example() };
+        let text = serde_json::to_string(&config).expect("serialises");
+        assert_eq!(serde_json::from_str::<TrainConfig>(&text).expect("reads back"), config);
+    }
+}
