@@ -1,5 +1,6 @@
 //! Everything that is printed: results on stdout, the rest on stderr.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -58,13 +59,22 @@ pub(crate) fn report(error: &anyhow::Error) {
     note(text);
 }
 
-/// Whether a person looks at stderr (progress bars are worth drawing).
-#[allow(dead_code)]
-pub(crate) fn stderr_is_terminal() -> bool {
-    io::stderr().is_terminal()
+/// Asks for a line on stderr, without a line end.
+pub(crate) fn prompt(text: &str) {
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }
 
-/// Whether a person looks at stdout.
-pub(crate) fn stdout_is_terminal() -> bool {
-    io::stdout().is_terminal()
+/// A model's text for stdout. On a terminal, control characters other than line ends and tabs are shown, not obeyed.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !io::stdout().is_terminal() || !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect())
+}
+
+/// Whether a person types on stdin.
+pub(crate) fn stdin_is_terminal() -> bool {
+    io::stdin().is_terminal()
 }
