@@ -186,6 +186,10 @@ pub trait Device: Send + Sync {
     /// A product of plain buffers, in f32: what adapters are made of.
     fn matmul(&self, sizes: Matmul, a: &Self::Buffer, b: &Self::Buffer, c: &mut Self::Buffer);
 
+    /// `y = beta * y + alpha * x wᵀ` for few rows of x `[rows, k]` and w `[n, k]`, in f32: an adapter's part of a decoding step. What [`Device::linear_few`]
+    /// is to [`Device::linear`].
+    fn matmul_few(&self, sizes: Matmul, x: &Self::Buffer, w: &Self::Buffer, y: &mut Self::Buffer);
+
     /// Rotary embedding (Su et al. 2021, halves paired as in GPT-NeoX) of `[T, n_heads, D]` in place. `cos` and `sin` are `[T, rotary/2]`; channels past
     /// `rotary` stay. `inverse` rotates back, which is the backward.
     fn rope(&self, x: &mut Self::Buffer, n_heads: usize, head_size: usize, cos: &Self::Buffer, sin: &Self::Buffer, inverse: bool);

@@ -3,9 +3,9 @@
 //! It is what the kernels are tested against, and it runs whole models (`dyag check --device reference`), so that the trait has two
 //! implementations that share no arithmetic.
 
+use crate::device::{Activation, AdamwStep, AttentionSaved, AttentionShape, AttentionSpan, Device, LossSum, Matmul, Place, Precision};
 use crate::random::dropped;
 use crate::rounding::round_to_bf16;
-use crate::device::{Activation, AdamwStep, AttentionSaved, AttentionShape, AttentionSpan, Device, LossSum, Matmul, Place, Precision};
 use crate::weight::WeightMatrix;
 
 /// Plain loops on one thread.
@@ -116,7 +116,8 @@ impl Device for ReferenceDevice {
     fn copy_block(&self, from: &Vec<f32>, from_place: Place, to: &mut Vec<f32>, to_place: Place, rows: usize, cols: usize) {
         for i in 0..rows {
             for j in 0..cols {
-                to[(to_place.row + i) * to_place.width + to_place.col + j] = from[(from_place.row + i) * from_place.width + from_place.col + j];
+                to[(to_place.row + i) * to_place.width + to_place.col + j] =
+                    from[(from_place.row + i) * from_place.width + from_place.col + j];
             }
         }
     }
@@ -212,6 +213,10 @@ impl Device for ReferenceDevice {
                 c[i * s.n + j] = (f64::from(s.alpha) * sum + old) as f32;
             }
         }
+    }
+
+    fn matmul_few(&self, sizes: Matmul, x: &Vec<f32>, w: &Vec<f32>, y: &mut Vec<f32>) {
+        self.matmul(sizes, x, w, y);
     }
 
     fn rope(&self, x: &mut Vec<f32>, n_heads: usize, head_size: usize, cos: &Vec<f32>, sin: &Vec<f32>, inverse: bool) {

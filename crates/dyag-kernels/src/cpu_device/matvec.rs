@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::product::{Shared, round_to};
 use crate::cpu::Level;
-use crate::device::Precision;
+use crate::device::{Matmul, Precision};
 use crate::rounding::round_to_bf16;
 use crate::weight::WeightMatrix;
 
@@ -15,7 +15,15 @@ const SPAN: usize = 4096;
 const ROWS_A_TASK: usize = 32;
 
 /// `y = x Wᵀ (+ bias)`, a dot product for each element in a fixed order that no other row changes.
-pub(super) fn linear_few(level: Level, precision: Precision, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]) {
+pub(super) fn linear_few(
+    level: Level,
+    precision: Precision,
+    w: &WeightMatrix,
+    x: &[f32],
+    rows: usize,
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
     let (n, k) = (w.rows(), w.cols());
     assert_eq!((x.len(), y.len()), (rows * k, rows * n));
     let rounded: Vec<f32>;
@@ -43,6 +51,23 @@ pub(super) fn linear_few(level: Level, precision: Precision, w: &WeightMatrix, x
             for (i, sum) in sums.iter().enumerate() {
                 // SAFETY: column j of every row belongs to this task.
                 unsafe { *y.get().add(i * n + j) = *sum };
+            }
+        }
+    });
+}
+
+/// `y = beta * y + alpha * x wᵀ` of plain buffers.
+pub(super) fn matmul_few(level: Level, s: Matmul, x: &[f32], w: &[f32], y: &mut [f32]) {
+    let Matmul { m, n, k, transpose_a, transpose_b, alpha, beta } = s;
+    assert!(!transpose_a && transpose_b && x.len() == m * k && w.len() == n * k && y.len() == m * n);
+    let y = Shared(y.as_mut_ptr());
+    w.par_chunks(ROWS_A_TASK * k).enumerate().for_each(|(task, weights)| {
+        for (j, weights) in weights.chunks_exact(k).enumerate() {
+            for i in 0..m {
+                // SAFETY: column `task * ROWS_A_TASK + j` of every row belongs to this task.
+                let y = unsafe { &mut *y.get().add(i * n + task * ROWS_A_TASK + j) };
+                let old = if beta == 0.0 { 0.0 } else { beta * *y };
+                *y = old + alpha * dot(level, weights, &x[i * k..(i + 1) * k]);
             }
         }
     });

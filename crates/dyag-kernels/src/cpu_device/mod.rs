@@ -157,6 +157,10 @@ impl Device for CpuDevice {
         self.pool.install(|| product::matmul(self.level, sizes, a, b, c));
     }
 
+    fn matmul_few(&self, sizes: Matmul, x: &Vec<f32>, w: &Vec<f32>, y: &mut Vec<f32>) {
+        self.pool.install(|| matvec::matmul_few(self.level, sizes, x, w, y));
+    }
+
     fn rope(&self, x: &mut Vec<f32>, n_heads: usize, head_size: usize, cos: &Vec<f32>, sin: &Vec<f32>, inverse: bool) {
         self.pool.install(|| elementwise::rope(self.level, x, n_heads, head_size, cos, sin, inverse));
     }

@@ -1,1 +1,333 @@
-// tests
+//! Every operation, on every instruction set of this machine and on one and two threads, against the scalar references.
+
+use super::*;
+use crate::random;
+use crate::reference::ReferenceDevice;
+use crate::weight::Format;
+
+/// Numbers in -1 .. 1, a function of seed and index.
+fn numbers(seed: u64, len: usize) -> Vec<f32> {
+    (0..len as u64).map(|i| (random::bits(seed, i) >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
+}
+
+fn poisoned(len: usize) -> Vec<f32> {
+    vec![f32::NAN; len]
+}
+
+/// Every device of this machine: each level, one thread and two.
+fn devices(precision: Precision) -> Vec<CpuDevice> {
+    let device = |level, threads| CpuDevice::new(CpuOptions { precision, threads: Some(threads), level: Some(level) }).unwrap();
+    cpu::available().into_iter().flat_map(|level| [device(level, 1), device(level, 2)]).collect()
+}
+
+/// Relative to the largest element of the reference.
+#[track_caller]
+fn assert_close(got: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(1e-30f32, |m, v| m.max(v.abs()));
+    for (i, (g, e)) in got.iter().zip(expected).enumerate() {
+        let error = (g - e).abs() / largest;
+        assert!(error <= tolerance, "{what}: element {i} is {g}, expected {e} (error {error} of the largest)");
+    }
+}
+
+/// Runs `operation` on the reference and on every device; all devices of one level must agree to the bit, and with the reference to `tolerance`.
+fn compare(precision: Precision, tolerance: f32, what: &str, operation: impl Fn(&dyn Operations) -> Vec<Vec<f32>>) {
+    let expected = operation(&ReferenceDevice::new(precision));
+    for pair in devices(precision).chunks(2) {
+        let [one, two] = [&pair[0], &pair[1]].map(|device| operation(device));
+        for (i, ((one, two), expected)) in one.iter().zip(&two).zip(&expected).enumerate() {
+            let what = format!("{what}, output {i}, {}", pair[0].describe());
+            assert_close(one, expected, tolerance, &what);
+            assert!(one.iter().zip(two).all(|(a, b)| a.to_bits() == b.to_bits()), "{what}: two threads give other bits than one");
+        }
+    }
+}
+
+/// The two devices behind one object type.
+trait Operations {
+    fn linear(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>);
+    fn linear_few(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>);
+    fn linear_backward(&self, w: &WeightMatrix, d_y: &Vec<f32>, rows: usize, d_x: &mut Vec<f32>, accumulate: bool);
+    fn matmul(&self, sizes: Matmul, a: &Vec<f32>, b: &Vec<f32>, c: &mut Vec<f32>);
+    fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], qkv: [&Vec<f32>; 3], d_out: &Vec<f32>) -> Vec<Vec<f32>>;
+    fn rows(&self, x: &Vec<f32>, w: &Vec<f32>, d_y: &Vec<f32>) -> Vec<Vec<f32>>;
+    fn elements(&self, gate: &Vec<f32>, up: &Vec<f32>, d_out: &Vec<f32>) -> Vec<Vec<f32>>;
+    fn loss(&self, logits: &Vec<f32>, targets: &[u32], weights: &[f32]) -> Vec<Vec<f32>>;
+    fn adamw(&self, gradient: &Vec<f32>, parameter: &Vec<f32>) -> Vec<Vec<f32>>;
+    fn rope(&self, x: &Vec<f32>, heads: (usize, usize), cos: &Vec<f32>, sin: &Vec<f32>) -> Vec<Vec<f32>>;
+}
+
+impl<D: Device<Buffer = Vec<f32>, Weight = WeightMatrix>> Operations for D {
+    fn linear(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>) {
+        Device::linear(self, w, x, rows, bias, y);
+    }
+    fn linear_few(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>) {
+        Device::linear_few(self, w, x, rows, bias, y);
+    }
+    fn linear_backward(&self, w: &WeightMatrix, d_y: &Vec<f32>, rows: usize, d_x: &mut Vec<f32>, accumulate: bool) {
+        Device::linear_backward(self, w, d_y, rows, d_x, accumulate);
+    }
+    fn matmul(&self, sizes: Matmul, a: &Vec<f32>, b: &Vec<f32>, c: &mut Vec<f32>) {
+        Device::matmul(self, sizes, a, b, c);
+    }
+    fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], [q, k, v]: [&Vec<f32>; 3], d_out: &Vec<f32>) -> Vec<Vec<f32>> {
+        let (mut out, mut log_sum_exp) = (poisoned(q.len()), poisoned(q.len() / shape.head_size));
+        Device::attention(self, shape, spans, q, k, v, &mut out, &mut log_sum_exp);
+        let (mut d_q, mut d_k, mut d_v) = (poisoned(q.len()), vec![0.5; k.len()], vec![-0.5; v.len()]);
+        let saved = AttentionSaved { q, k, v, out: &out, log_sum_exp: &log_sum_exp };
+        self.attention_backward(shape, spans, saved, d_out, &mut d_q, &mut d_k, &mut d_v);
+        vec![out, log_sum_exp, d_q, d_k, d_v]
+    }
+    fn rows(&self, x: &Vec<f32>, w: &Vec<f32>, d_y: &Vec<f32>) -> Vec<Vec<f32>> {
+        let (mut y, mut inv_rms, mut d_x) = (poisoned(x.len()), poisoned(x.len() / w.len()), numbers(9, x.len()));
+        self.rms_norm(x, w, 1e-5, &mut y, &mut inv_rms);
+        self.rms_norm_backward(d_y, x, w, &inv_rms, &mut d_x);
+        vec![y, inv_rms, d_x]
+    }
+    fn elements(&self, gate: &Vec<f32>, up: &Vec<f32>, d_out: &Vec<f32>) -> Vec<Vec<f32>> {
+        let mut results = Vec::new();
+        for activation in [Activation::Silu, Activation::GeluTanh] {
+            let (mut out, mut d_gate, mut d_up) = (poisoned(gate.len()), gate.clone(), up.clone());
+            self.gated(activation, gate, up, &mut out);
+            self.gated_backward(activation, d_out, &mut d_gate, &mut d_up);
+            results.extend([out, d_gate, d_up]);
+        }
+        let mut dropped = poisoned(gate.len());
+        self.dropout(0.25, 7, gate, &mut dropped);
+        results.push(dropped);
+        results.push(vec![self.sum_of_squares(gate) as f32]);
+        results
+    }
+    fn loss(&self, logits: &Vec<f32>, targets: &[u32], weights: &[f32]) -> Vec<Vec<f32>> {
+        let mut gradient = logits.clone();
+        let sum = self.cross_entropy(&mut gradient, targets, weights);
+        vec![gradient, [sum.loss_sum_nats, sum.n_tokens, sum.n_correct].map(|v| v as f32).to_vec()]
+    }
+    fn adamw(&self, gradient: &Vec<f32>, parameter: &Vec<f32>) -> Vec<Vec<f32>> {
+        let (mut p, mut m, mut v) = (parameter.clone(), vec![0.0; parameter.len()], vec![0.0; parameter.len()]);
+        for t in 1..=3 {
+            let step = AdamwStep { learning_rate: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.1, t, gradient_scale: 0.5 };
+            Device::adamw(self, step, gradient, &mut p, &mut m, &mut v);
+        }
+        vec![p, m, v]
+    }
+    fn rope(&self, x: &Vec<f32>, (n_heads, head_size): (usize, usize), cos: &Vec<f32>, sin: &Vec<f32>) -> Vec<Vec<f32>> {
+        let mut turned = x.clone();
+        Device::rope(self, &mut turned, n_heads, head_size, cos, sin, false);
+        let mut back = turned.clone();
+        Device::rope(self, &mut back, n_heads, head_size, cos, sin, true);
+        vec![turned, back]
+    }
+}
+
+/// Any bytes are blocks; scales that are not ordinary numbers are replaced.
+fn random_weight(format: Format, rows: usize, cols: usize) -> WeightMatrix {
+    let mut bytes: Vec<u8> =
+        (0..rows as u64 * format.row_bytes(cols).unwrap() as u64).map(|i| random::bits(format as u64, i) as u8).collect();
+    let scales: &[usize] = match format {
+        Format::F32 => return WeightMatrix::from_f32(&numbers(5, rows * cols), rows, cols),
+        Format::F16 | Format::Bf16 | Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => &[0],
+        Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K => &[0, 2],
+        Format::Q6K => &[208],
+    };
+    for block in bytes.chunks_exact_mut(format.block_bytes()) {
+        for at in scales {
+            // 0x2c.. is a small positive half, 0x3f.. a bf16 near one.
+            block[at + 1] = if format == Format::Bf16 { 0x3f } else { 0x2c };
+        }
+    }
+    WeightMatrix::new(crate::map::Bytes::from_vec(bytes), format, rows, cols).unwrap()
+}
+
+const FORMATS: [Format; 11] = [
+    Format::F32,
+    Format::F16,
+    Format::Bf16,
+    Format::Q4_0,
+    Format::Q4_1,
+    Format::Q5_0,
+    Format::Q5_1,
+    Format::Q8_0,
+    Format::Q4K,
+    Format::Q5K,
+    Format::Q6K,
+];
+
+#[test]
+fn products_with_frozen_weights() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for format in FORMATS {
+            let whole = format.block_len().max(8);
+            for (rows, n, k) in [(1, 3, whole), (15, 70, 3 * whole), (29, 33, 320_usize.next_multiple_of(whole))] {
+                let w = random_weight(format, n, k);
+                let (x, d_y, bias) = (numbers(1, rows * k), numbers(2, rows * n), numbers(3, n));
+                compare(precision, 2e-6, &format!("{} {rows}x{n}x{k}", format.name()), |device| {
+                    let (mut plain, mut with_bias, mut few) = (poisoned(rows * n), poisoned(rows * n), poisoned(rows * n));
+                    device.linear(&w, &x, rows, None, &mut plain);
+                    device.linear(&w, &x, rows, Some(&bias), &mut with_bias);
+                    device.linear_few(&w, &x, rows, Some(&bias), &mut few);
+                    let (mut d_x, mut added) = (poisoned(rows * k), x.clone());
+                    device.linear_backward(&w, &d_y, rows, &mut d_x, false);
+                    device.linear_backward(&w, &d_y, rows, &mut added, true);
+                    vec![plain, with_bias, few, d_x, added]
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn interleaved_rows_are_served_in_order() {
+    let (n_heads, head_size, k) = (3, 8, 5);
+    let values = numbers(1, n_heads * head_size * k);
+    let stored: Vec<f32> = (0..n_heads * head_size)
+        .flat_map(|row| {
+            let (head, within) = (row / head_size, row % head_size);
+            let original = head * head_size + within / 2 + within % 2 * head_size / 2;
+            values[original * k..(original + 1) * k].to_vec()
+        })
+        .collect();
+    let w = WeightMatrix::from_f32(&stored, n_heads * head_size, k).with_interleaved_heads(head_size).unwrap();
+    for row in 0..w.rows() {
+        let mut out = poisoned(k);
+        w.widen_row(row, 0, &mut out);
+        assert_eq!(out, values[row * k..(row + 1) * k]);
+    }
+}
+
+#[test]
+fn plain_products() {
+    for (m, n, k) in [(1, 1, 1), (16, 5, 300), (67, 16, 31), (3, 100, 7), (130, 129, 40)] {
+        for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)] {
+            let (a, b, old) = (numbers(1, m * k), numbers(2, k * n), numbers(3, m * n));
+            compare(Precision::F32, 2e-6, &format!("matmul {m}x{n}x{k} {transpose_a} {transpose_b}"), |device| {
+                [(1.0, 0.0), (0.5, 1.0), (2.0, -0.5)]
+                    .into_iter()
+                    .map(|(alpha, beta)| {
+                        let mut c = if beta == 0.0 { poisoned(m * n) } else { old.clone() };
+                        device.matmul(Matmul { m, n, k, transpose_a, transpose_b, alpha, beta }, &a, &b, &mut c);
+                        c
+                    })
+                    .collect()
+            });
+        }
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_neighbours() {
+    let (n, k) = (100, 512);
+    let w = random_weight(Format::Q6K, n, k);
+    let x = numbers(1, 33 * k);
+    for device in devices(Precision::F32) {
+        let mut all = poisoned(33 * n);
+        Device::linear(&device, &w, &x, 33, None, &mut all);
+        let mut few = poisoned(33 * n);
+        Device::linear_few(&device, &w, &x, 33, None, &mut few);
+        for row in [0, 13, 14, 32] {
+            let (mut alone, mut alone_few) = (poisoned(n), poisoned(n));
+            let x = x[row * k..(row + 1) * k].to_vec();
+            Device::linear(&device, &w, &x, 1, None, &mut alone);
+            Device::linear_few(&device, &w, &x, 1, None, &mut alone_few);
+            assert_eq!(alone, all[row * n..(row + 1) * n], "row {row}");
+            assert_eq!(alone_few, few[row * n..(row + 1) * n], "row {row}");
+        }
+    }
+}
+
+#[test]
+fn attention_of_packed_spans() {
+    let span = |queries: std::ops::Range<usize>, prefix: std::ops::Range<usize>, own: std::ops::Range<usize>| AttentionSpan {
+        queries,
+        prefix,
+        own,
+    };
+    for (n_heads, n_kv_heads, head_size) in [(4, 2, 16), (6, 2, 12), (3, 3, 40)] {
+        for window in [None, Some(5), Some(24)] {
+            let shape = AttentionShape { n_heads, n_kv_heads, head_size, scale: 0.3, window };
+            // A shared prefix, two examples that see it, an example of its own longer than a block, and a single token.
+            let spans = [
+                span(0..20, 0..0, 0..20),
+                span(20..31, 0..20, 20..31),
+                span(31..62, 0..20, 31..62),
+                span(62..140, 0..0, 62..140),
+                span(140..141, 0..0, 140..141),
+            ];
+            let rows = 141;
+            let [q, d_out] = [1, 2].map(|seed| numbers(seed, rows * n_heads * head_size));
+            let [k, v] = [3, 4].map(|seed| numbers(seed, rows * n_kv_heads * head_size));
+            compare(Precision::F32, 3e-6, &format!("attention {shape:?}"), |device| device.attention(shape, &spans, [&q, &k, &v], &d_out));
+        }
+    }
+}
+
+#[test]
+fn attention_of_a_decoding_step_has_the_bits_of_the_whole() {
+    let shape = AttentionShape { n_heads: 4, n_kv_heads: 2, head_size: 16, scale: 0.25, window: Some(33) };
+    let rows = 90;
+    let q = numbers(1, rows * 64);
+    let [k, v] = [3, 4].map(|seed| numbers(seed, rows * 32));
+    for device in devices(Precision::F32) {
+        let (mut whole, mut lse) = (poisoned(q.len()), poisoned(rows * 4));
+        let all = AttentionSpan { queries: 0..rows, prefix: 0..0, own: 0..rows };
+        Device::attention(&device, shape, &[all], &q, &k, &v, &mut whole, &mut lse);
+        let (mut last, mut lse) = (poisoned(64), poisoned(4));
+        let step = AttentionSpan { queries: 0..1, prefix: 0..17, own: 17..rows };
+        Device::attention(&device, shape, &[step], &q[(rows - 1) * 64..].to_vec(), &k, &v, &mut last, &mut lse);
+        assert_eq!(last, whole[(rows - 1) * 64..]);
+    }
+}
+
+#[test]
+fn norms() {
+    for (rows, c) in [(1, 1), (3, 7), (40, 100), (5, 896)] {
+        let (x, w, d_y) = (numbers(1, rows * c), numbers(2, c), numbers(3, rows * c));
+        compare(Precision::F32, 3e-6, &format!("norm {rows}x{c}"), |device| device.rows(&x, &w, &d_y));
+    }
+}
+
+#[test]
+fn gates_dropout_and_sums() {
+    for len in [1, 17, 40_000] {
+        let [gate, up, d_out] = [1, 2, 3].map(|seed| numbers(seed, len).into_iter().map(|v| v * 9.0).collect());
+        compare(Precision::F32, 3e-6, &format!("gate {len}"), |device| device.elements(&gate, &up, &d_out));
+    }
+}
+
+#[test]
+fn losses() {
+    for (rows, vocab) in [(1, 2), (5, 515), (3, 1000)] {
+        let logits = numbers(1, rows * vocab).into_iter().map(|v| v * 12.0).collect();
+        let targets: Vec<u32> = (0..rows as u32).map(|i| i * 37 % vocab as u32).collect();
+        let weights: Vec<f32> = (1..=rows).map(|w| w as f32).collect();
+        compare(Precision::F32, 2e-6, &format!("loss {rows}x{vocab}"), |device| device.loss(&logits, &targets, &weights));
+    }
+}
+
+#[test]
+fn updates_and_rotations() {
+    let (gradient, parameter) = (numbers(1, 20_000), numbers(2, 20_000));
+    compare(Precision::F32, 3e-6, "adamw", |device| device.adamw(&gradient, &parameter));
+    let (rows, n_heads, head_size, half) = (19, 3, 24, 8);
+    let angles = numbers(1, rows * half);
+    let [cos, sin] = [angles.iter().map(|a| a.cos()).collect(), angles.iter().map(|a| a.sin()).collect()];
+    let x = numbers(2, rows * n_heads * head_size);
+    compare(Precision::F32, 1e-6, "rope", |device| {
+        let results = device.rope(&x, (n_heads, head_size), &cos, &sin);
+        assert_close(&results[1], &x, 1e-6, "rotated and rotated back");
+        results
+    });
+}
+
+#[test]
+fn exponentials_stay_within_two_units_in_the_last_place() {
+    for i in -8_700..=8_800 {
+        let x = i as f32 / 100.0 + 0.003;
+        let (got, expected) = (f64::from(math::exp(x)), f64::from(x).exp());
+        if expected > 1.2e-38 && x < 88.0 {
+            assert!(((got - expected) / expected).abs() < 2.0 * f64::from(f32::EPSILON), "exp({x}) = {got}, expected {expected}");
+        }
+    }
+    assert_eq!(math::exp(f32::NEG_INFINITY), 0.0);
+}

@@ -1,0 +1,249 @@
+//! Generation: one pass for the prompts, then one token a step for every running sequence; a finished one makes room for the next prompt.
+
+use std::ops::{ControlFlow, Range};
+
+use dyag_kernels::Device;
+
+use super::Decoder;
+use super::cache::{Cache, Entry};
+use super::device_adapter::DeviceAdapter;
+use super::sampling::SamplingOptions;
+use crate::config::RopeScaling;
+
+/// A common beginning of prompts is computed once from this length on.
+const SHORTEST_SHARED_PREFIX: usize = 8;
+
+/// Where generation ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerateLimits {
+    /// Tokens a sequence gets at most.
+    pub max_new_tokens: usize,
+    /// Tokens that end a sequence; they are not part of the result.
+    pub stop_ids: Vec<u32>,
+    /// Sequences that run at the same time.
+    pub batch: usize,
+}
+
+/// Why a sequence ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// It came to this stop token.
+    StopToken(u32),
+    /// It reached `max_new_tokens`.
+    Length,
+    /// It filled the positions the model was made for.
+    Context,
+    /// The caller asked to stop.
+    Cancelled,
+}
+
+/// One generated sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generated {
+    /// The new tokens, without the prompt and without the stop token.
+    pub ids: Vec<u32>,
+    /// Why it ended.
+    pub stop: StopReason,
+}
+
+/// Why generation cannot start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GenerateError {
+    /// A prompt has no tokens.
+    #[error("prompt {index} is empty; a prompt needs at least one token")]
+    EmptyPrompt {
+        /// Number of the prompt, from 0.
+        index: usize,
+    },
+    /// A prompt leaves no room for an answer.
+    #[error("prompt {index} has {n_tokens} tokens, but the model takes {max_positions} with the answer; shorten the prompt")]
+    PromptTooLong {
+        /// Number of the prompt, from 0.
+        index: usize,
+        /// Its length.
+        n_tokens: usize,
+        /// The model's limit.
+        max_positions: usize,
+    },
+    /// A token is not in the vocabulary.
+    #[error("prompt {index} holds token {id}, but the model's vocabulary has {vocab_size}; is this the model's own tokenizer?")]
+    UnknownToken {
+        /// Number of the prompt, from 0.
+        index: usize,
+        /// The token.
+        id: u32,
+        /// Size of the vocabulary.
+        vocab_size: usize,
+    },
+}
+
+/// A sequence that is being continued.
+struct Running {
+    /// Number of its prompt.
+    sequence: usize,
+    /// Prompt and new tokens.
+    ids: Vec<u32>,
+    n_prompt: usize,
+    /// Its rows of the cache.
+    rows: Range<usize>,
+    /// How many tokens of `ids` are in the cache, shared ones included.
+    n_cached: usize,
+}
+
+impl<D: Device> Decoder<D> {
+    /// Continues every prompt. `on_token` is told each new token with its prompt's number, as it comes, and may end that sequence.
+    ///
+    /// A sequence's tokens do not depend on the other prompts or on `limits.batch`.
+    ///
+    /// # Errors
+    /// [`GenerateError`], before anything is computed.
+    pub fn generate(
+        &self,
+        adapter: Option<&DeviceAdapter<D>>,
+        prompts: &[Vec<u32>],
+        sampling: &SamplingOptions,
+        limits: &GenerateLimits,
+        on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
+    ) -> Result<Vec<Generated>, GenerateError> {
+        self.check_prompts(prompts)?;
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let n_shared = shared_prefix(prompts);
+        let slots = limits.batch.clamp(1, prompts.len().max(1));
+        let slot_rows = (longest - n_shared + limits.max_new_tokens).min(self.config.max_positions);
+        let mut cache = Cache::new(self, n_shared + slots * slot_rows);
+        let rope_length = self.rope_length(longest);
+        if n_shared > 0 {
+            let entry = Entry { ids: prompts[0][..n_shared].to_vec(), position: 0, prefix: 0..0, own: 0..n_shared };
+            self.extend(adapter, &mut cache, &[entry], rope_length, false);
+        }
+        let mut results: Vec<Option<Generated>> = prompts.iter().map(|_| None).collect();
+        let mut free: Vec<Range<usize>> = (0..slots).rev().map(|i| n_shared + i * slot_rows..n_shared + (i + 1) * slot_rows).collect();
+        let (mut next, mut running): (usize, Vec<Running>) = (0, Vec::new());
+        while next < prompts.len() || !running.is_empty() {
+            let n_old = running.len();
+            while next < prompts.len()
+                && let Some(rows) = free.pop()
+            {
+                let ids = prompts[next].clone();
+                running.push(Running { sequence: next, n_prompt: ids.len(), ids, rows, n_cached: n_shared });
+                next += 1;
+            }
+            // New sequences enter with all their tokens through the kernels for many rows, running ones with one token through those for few.
+            let (old, new) = running.split_at_mut(n_old);
+            for (group, few) in [(old, true), (new, false)] {
+                if !group.is_empty() {
+                    self.advance(adapter, &mut cache, group, n_shared, (rope_length, few), sampling);
+                }
+            }
+            running.retain_mut(|sequence| match self.finished(sequence, limits, on_token) {
+                None => true,
+                Some(stop) => {
+                    let ids = sequence.ids.split_off(sequence.n_prompt);
+                    results[sequence.sequence] = Some(Generated { ids, stop });
+                    free.push(sequence.rows.clone());
+                    false
+                }
+            });
+        }
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// Puts the tokens that are not cached yet through the model, and appends one to each sequence.
+    fn advance(
+        &self,
+        adapter: Option<&DeviceAdapter<D>>,
+        cache: &mut Cache<D>,
+        group: &mut [Running],
+        n_shared: usize,
+        (rope_length, few): (usize, bool),
+        sampling: &SamplingOptions,
+    ) {
+        let entry = |sequence: &Running| Entry {
+            ids: sequence.ids[sequence.n_cached..].to_vec(),
+            position: sequence.n_cached,
+            prefix: 0..n_shared,
+            own: sequence.rows.start..sequence.rows.start + sequence.ids.len() - n_shared,
+        };
+        let entries: Vec<Entry> = group.iter().map(entry).collect();
+        let x = self.extend(adapter, cache, &entries, rope_length, few);
+        let last_rows: Vec<usize> = entries
+            .iter()
+            .scan(0, |end, entry| {
+                *end += entry.ids.len();
+                Some(*end - 1)
+            })
+            .collect();
+        for (group, rows) in group.chunks_mut(self.rows_a_chunk()).zip(last_rows.chunks(self.rows_a_chunk())) {
+            let mut logits = self.device.download(&self.head_logits(&x, rows, true));
+            for (sequence, logits) in group.iter_mut().zip(logits.chunks_exact_mut(self.config.vocab_size)) {
+                sequence.n_cached = sequence.ids.len();
+                let step = sequence.ids.len() - sequence.n_prompt;
+                let id = sampling.choose(logits, &sequence.ids, sequence.sequence, step);
+                sequence.ids.push(id);
+            }
+        }
+    }
+
+    /// Whether the token just appended ends the sequence; otherwise the caller is told it.
+    fn finished(
+        &self,
+        sequence: &mut Running,
+        limits: &GenerateLimits,
+        on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
+    ) -> Option<StopReason> {
+        let n_new = sequence.ids.len() - sequence.n_prompt;
+        let id = *sequence.ids.last().expect("a token was just appended");
+        if n_new > limits.max_new_tokens {
+            sequence.ids.pop();
+            return Some(StopReason::Length);
+        }
+        if limits.stop_ids.contains(&id) {
+            sequence.ids.pop();
+            return Some(StopReason::StopToken(id));
+        }
+        if on_token(sequence.sequence, id).is_break() {
+            return Some(StopReason::Cancelled);
+        }
+        if n_new == limits.max_new_tokens {
+            return Some(StopReason::Length);
+        }
+        (sequence.ids.len() >= self.config.max_positions).then_some(StopReason::Context)
+    }
+
+    fn check_prompts(&self, prompts: &[Vec<u32>]) -> Result<(), GenerateError> {
+        let (max_positions, vocab_size) = (self.config.max_positions, self.config.vocab_size);
+        for (index, prompt) in prompts.iter().enumerate() {
+            if prompt.is_empty() {
+                return Err(GenerateError::EmptyPrompt { index });
+            }
+            if prompt.len() >= max_positions {
+                return Err(GenerateError::PromptTooLong { index, n_tokens: prompt.len(), max_positions });
+            }
+            if let Some(id) = prompt.iter().find(|id| **id as usize >= vocab_size) {
+                return Err(GenerateError::UnknownToken { index, id: *id, vocab_size });
+            }
+        }
+        Ok(())
+    }
+
+    /// The length that chooses between Phi-3's lists of divisors, for a whole call: cached keys cannot be turned again when a sequence grows past the
+    /// original length, so a call starts with the list that its longest prompt asks for and keeps it.
+    fn rope_length(&self, longest_prompt: usize) -> usize {
+        match &self.config.rope.scaling {
+            RopeScaling::LongRope { .. } => longest_prompt,
+            _ => 0,
+        }
+    }
+}
+
+/// Length of the beginning that all prompts share, leaving each at least one token of its own; 0 when it is not worth a pass.
+fn shared_prefix(prompts: &[Vec<u32>]) -> usize {
+    let [first, rest @ ..] = prompts else { return 0 };
+    if rest.is_empty() {
+        return 0;
+    }
+    let common = rest.iter().fold(first.len(), |n, prompt| first.iter().zip(prompt).take(n).take_while(|(a, b)| a == b).count());
+    let longest_allowed = prompts.iter().map(|prompt| prompt.len().saturating_sub(1)).min().unwrap_or(0);
+    let n = common.min(longest_allowed);
+    if n < SHORTEST_SHARED_PREFIX { 0 } else { n }
+}

@@ -1,0 +1,62 @@
+//! The last norm, the head and the loss, over the rows that need them and in chunks: the logits of a whole batch never exist.
+
+use dyag_kernels::Device;
+use dyag_kernels::device::LossSum;
+
+use super::Decoder;
+use super::pack::Target;
+
+/// Bytes the logits of a chunk take at most.
+const LOGITS_BYTES: usize = 64 << 20;
+
+impl<D: Device> Decoder<D> {
+    /// Rows of logits made at a time.
+    pub(super) fn rows_a_chunk(&self) -> usize {
+        (LOGITS_BYTES / (4 * self.config.vocab_size)).max(1)
+    }
+
+    /// Final norm of the given rows of `x` `[T, C]`; also the rows themselves and `1 / rms`.
+    fn final_norm(&self, x: &D::Buffer, rows: &[usize]) -> [D::Buffer; 3] {
+        let (device, c) = (&*self.device, self.config.hidden_size);
+        let mut gathered = device.zeros(rows.len() * c);
+        device.gather_rows(x, rows, c, &mut gathered);
+        let (mut n, mut inv_rms) = (device.zeros(rows.len() * c), device.zeros(rows.len()));
+        device.rms_norm(&gathered, &self.final_norm, self.config.rms_norm_eps, &mut n, &mut inv_rms);
+        [gathered, n, inv_rms]
+    }
+
+    /// Logits `[rows, V]` of the given rows of the last layer's output `x` `[T, C]`.
+    pub(super) fn head_logits(&self, x: &D::Buffer, rows: &[usize], few: bool) -> D::Buffer {
+        let [_, n, _] = self.final_norm(x, rows);
+        let mut logits = self.device.zeros(rows.len() * self.config.vocab_size);
+        if few {
+            self.device.linear_few(&self.head, &n, rows.len(), None, &mut logits);
+        } else {
+            self.device.linear(&self.head, &n, rows.len(), None, &mut logits);
+        }
+        logits
+    }
+
+    /// Loss over `targets`, and, when `d_x` is given, its gradient added there.
+    pub(super) fn head_loss(&self, x: &D::Buffer, targets: &[Target], mut d_x: Option<&mut D::Buffer>) -> LossSum {
+        let (device, c, v) = (&*self.device, self.config.hidden_size, self.config.vocab_size);
+        let mut sum = LossSum::default();
+        for chunk in targets.chunks(self.rows_a_chunk()) {
+            let rows: Vec<usize> = chunk.iter().map(|target| target.row).collect();
+            let [gathered, n, inv_rms] = self.final_norm(x, &rows);
+            let mut logits = device.zeros(rows.len() * v);
+            device.linear(&self.head, &n, rows.len(), None, &mut logits);
+            let ids: Vec<u32> = chunk.iter().map(|target| target.id).collect();
+            assert!(ids.iter().all(|id| (*id as usize) < v), "a target is not below the vocabulary's {v}");
+            let weights: Vec<f32> = chunk.iter().map(|target| target.weight).collect();
+            sum += device.cross_entropy(&mut logits, &ids, &weights);
+            if let Some(d_x) = &mut d_x {
+                let (mut d_n, mut d_rows) = (device.zeros(rows.len() * c), device.zeros(rows.len() * c));
+                device.linear_backward(&self.head, &logits, rows.len(), &mut d_n, false);
+                device.rms_norm_backward(&d_n, &gathered, &self.final_norm, &inv_rms, &mut d_rows);
+                device.scatter_add_rows(&d_rows, &rows, c, d_x);
+            }
+        }
+        sum
+    }
+}

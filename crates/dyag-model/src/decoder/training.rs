@@ -1,0 +1,140 @@
+//! Loss and gradients of a pack: a pure function of weights and tokens.
+
+use dyag_kernels::Device;
+use dyag_kernels::device::LossSum;
+
+use super::Decoder;
+use super::device_adapter::DeviceAdapter;
+use super::layer::{Activations, Pass};
+use super::pack::Pack;
+use super::rope::Angles;
+
+/// What of the forward pass is kept for the backward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpointing {
+    /// Each layer's input; the rest is computed a second time (Chen et al. 2016).
+    Layer,
+    /// All that the backward needs.
+    None,
+}
+
+/// Dropout on the adapters' inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Probability that an element is dropped, below 1.
+    pub p: f32,
+    /// Decides which; a new one for every pack.
+    pub seed: u64,
+}
+
+impl Dropout {
+    /// The same dropout with a seed of its own for one matrix.
+    pub(super) fn at_site(self, layer: usize, projection: usize) -> Self {
+        Self { p: self.p, seed: dyag_kernels::random::bits(self.seed, (layer * 16 + projection) as u64) }
+    }
+
+    pub(super) fn apply<D: Device>(self, device: &D, x: &D::Buffer) -> D::Buffer {
+        let mut out = device.zeros(device.len(x));
+        device.dropout(self.p, self.seed, x, &mut out);
+        out
+    }
+}
+
+/// How a training pass is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepOptions {
+    /// What is kept between forward and backward.
+    pub checkpointing: Checkpointing,
+    /// Dropout of the adapters' inputs.
+    pub dropout: Option<Dropout>,
+}
+
+/// A layer's share of what is kept.
+enum Kept<D: Device> {
+    Input(D::Buffer),
+    All(Activations<D>),
+}
+
+impl<D: Device> Decoder<D> {
+    /// Loss of `pack`, and the gradients of the sum of its terms, added to `gradients` (which has the adapter's shape).
+    ///
+    /// # Panics
+    /// When the pack's rows, ids and spans do not fit each other and the model, or the shapes of adapter and gradients differ.
+    pub fn loss_and_gradients(
+        &self,
+        adapter: &DeviceAdapter<D>,
+        pack: &Pack,
+        options: &StepOptions,
+        gradients: &mut DeviceAdapter<D>,
+    ) -> LossSum {
+        assert!(adapter.pairs.keys().eq(gradients.pairs.keys()), "gradients have the adapter's sites");
+        let angles = self.angles(pack);
+        let pass = self.pass(pack, &angles, Some(adapter), options.dropout);
+        let lowest = adapter.lowest_layer().unwrap_or(self.layers.len());
+        let mut kept = Vec::with_capacity(self.layers.len());
+        let mut x = self.embed(&pack.ids);
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (y, activations) = layer.forward(&pass, i, x);
+            kept.push(match options.checkpointing {
+                _ if i < lowest => None,
+                Checkpointing::None => Some(Kept::All(activations)),
+                Checkpointing::Layer => Some(Kept::Input(activations.x)),
+            });
+            x = y;
+        }
+        let mut d_x = self.device.zeros(pack.ids.len() * self.config.hidden_size);
+        let sum = self.head_loss(&x, &pack.targets, Some(&mut d_x));
+        drop(x);
+        for (i, layer) in self.layers.iter().enumerate().rev() {
+            let Some(kept) = kept.pop().flatten() else { break };
+            let activations = match kept {
+                Kept::All(activations) => activations,
+                Kept::Input(x) => layer.forward(&pass, i, x).1,
+            };
+            layer.backward(&pass, i, activations, gradients, &mut d_x);
+        }
+        sum
+    }
+
+    /// Loss of `pack` with an adapter or without.
+    ///
+    /// # Panics
+    /// As [`Decoder::loss_and_gradients`].
+    pub fn loss(&self, adapter: Option<&DeviceAdapter<D>>, pack: &Pack) -> LossSum {
+        self.head_loss(&self.hidden(adapter, pack), &pack.targets, None)
+    }
+
+    /// Logits `[rows, V]` of some rows of `pack`, with an adapter or without.
+    ///
+    /// # Panics
+    /// As [`Decoder::loss_and_gradients`].
+    pub fn logits(&self, adapter: Option<&DeviceAdapter<D>>, pack: &Pack, rows: &[usize]) -> Vec<f32> {
+        let x = self.hidden(adapter, pack);
+        rows.chunks(self.rows_a_chunk()).flat_map(|rows| self.device.download(&self.head_logits(&x, rows, false))).collect()
+    }
+
+    /// The last layer's output `[T, C]`.
+    fn hidden(&self, adapter: Option<&DeviceAdapter<D>>, pack: &Pack) -> D::Buffer {
+        let angles = self.angles(pack);
+        let pass = self.pass(pack, &angles, adapter, None);
+        self.layers.iter().enumerate().fold(self.embed(&pack.ids), |x, (i, layer)| layer.forward(&pass, i, x).0)
+    }
+
+    fn angles(&self, pack: &Pack) -> Angles<D> {
+        assert_eq!(pack.positions.len(), pack.ids.len());
+        let longest = pack.positions.iter().max().map_or(0, |last| *last as usize + 1);
+        Angles::new(&*self.device, &self.config.rope, &pack.positions, longest)
+    }
+
+    fn pass<'a>(
+        &'a self,
+        pack: &'a Pack,
+        angles: &'a Angles<D>,
+        adapter: Option<&'a DeviceAdapter<D>>,
+        dropout: Option<super::Dropout>,
+    ) -> Pass<'a, D> {
+        let rows = pack.ids.len();
+        assert_eq!(pack.spans.iter().map(|span| span.queries.len()).sum::<usize>(), rows, "every row is a query of one span");
+        Pass { device: &self.device, config: &self.config, rows, spans: &pack.spans, angles, adapter, dropout, few: false }
+    }
+}
