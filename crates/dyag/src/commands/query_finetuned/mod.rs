@@ -3,7 +3,6 @@
 mod conversation;
 mod questions;
 mod session;
-mod stream;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "questions")]
     output: Option<PathBuf>,
 
-    /// Questions of --questions that are answered together
+    /// Questions of --questions that are answered at the same time; the answers do not depend on it
     #[arg(long, value_name = "N", default_value_t = 16, requires = "questions", value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: u16,
 

@@ -147,35 +147,52 @@ pub(super) fn answer_all(
     verbose: bool,
 ) -> anyhow::Result<()> {
     let start = Instant::now();
+    let conversations: Vec<&[Message]> = questions.iter().map(|question| question.turns.as_slice()).collect();
+    let mut progress = Progress { start, told: start, n_tokens: 0, shown: verbose };
+    let answers = session.answer_all(&conversations, batch_size, &mut || progress.token())?;
     let mut count = Count { questions: questions.len(), ..Count::default() };
     let mut rows = Vec::with_capacity(questions.len());
-    for (index, batch) in questions.chunks(batch_size).enumerate() {
-        let conversations: Vec<&[Message]> = batch.iter().map(|question| question.turns.as_slice()).collect();
-        let answers = session.answer_batch(&conversations)?;
-        for (question, answer) in batch.iter().zip(answers) {
-            let mut row = question.row.clone();
-            row.extend(answer.to_json());
-            if let Some(expected) = &question.expected_answer {
-                let exact = is_exact(&answer.text, expected);
-                count.with_expected_answer += 1;
-                count.exact += usize::from(exact);
-                row.insert("exact".to_owned(), exact.into());
-            }
-            if output.is_none() && !json {
-                terminal::print_line(Value::Object(row.clone()))?;
-            }
-            rows.push(Value::Object(row));
+    for (question, answer) in questions.into_iter().zip(answers) {
+        let mut row = question.row;
+        row.extend(answer.to_json());
+        if let Some(expected) = &question.expected_answer {
+            let exact = is_exact(&answer.text, expected);
+            count.with_expected_answer += 1;
+            count.exact += usize::from(exact);
+            row.insert("exact".to_owned(), exact.into());
         }
-        if verbose {
-            let done = (index * batch_size + batch.len()) as f64;
-            let seconds = start.elapsed().as_secs_f64();
-            terminal::note(format!("{done} of {} answered, {} exactly, {seconds:.1} s", questions.len(), count.exact));
-        }
+        rows.push(Value::Object(row));
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    if verbose {
+        terminal::note(format!("{} answers in {seconds:.1} s, {:.1} tokens/s", rows.len(), progress.n_tokens as f64 / seconds));
     }
     if let Some(path) = output {
         write_atomically(path, |out| rows.iter().try_for_each(|row| writeln!(out, "{row}")))?;
     }
-    print_count(session, count, rows, output, start.elapsed().as_secs_f64(), json)
+    if output.is_none() && !json {
+        rows.iter().try_for_each(terminal::print_line)?;
+    }
+    print_count(session, count, rows, output, seconds, json)
+}
+
+/// Tells the person every ten seconds that work goes on.
+struct Progress {
+    start: Instant,
+    told: Instant,
+    n_tokens: usize,
+    shown: bool,
+}
+
+impl Progress {
+    fn token(&mut self) {
+        self.n_tokens += 1;
+        if self.shown && self.told.elapsed().as_secs() >= 10 {
+            self.told = Instant::now();
+            let seconds = self.start.elapsed().as_secs_f64();
+            terminal::note(format!("{} tokens in {seconds:.0} s", self.n_tokens));
+        }
+    }
 }
 
 fn print_count(session: &Session, count: Count, rows: Vec<Value>, output: Option<&Path>, seconds: f64, json: bool) -> anyhow::Result<()> {
