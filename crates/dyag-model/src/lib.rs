@@ -4,5 +4,9 @@
 pub mod adapter;
 pub mod config;
 pub mod decoder;
+pub mod error;
 pub mod files;
 pub mod weights;
+
+pub use error::ModelError;
+pub use weights::{Model, ModelSource, SourceKind};

@@ -1,5 +1,13 @@
 //! What a model's files say about its shape, whatever file says it.
 
+mod family;
+mod folder;
+mod gguf;
+pub(crate) mod json;
+mod rope;
+#[cfg(test)]
+mod tests;
+
 use dyag_kernels::device::Activation;
 
 /// The shape of a decoder: everything that sets one family apart from another.

@@ -1,5 +1,19 @@
 //! A model's frozen weights, from a Hugging Face folder or a GGUF file.
 
+mod build;
+pub mod gguf;
+mod model;
+pub mod safetensors;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use gguf::{GgufFile, GgufTokenizer};
+pub use model::Model;
+pub use safetensors::{Dtype, SafetensorsFile, TensorView};
+pub use source::{ModelSource, SourceKind};
+
 use dyag_kernels::WeightMatrix;
 
 /// All weights of a decoder, where they lie.

@@ -1,0 +1,126 @@
+//! The rotary embedding of config.json: `rope_theta` and `rope_scaling` of Transformers 4, `rope_parameters` of 5.
+
+use serde_json::{Map, Value};
+
+use super::family::Family;
+use super::json::{Keys, short};
+use super::{Rope, RopeScaling};
+use crate::error::ModelError;
+
+/// `rope_theta` where nothing says.
+const DEFAULT_THETA: f64 = 10_000.0;
+
+/// `original_max_position_embeddings` of a Phi-3 that does not say.
+const PHI3_ORIGINAL_POSITIONS: usize = 4096;
+
+/// Reads the rotary embedding. A non-empty `rope_scaling` goes before `rope_parameters`, and what either says before the keys beside it, as in
+/// Transformers.
+pub(super) fn from_json(keys: Keys<'_>, family: &Family, head_size: usize, max_positions: usize) -> Result<Rope, ModelError> {
+    let empty = Map::new();
+    let (prefix, object) = match (object(keys, "rope_scaling")?, object(keys, "rope_parameters")?) {
+        (Some(object), _) => ("rope_scaling.", object),
+        (None, Some(object)) => ("rope_parameters.", object),
+        (None, None) => ("", &empty),
+    };
+    let rope = Keys { path: keys.path, object, prefix };
+    if let Some((key, value)) = object.iter().find(|(_, value)| value.is_object()) {
+        let why = "a rotary embedding for each kind of layer is not implemented";
+        return Err(ModelError::unsupported(keys.path, rope.name(key), short(value), why));
+    }
+    let theta = match rope.positive("rope_theta")? {
+        Some(theta) => theta,
+        None => keys.positive("rope_theta")?.unwrap_or(DEFAULT_THETA),
+    };
+    let partial = match rope.positive("partial_rotary_factor")? {
+        Some(factor) => factor,
+        None => keys.positive("partial_rotary_factor")?.unwrap_or(1.0),
+    };
+    if partial != 1.0 && !family.phi_rope {
+        let why = format!("a {} rotates whole heads", family.name);
+        return Err(ModelError::unsupported(keys.path, "partial_rotary_factor", partial, why));
+    }
+    // Truncated, as Transformers does; `check` refuses what is odd or too large.
+    let rotary_size = (head_size as f64 * partial) as usize;
+    Ok(Rope { theta, rotary_size, scaling: scaling(keys, rope, family, max_positions)? })
+}
+
+/// The object `key`, unless absent, `null` or empty.
+fn object<'a>(keys: Keys<'a>, key: &str) -> Result<Option<&'a Map<String, Value>>, ModelError> {
+    match keys.get(key) {
+        None => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(object).filter(|object| !object.is_empty())),
+        Some(other) => Err(keys.wrong(key, "an object", other)),
+    }
+}
+
+fn scaling(keys: Keys<'_>, rope: Keys<'_>, family: &Family, max_positions: usize) -> Result<RopeScaling, ModelError> {
+    let key = if rope.get("rope_type").is_some() { "rope_type" } else { "type" };
+    let kind = match rope.text(key)?.unwrap_or("default") {
+        // Early Phi-3 files call it so.
+        "su" | "yarn" if family.phi_rope => "longrope",
+        other => other,
+    };
+    match (kind, family.phi_rope) {
+        ("default", _) => Ok(RopeScaling::None),
+        ("linear", false) => Ok(RopeScaling::Linear { factor: rope.required_positive("factor")? }),
+        ("llama3", false) => llama3(keys, rope, max_positions),
+        ("longrope", _) => long_rope(keys, rope, family, max_positions),
+        (other, phi) => {
+            let known = if phi { "default, longrope" } else { "default, linear, llama3, longrope" };
+            Err(ModelError::unsupported(keys.path, rope.name(key), format!("{other:?}"), format!("for {}: {known}", family.name)))
+        }
+    }
+}
+
+fn llama3(keys: Keys<'_>, rope: Keys<'_>, max_positions: usize) -> Result<RopeScaling, ModelError> {
+    let factor = rope.required_positive("factor")?;
+    let low_freq_factor = rope.required_positive("low_freq_factor")?;
+    let high_freq_factor = rope.required_positive("high_freq_factor")?;
+    if high_freq_factor <= low_freq_factor {
+        let expected = format!("a number above low_freq_factor ({low_freq_factor})");
+        return Err(ModelError::bad_value(keys.path, rope.name("high_freq_factor"), expected, high_freq_factor));
+    }
+    let original_max_positions = original_positions(keys, rope, max_positions)?;
+    Ok(RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions })
+}
+
+/// Positions the model was first trained for: a key beside the rope's object goes before one in it.
+fn original_positions(keys: Keys<'_>, rope: Keys<'_>, default: usize) -> Result<usize, ModelError> {
+    const KEY: &str = "original_max_position_embeddings";
+    match keys.size(KEY)? {
+        Some(positions) => Ok(positions),
+        None => Ok(rope.size(KEY)?.unwrap_or(default)),
+    }
+}
+
+/// LongRoPE (Ding et al. 2024). The scale of cos and sin is `attention_factor`, or follows from how far the context was stretched.
+fn long_rope(keys: Keys<'_>, rope: Keys<'_>, family: &Family, max_positions: usize) -> Result<RopeScaling, ModelError> {
+    let original_max_positions = match family.phi_rope {
+        // Phi-3's class has the key with a default of its own, which hides the rope object's.
+        true => keys.size("original_max_position_embeddings")?.unwrap_or(PHI3_ORIGINAL_POSITIONS),
+        false => original_positions(keys, rope, max_positions)?,
+    };
+    let attention_factor = match rope.positive("attention_factor")? {
+        Some(factor) => factor,
+        None => {
+            let stretched = match rope.positive("factor")? {
+                Some(factor) => factor,
+                None => max_positions as f64 / original_max_positions as f64,
+            };
+            long_rope_scale(stretched, original_max_positions)
+        }
+    };
+    let (short, long) = (divisors(rope, "short_factor")?, divisors(rope, "long_factor")?);
+    Ok(RopeScaling::LongRope { short, long, original_max_positions, attention_factor })
+}
+
+/// `sqrt(1 + ln(stretched) / ln(original))`, 1 for a context that was not stretched.
+pub(super) fn long_rope_scale(stretched: f64, original_max_positions: usize) -> f64 {
+    if stretched <= 1.0 || original_max_positions < 2 { 1.0 } else { (1.0 + stretched.ln() / (original_max_positions as f64).ln()).sqrt() }
+}
+
+fn divisors(rope: Keys<'_>, key: &str) -> Result<Vec<f32>, ModelError> {
+    let value = rope.get(key).ok_or_else(|| rope.missing(key))?;
+    let list = value.as_array().and_then(|list| list.iter().map(|n| n.as_f64().map(|n| n as f32)).collect::<Option<Vec<_>>>());
+    list.ok_or_else(|| rope.wrong(key, "a list of numbers", value))
+}

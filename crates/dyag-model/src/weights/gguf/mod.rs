@@ -1,0 +1,14 @@
+//! GGUF files: the reader, what their metadata say about a decoder, and their tokenizer as plain data.
+//!
+//! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, versions 2 and 3 (which differ only in byte order, and only
+//! little-endian files are read).
+
+mod cursor;
+mod file;
+mod tokenizer;
+mod types;
+mod value;
+
+pub use file::{GgufFile, GgufTensor};
+pub use tokenizer::GgufTokenizer;
+pub use value::Value;

@@ -1,0 +1,166 @@
+//! Loading a model: which files hold it, and putting configuration and weights together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::gguf::{GgufFile, GgufTokenizer};
+use super::safetensors::SafetensorsFile;
+use super::source::{ModelSource, SourceKind};
+use super::table::TensorTable;
+use super::{DecoderWeights, build};
+use crate::config::{DecoderConfig, json};
+use crate::error::ModelError;
+
+/// A decoder as its files give it: shape, frozen weights (memory-mapped), and where they came from.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The shape.
+    pub config: DecoderConfig,
+    /// The weights.
+    pub weights: DecoderWeights,
+    /// The files.
+    pub source: ModelSource,
+}
+
+const CONFIG: &str = "config.json";
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+impl Model {
+    /// Loads the model at `path`: a Hugging Face folder (`config.json` with `model.safetensors` or its sharded index), a GGUF file,
+    /// or a folder that holds a single GGUF file.
+    ///
+    /// # Errors
+    /// When no model is there, a file is damaged, or the model asks for something that is not supported.
+    pub fn load(path: &Path) -> Result<Self, ModelError> {
+        Self::load_with_config(path, None)
+    }
+
+    /// [`Model::load`], with another file in place of the folder's config.json.
+    ///
+    /// # Errors
+    /// As [`Model::load`], and when `config` is given for a GGUF file, which has its own.
+    pub fn load_with_config(path: &Path, config: Option<&Path>) -> Result<Self, ModelError> {
+        match find_files(path)? {
+            Files::Folder { index } => load_folder(path, config, index),
+            Files::Gguf(file) => match config {
+                None => load_gguf(path, &file),
+                Some(config) => Err(ModelError::NotAModel {
+                    path: path.to_owned(),
+                    why: format!("{} cannot be used with a GGUF file, which carries its own configuration", config.display()),
+                }),
+            },
+        }
+    }
+}
+
+/// What a path turned out to hold.
+enum Files {
+    Folder { index: bool },
+    Gguf(PathBuf),
+}
+
+fn find_files(path: &Path) -> Result<Files, ModelError> {
+    let not_a_model = |why: String| Err(ModelError::NotAModel { path: path.to_owned(), why });
+    let about = std::fs::metadata(path).map_err(|source| ModelError::io(path, source))?;
+    if !about.is_dir() {
+        if GgufFile::is_gguf(path) || path.extension().is_some_and(|e| e == "gguf") {
+            return Ok(Files::Gguf(path.to_owned()));
+        }
+        return not_a_model(
+            "expected a GGUF file, or a folder with config.json and model.safetensors; give the folder, not a file in it".to_owned(),
+        );
+    }
+    if path.join(SINGLE).exists() || path.join(INDEX).exists() {
+        return Ok(Files::Folder { index: !path.join(SINGLE).exists() });
+    }
+    let mut gguf = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(|source| ModelError::io(path, source))? {
+        let file = entry.map_err(|source| ModelError::io(path, source))?.path();
+        if file.extension().is_some_and(|e| e == "gguf") {
+            gguf.push(file);
+        }
+    }
+    match (gguf.len(), gguf.pop()) {
+        (1, Some(file)) => Ok(Files::Gguf(file)),
+        (0, _) if path.join("pytorch_model.bin").exists() => {
+            not_a_model(format!("it has pytorch_model.bin, whose format can run code and is not read; convert it to {SINGLE}"))
+        }
+        (0, _) => not_a_model(format!("expected {CONFIG} with {SINGLE} or {INDEX}, or a single .gguf file, in this folder")),
+        (n, _) => not_a_model(format!("it has {n} .gguf files; give the path of one")),
+    }
+}
+
+fn load_folder(path: &Path, config: Option<&Path>, index: bool) -> Result<Model, ModelError> {
+    let generation = path.join("generation_config.json");
+    let generation = generation.exists().then_some(generation);
+    let config_path = config.map_or_else(|| path.join(CONFIG), Path::to_owned);
+    let config = DecoderConfig::from_json_file(&config_path, generation.as_deref())?;
+    let mut table = TensorTable::new(path, &config.family, BTreeMap::new());
+    if index {
+        add_shards(&mut table, path)?;
+    } else {
+        table.add_safetensors(&SafetensorsFile::open(&path.join(SINGLE))?, |_| true);
+    }
+    let weights = DecoderWeights::build(&config, &mut table, &build::FOLDER)?;
+    let name = folder_name(path);
+    let source = ModelSource::new(path, SourceKind::Folder, name, &config, table, None);
+    Ok(Model { config, weights, source })
+}
+
+/// Name of a folder, without what leads to it.
+fn folder_name(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    whole.file_name().map_or_else(|| whole.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Opens every shard that the index names; a tensor counts from the shard that the index gives it.
+fn add_shards(table: &mut TensorTable, folder: &Path) -> Result<(), ModelError> {
+    let index_path = folder.join(INDEX);
+    let index = json::read_object(&index_path)?;
+    let map = match index.get("weight_map") {
+        Some(Value::Object(map)) => map,
+        Some(other) => return Err(ModelError::bad_value(&index_path, "weight_map", "an object of tensors and files", json::short(other))),
+        None => return Err(ModelError::MissingKey { path: index_path, key: "weight_map".to_owned() }),
+    };
+    let mut by_file: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, file) in map {
+        // A name with a folder in it could lead anywhere.
+        match file.as_str().filter(|file| Path::new(file).file_name().is_some_and(|name| name == *file)) {
+            Some(file) => by_file.entry(file).or_default().insert(name),
+            None => {
+                return Err(ModelError::bad_value(
+                    &index_path,
+                    format!("weight_map[{name:?}]"),
+                    "the name of a file beside the index",
+                    file,
+                ));
+            }
+        };
+    }
+    for (file, names) in by_file {
+        let shard = SafetensorsFile::open(&folder.join(file))?;
+        if let Some(missing) = names.iter().find(|name| shard.tensor(name).is_none()) {
+            let expected = format!("the tensor `{missing}`, which {INDEX} places there");
+            return Err(ModelError::malformed(shard.path(), "the list of tensors", expected, "none of that name"));
+        }
+        table.add_safetensors(&shard, |name| names.contains(name));
+    }
+    Ok(())
+}
+
+fn load_gguf(given: &Path, path: &Path) -> Result<Model, ModelError> {
+    let mut file = GgufFile::open(path)?;
+    let tokenizer = GgufTokenizer::take(&mut file)?;
+    let config = DecoderConfig::from_gguf(&file, &tokenizer)?;
+    let mut table = TensorTable::from_gguf(&file, &config.family);
+    let weights = DecoderWeights::build(&config, &mut table, &build::GGUF)?;
+    let name = match file.value("general.name") {
+        Some(super::gguf::Value::String(name)) => name.clone(),
+        _ => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    let source = ModelSource::new(given, SourceKind::Gguf, name, &config, table, Some(tokenizer));
+    Ok(Model { config, weights, source })
+}
