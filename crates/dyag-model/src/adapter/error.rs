@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::error::ModelError;
 use crate::files::WriteError;
 
 /// Why an adapter cannot be read, made or written.
@@ -37,8 +38,11 @@ pub enum AdapterError {
     #[error("rank {rank} is out of range: expected 1 to {}", super::MAX_RANK)]
     Rank { rank: usize },
 
-    #[error("cannot read {}: {reason}", path.display())]
-    Tensors { path: PathBuf, reason: String },
+    #[error("{} is not there, and {} is a Python pickle: load it in PEFT and save it with safe_serialization", path.display(), pickle.display())]
+    Pickle { path: PathBuf, pickle: PathBuf },
+
+    #[error(transparent)]
+    Model(#[from] ModelError),
 
     #[error("{}: tensor `{name}` is missing; adapter_config.json makes the adapter act there (expected shape {expected:?})", path.display())]
     MissingTensor { path: PathBuf, name: String, expected: [usize; 2] },
@@ -51,9 +55,6 @@ pub enum AdapterError {
         path.display()
     )]
     Shape { path: PathBuf, name: String, expected: [usize; 2], found: Vec<usize> },
-
-    #[error("{}: tensor `{name}` has type {found}, expected F32, F16 or BF16", path.display())]
-    Type { path: PathBuf, name: String, found: String },
 
     #[error("{}: tensor `{name}` holds a value that is not finite ({value}, at element {index})", path.display())]
     NotFinite { path: PathBuf, name: String, index: usize, value: f32 },

@@ -1,5 +1,7 @@
 //! The adapter a training starts from.
 
+use dyag_kernels::random::bits;
+
 use super::config::AdapterConfig;
 use super::error::AdapterError;
 use super::{Adapter, LoraPair, MAX_RANK, Site};
@@ -30,27 +32,8 @@ impl Adapter {
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 fn uniform(seed: u64, site: Site, rank: usize, n_in: usize) -> Vec<f32> {
     let bound = 1.0 / (n_in as f64).sqrt();
-    let place = ((site.layer as u64) << 8) | site.projection as u64;
-    let mut random = SplitMix64::new(SplitMix64::new(seed).next() ^ SplitMix64::new(place).next());
-    let number = |bits: u64| ((bits >> 40) as f64 / f64::from(1_u32 << 23) - 1.0) * bound;
-    (0..rank * n_in).map(|_| number(random.next()) as f32).collect()
-}
-
-/// SplitMix64 (Steele, Lea & Flood 2014).
-struct SplitMix64 {
-    state: u64,
-}
-
-impl SplitMix64 {
-    fn new(state: u64) -> Self {
-        Self { state }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
+    let site_seed = bits(seed, ((site.layer as u64) << 8) | site.projection as u64);
+    // The upper 24 bits, as a number from -1 to below 1.
+    let number = |index: usize| (bits(site_seed, index as u64) >> 40) as f64 / f64::from(1_u32 << 23) - 1.0;
+    (0..rank * n_in).map(|index| (number(index) * bound) as f32).collect()
 }

@@ -1,20 +1,19 @@
 //! An adapter's folder as PEFT writes and reads it: adapter_config.json beside adapter_model.safetensors.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use dyag_kernels::map::Bytes;
-use dyag_kernels::{Format, quant};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::{Dtype, View};
 
 use super::config::{AdapterConfig, CONFIG_FILE};
 use super::error::AdapterError;
 use super::targets::SiteSettings;
 use super::{Adapter, LoraPair, Projection, Site};
 use crate::config::DecoderConfig;
+use crate::error::ModelError;
 use crate::files::{WriteError, write_bytes_atomically};
+use crate::weights::SafetensorsFile;
 
 /// Name of the weights inside an adapter's folder.
 pub const WEIGHTS_FILE: &str = "adapter_model.safetensors";
@@ -36,10 +35,7 @@ impl Adapter {
     pub fn load_as(folder: &Path, config: &DecoderConfig, settings: &AdapterConfig) -> Result<Self, AdapterError> {
         let sites = settings.sites(config)?;
         let path = folder.join(WEIGHTS_FILE);
-        let bytes = map_weights(folder, &path)?;
-        let tensors = SafeTensors::deserialize(bytes.as_slice())
-            .map_err(|error| AdapterError::Tensors { path: path.clone(), reason: format!("not a whole safetensors file: {error}") })?;
-        let file = WeightsFile { path: &path, tensors, config };
+        let file = WeightsFile { path: &path, tensors: open_weights(folder, &path)?, config };
         file.refuse_extra(&sites)?;
         let mut adapter = Self::default();
         for (&site, settings) in &sites {
@@ -102,21 +98,20 @@ impl View for Matrix<'_> {
     }
 }
 
-fn map_weights(folder: &Path, path: &Path) -> Result<Bytes, AdapterError> {
-    Bytes::map_file(path).map_err(|source| {
+fn open_weights(folder: &Path, path: &Path) -> Result<SafetensorsFile, AdapterError> {
+    SafetensorsFile::open(path).map_err(|error| {
         let pickle = folder.join("adapter_model.bin");
-        if source.kind() == std::io::ErrorKind::NotFound && pickle.exists() {
-            let reason = format!("not there; {} is a Python pickle: load it in PEFT and save it with safe_serialization", pickle.display());
-            return AdapterError::Tensors { path: path.to_owned(), reason };
+        if matches!(&error, ModelError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound) && pickle.exists() {
+            return AdapterError::Pickle { path: path.to_owned(), pickle };
         }
-        AdapterError::Read { path: path.to_owned(), source }
+        error.into()
     })
 }
 
 /// An opened adapter_model.safetensors, and the base it must fit.
 struct WeightsFile<'a> {
     path: &'a Path,
-    tensors: SafeTensors<'a>,
+    tensors: SafetensorsFile,
     config: &'a DecoderConfig,
 }
 
@@ -131,18 +126,11 @@ impl WeightsFile<'_> {
     fn matrix(&self, name: &str, expected: [usize; 2]) -> Result<Vec<f32>, AdapterError> {
         let path = || self.path.to_owned();
         let missing = || AdapterError::MissingTensor { path: path(), name: name.to_owned(), expected };
-        let tensor: TensorView<'_> = self.tensors.tensor(name).map_err(|_| missing())?;
-        if tensor.shape() != expected {
-            return Err(AdapterError::Shape { path: path(), name: name.to_owned(), expected, found: tensor.shape().to_vec() });
+        let tensor = self.tensors.tensor(name).ok_or_else(missing)?;
+        if tensor.shape != expected {
+            return Err(AdapterError::Shape { path: path(), name: name.to_owned(), expected, found: tensor.shape.to_vec() });
         }
-        let format = match tensor.dtype() {
-            Dtype::F32 => Format::F32,
-            Dtype::F16 => Format::F16,
-            Dtype::BF16 => Format::Bf16,
-            other => return Err(AdapterError::Type { path: path(), name: name.to_owned(), found: format!("{other:?}") }),
-        };
-        let mut values = vec![0.0; expected[0] * expected[1]];
-        quant::widen(format, tensor.data(), &mut values);
+        let values = tensor.to_f32()?;
         match values.iter().position(|value| !value.is_finite()) {
             Some(index) => Err(AdapterError::NotFinite { path: path(), name: name.to_owned(), index, value: values[index] }),
             None => Ok(values),
@@ -151,12 +139,10 @@ impl WeightsFile<'_> {
 
     /// Every tensor of the file must be one that `sites` call for.
     fn refuse_extra(&self, sites: &BTreeMap<Site, SiteSettings>) -> Result<(), AdapterError> {
-        let expected: std::collections::BTreeSet<_> = sites.keys().flat_map(|site| site.tensor_names()).collect();
-        let mut extra: Vec<_> = self.tensors.names().into_iter().filter(|name| !expected.contains(*name)).collect();
-        extra.sort_unstable();
-        match extra.first() {
+        let expected: BTreeSet<_> = sites.keys().flat_map(|site| site.tensor_names()).collect();
+        match self.tensors.names().find(|name| !expected.contains(*name)) {
             Some(name) => {
-                Err(AdapterError::ExtraTensor { path: self.path.to_owned(), name: (*name).to_owned(), reason: self.why_extra(name, sites) })
+                Err(AdapterError::ExtraTensor { path: self.path.to_owned(), name: name.to_owned(), reason: self.why_extra(name, sites) })
             }
             None => Ok(()),
         }
