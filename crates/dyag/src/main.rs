@@ -4,6 +4,7 @@
 mod cli;
 mod commands;
 mod engine;
+mod model_files;
 mod terminal;
 
 use std::process::ExitCode;
