@@ -1,2 +1,17 @@
-//! (being written)
+//! Text: conversations and datasets of them, a model's tokenizer and chat template, and the tokens a trainer learns from.
+//!
+//! The way through it: [`Dataset`] reads [`Conversation`]s; [`Chat`], a [`Tokenizer`] and a [`ChatTemplate`] that belong together, turns
+//! each into an [`Example`] (ids and loss mask), or a question into a prompt; [`audit`] looks at the examples before the first step.
 #![forbid(unsafe_code)]
+
+mod conversation;
+mod error;
+mod hash;
+mod template;
+mod tokenizer;
+
+pub use conversation::{Conversation, ConversationReader, Dataset, Message, Role, common_system};
+pub use error::{SourceLine, TextError};
+pub use hash::sha256_hex;
+pub use template::{ChatTemplate, Date, SpecialTokens, TemplateSource};
+pub use tokenizer::{ControlWords, Encoding, StreamDecoder, Tokenizer, TokenizerSpec, WordSpan};
