@@ -9,6 +9,7 @@ mod microkernel;
 mod product;
 #[cfg(test)]
 mod tests;
+mod transpose;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::microkernel::{self, MAX_ROWS, PANEL, Tile};
+use super::transpose;
 use crate::cpu::Level;
 use crate::device::{Matmul, Precision};
 use crate::rounding::round_to_bf16;
@@ -31,22 +32,22 @@ impl Columns<'_> {
     }
 
     /// Writes `b[k_from .. k_from + k_len, n_from .. n_from + n_len]` as panels `[panel][k_len][PANEL]`, zeros past `n_len`.
-    fn pack(&self, k_from: usize, k_len: usize, n_from: usize, n_len: usize, row: &mut [f32], out: &mut [f32]) {
+    fn pack(&self, level: Level, k_from: usize, k_len: usize, n_from: usize, n_len: usize, row: &mut [f32], out: &mut [f32]) {
         match *self {
             Self::Transposed(w, precision) => {
                 for (p, panel) in out.chunks_exact_mut(k_len * PANEL).enumerate() {
-                    for j in 0..PANEL {
-                        let n = p * PANEL + j;
-                        if n < n_len {
-                            let row = &mut row[..k_len];
-                            w.widen_row(n_from + n, k_from, row);
-                            round_to(precision, row);
-                            for (line, value) in panel.chunks_exact_mut(PANEL).zip(row) {
-                                line[j] = *value;
+                    for j in (0..PANEL).step_by(transpose::ROWS) {
+                        let rows = &mut row[..transpose::ROWS * k_len];
+                        for (i, row) in rows.chunks_exact_mut(k_len).enumerate() {
+                            let n = p * PANEL + j + i;
+                            if n < n_len {
+                                w.widen_row(n_from + n, k_from, row);
+                                round_to(precision, row);
+                            } else {
+                                row.fill(0.0);
                             }
-                        } else {
-                            panel.iter_mut().skip(j).step_by(PANEL).for_each(|value| *value = 0.0);
                         }
+                        transpose::into_panel(level, rows, k_len, &mut panel[j..]);
                     }
                 }
             }
@@ -102,6 +103,49 @@ pub(super) struct Rows<'a> {
     pub(super) col: usize,
 }
 
+/// `a` as the inner loop reads it.
+#[derive(Clone, Copy)]
+enum Left<'a> {
+    /// Where it lies.
+    Strided(Rows<'a>),
+    /// Copied by [`pack_rows`]: rows a power of two apart would fight over the same cache lines.
+    Packed(&'a [f32]),
+}
+
+impl Left<'_> {
+    /// First element, row step and column step of the rows from `m` in the block of columns from `k`.
+    fn at(&self, m: usize, k: usize, sizes: Sizes) -> (*const f32, usize, usize) {
+        match self {
+            Self::Strided(rows) => (rows.values[m * rows.row + k * rows.col..].as_ptr(), rows.row, rows.col),
+            Self::Packed(values) => {
+                let k_len = K_BLOCK.min(sizes.k - k);
+                (values[k * sizes.m.next_multiple_of(MAX_ROWS) + m * k_len..].as_ptr(), 1, MAX_ROWS)
+            }
+        }
+    }
+}
+
+/// Copies `a`, rounded, to `[block of k][panel of rows][k][MAX_ROWS]`, zeros past the last row.
+fn pack_rows(sizes: Sizes, a: Rows<'_>, precision: Precision) -> Vec<f32> {
+    let Sizes { m, k, .. } = sizes;
+    let padded = m.next_multiple_of(MAX_ROWS);
+    let mut packed = vec![0.0; padded * k];
+    packed.par_chunks_mut(padded * K_BLOCK).enumerate().for_each(|(block, out)| {
+        let (k_from, k_len) = (block * K_BLOCK, out.len() / padded);
+        out.par_chunks_mut(k_len * MAX_ROWS).enumerate().with_min_len(4).for_each(|(panel, out)| {
+            let m_from = panel * MAX_ROWS;
+            for i in 0..MAX_ROWS.min(m - m_from) {
+                let first = (m_from + i) * a.row + k_from * a.col;
+                for (kk, line) in out.chunks_exact_mut(MAX_ROWS).enumerate() {
+                    line[i] = a.values[first + kk * a.col];
+                }
+            }
+            round_to(precision, out);
+        });
+    });
+    packed
+}
+
 /// Sizes of a product `c [m, n] += a [m, k] b [k, n]`.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
@@ -136,8 +180,11 @@ thread_local! {
     static SCRATCH: std::cell::RefCell<Scratch> = std::cell::RefCell::default();
 }
 
-/// `c += a b`, on the current rayon pool. `c` is `[m, n]` row-major.
-pub(super) fn accumulate(level: Level, sizes: Sizes, a: Rows<'_>, b: &Columns<'_>, c: &mut [f32]) {
+/// Columns from which on copying `a` pays.
+const MANY_COLUMNS: usize = 3 * PANEL;
+
+/// `c += a b`, on the current rayon pool, with `a` rounded to `precision`. `c` is `[m, n]` row-major.
+fn accumulate(level: Level, precision: Precision, sizes: Sizes, a: Rows<'_>, b: &Columns<'_>, c: &mut [f32]) {
     let Sizes { m, n, k } = sizes;
     assert_eq!(c.len(), m * n);
     if m == 0 || n == 0 || k == 0 {
@@ -150,6 +197,13 @@ pub(super) fn accumulate(level: Level, sizes: Sizes, a: Rows<'_>, b: &Columns<'_
     let threads = rayon::current_num_threads();
     let row_tasks = if n_tasks >= 4 * threads { 1 } else { (4 * threads).div_ceil(n_tasks).min(m.div_ceil(4 * MAX_ROWS)) };
     let rows_a_task = m.div_ceil(row_tasks).next_multiple_of(MAX_ROWS);
+    let packed: Vec<f32>;
+    let a = if n >= MANY_COLUMNS || precision != Precision::F32 {
+        packed = pack_rows(sizes, a, precision);
+        Left::Packed(&packed)
+    } else {
+        Left::Strided(a)
+    };
     let c = Shared(c.as_mut_ptr());
     let task = |index: usize| {
         let (n_from, m_from) = (index % n_tasks * width, index / n_tasks * rows_a_task);
@@ -179,7 +233,8 @@ pub(super) unsafe fn accumulate_here(level: Level, sizes: Sizes, a: Rows<'_>, b:
     for n_from in (0..n).step_by(width) {
         let block = Block { m_from: 0, m_to: m, n_from, n_len: width.min(n - n_from) };
         // SAFETY: the caller's contract; `a` was checked above.
-        SCRATCH.with_borrow_mut(|scratch| unsafe { accumulate_block(level, sizes, a, b, Output { c, row }, block, scratch) });
+        SCRATCH
+            .with_borrow_mut(|scratch| unsafe { accumulate_block(level, sizes, Left::Strided(a), b, Output { c, row }, block, scratch) });
     }
 }
 
@@ -201,24 +256,25 @@ struct Block {
 
 /// # Safety
 /// The block of `c` must be writable by this thread alone, and `a` must hold `m` rows.
-unsafe fn accumulate_block(level: Level, sizes: Sizes, a: Rows<'_>, b: &Columns<'_>, out: Output, block: Block, scratch: &mut Scratch) {
+unsafe fn accumulate_block(level: Level, sizes: Sizes, a: Left<'_>, b: &Columns<'_>, out: Output, block: Block, scratch: &mut Scratch) {
     let n_panels = block.n_len.div_ceil(PANEL);
     scratch.panels.resize(scratch.panels.len().max(n_panels * PANEL * K_BLOCK), 0.0);
-    scratch.row.resize(scratch.row.len().max(K_BLOCK.max(block.n_len)), 0.0);
+    scratch.row.resize(scratch.row.len().max((transpose::ROWS * K_BLOCK).max(block.n_len)), 0.0);
     for k_from in (0..sizes.k).step_by(K_BLOCK) {
         let k_len = K_BLOCK.min(sizes.k - k_from);
         let panels = &mut scratch.panels[..n_panels * PANEL * k_len];
-        b.pack(k_from, k_len, block.n_from, block.n_len, &mut scratch.row, panels);
+        b.pack(level, k_from, k_len, block.n_from, block.n_len, &mut scratch.row, panels);
         for m in (block.m_from..block.m_to).step_by(MAX_ROWS) {
             for (p, panel) in panels.chunks_exact(PANEL * k_len).enumerate() {
                 let n = block.n_from + p * PANEL;
+                let (a, a_row, a_col) = a.at(m, k_from, sizes);
                 // SAFETY: row m and column n lie inside `a` and the block of `c`.
                 unsafe {
                     let tile = Tile {
                         k: k_len,
-                        a: a.values.as_ptr().add(m * a.row + k_from * a.col),
-                        a_row: a.row,
-                        a_col: a.col,
+                        a,
+                        a_row,
+                        a_col,
                         b: panel.as_ptr(),
                         c: out.c.add(m * out.row + n),
                         c_row: out.row,
@@ -240,9 +296,7 @@ pub(super) fn linear(level: Level, precision: Precision, w: &WeightMatrix, x: &[
         Some(bias) => y.par_chunks_mut(w.rows()).for_each(|row| row.copy_from_slice(bias)),
     }
     let sizes = Sizes { m: rows, n: w.rows(), k: w.cols() };
-    with_rounded(precision, x, |x| {
-        accumulate(level, sizes, Rows { values: x, row: w.cols(), col: 1 }, &Columns::Transposed(w, precision), y);
-    });
+    accumulate(level, precision, sizes, Rows { values: x, row: w.cols(), col: 1 }, &Columns::Transposed(w, precision), y);
 }
 
 /// `d_x (+)= d_y W`.
@@ -252,25 +306,7 @@ pub(super) fn linear_backward(level: Level, precision: Precision, w: &WeightMatr
         d_x.par_chunks_mut(1 << 14).for_each(|part| part.fill(0.0));
     }
     let sizes = Sizes { m: rows, n: w.cols(), k: w.rows() };
-    with_rounded(precision, d_y, |d_y| {
-        accumulate(level, sizes, Rows { values: d_y, row: w.rows(), col: 1 }, &Columns::Direct(w, precision), d_x);
-    });
-}
-
-/// Calls `with` on `x`, or on a copy rounded to bf16.
-fn with_rounded(precision: Precision, x: &[f32], with: impl FnOnce(&[f32])) {
-    match precision {
-        Precision::F32 => with(x),
-        Precision::Bf16 => {
-            let mut rounded = vec![0.0; x.len()];
-            rounded.par_chunks_mut(1 << 14).zip(x.par_chunks(1 << 14)).for_each(|(to, from)| {
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = round_to_bf16(*from);
-                }
-            });
-            with(&rounded);
-        }
-    }
+    accumulate(level, precision, sizes, Rows { values: d_y, row: w.rows(), col: 1 }, &Columns::Direct(w, precision), d_x);
 }
 
 /// `c = alpha * op(a) op(b) + beta * c` over plain buffers.
@@ -285,5 +321,12 @@ pub(super) fn matmul(level: Level, s: Matmul, a: &[f32], b: &[f32], c: &mut [f32
     let (a_row, a_col) = if s.transpose_a { (1, s.m) } else { (s.k, 1) };
     let (row, col) = if s.transpose_b { (1, s.k) } else { (s.n, 1) };
     let sizes = Sizes { m: s.m, n: s.n, k: s.k };
-    accumulate(level, sizes, Rows { values: a, row: a_row, col: a_col }, &Columns::Plain { values: b, row, col, alpha: s.alpha }, c);
+    accumulate(
+        level,
+        Precision::F32,
+        sizes,
+        Rows { values: a, row: a_row, col: a_col },
+        &Columns::Plain { values: b, row, col, alpha: s.alpha },
+        c,
+    );
 }

@@ -131,7 +131,7 @@ impl<D: Device> Decoder<D> {
         pack: &'a Pack,
         angles: &'a Angles<D>,
         adapter: Option<&'a DeviceAdapter<D>>,
-        dropout: Option<super::Dropout>,
+        dropout: Option<Dropout>,
     ) -> Pass<'a, D> {
         let rows = pack.ids.len();
         assert_eq!(pack.spans.iter().map(|span| span.queries.len()).sum::<usize>(), rows, "every row is a query of one span");

@@ -1,0 +1,78 @@
+//! Turning sixteen rows into the columns of a packed panel.
+
+use super::microkernel::PANEL;
+use crate::cpu::Level;
+
+/// Rows turned at a time.
+pub(super) const ROWS: usize = 16;
+
+/// Writes `rows` `[ROWS, len]` as columns: `panel[k * PANEL + j] = rows[j * len + k]`.
+///
+/// # Panics
+/// If `panel` is shorter than `len` lines less what lies past its last column.
+pub(super) fn into_panel(level: Level, rows: &[f32], len: usize, panel: &mut [f32]) {
+    assert!(rows.len() == ROWS * len && (len == 0 || panel.len() >= (len - 1) * PANEL + ROWS));
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx512 {
+        while done + 16 <= len {
+            // SAFETY: 16 elements of each row from `done`, and 16 lines of the panel, lie inside both, as asserted.
+            unsafe { x86::block(rows.as_ptr().add(done), len, panel.as_mut_ptr().add(done * PANEL)) };
+            done += 16;
+        }
+    }
+    let _ = level;
+    for k in done..len {
+        for j in 0..ROWS {
+            panel[k * PANEL + j] = rows[j * len + k];
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::PANEL;
+
+    /// Transposes 16 x 16 elements: rows `step` apart become lines [`PANEL`] apart.
+    ///
+    /// # Safety
+    /// AVX-512; both squares must be readable and writable.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn block(from: *const f32, step: usize, to: *mut f32) {
+        let zero = _mm512_setzero_ps();
+        // SAFETY: row j of the square.
+        let rows: [__m512; 16] = std::array::from_fn(|j| unsafe { _mm512_loadu_ps(from.add(j * step)) });
+        // Pairs of rows, then fours: lane L of quads[4g + j] holds column 4L + j of rows 4g .. 4g + 4.
+        let mut pairs = [zero; 16];
+        for i in 0..8 {
+            pairs[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+            pairs[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+        }
+        let mut quads = [zero; 16];
+        for g in 0..4 {
+            let p = [0, 1, 2, 3].map(|i| _mm512_castps_pd(pairs[4 * g + i]));
+            quads[4 * g] = _mm512_castpd_ps(_mm512_unpacklo_pd(p[0], p[2]));
+            quads[4 * g + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(p[0], p[2]));
+            quads[4 * g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(p[1], p[3]));
+            quads[4 * g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(p[1], p[3]));
+        }
+        for j in 0..4 {
+            let even = _mm512_shuffle_f32x4::<0x88>(quads[j], quads[4 + j]);
+            let odd = _mm512_shuffle_f32x4::<0xdd>(quads[j], quads[4 + j]);
+            let even_high = _mm512_shuffle_f32x4::<0x88>(quads[8 + j], quads[12 + j]);
+            let odd_high = _mm512_shuffle_f32x4::<0xdd>(quads[8 + j], quads[12 + j]);
+            let columns = [
+                (j, _mm512_shuffle_f32x4::<0x88>(even, even_high)),
+                (4 + j, _mm512_shuffle_f32x4::<0x88>(odd, odd_high)),
+                (8 + j, _mm512_shuffle_f32x4::<0xdd>(even, even_high)),
+                (12 + j, _mm512_shuffle_f32x4::<0xdd>(odd, odd_high)),
+            ];
+            for (k, column) in columns {
+                // SAFETY: line k of the square.
+                unsafe { _mm512_storeu_ps(to.add(k * PANEL), column) };
+            }
+        }
+    }
+}
