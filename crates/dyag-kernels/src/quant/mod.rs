@@ -25,7 +25,7 @@ pub fn widen(format: Format, bytes: &[u8], out: &mut [f32]) {
     widen_at(cpu::level(), format, bytes, out);
 }
 
-/// [`widen`] with the instruction set named, for tests and benchmarks. Formats without a faster twin at `level` use the next one down.
+/// [`widen`] with the instruction set named, for tests and benchmarks. F32 has no faster twin: it is a copy.
 ///
 /// # Panics
 /// If the two lengths do not agree, or if this machine lacks `level`.
@@ -35,10 +35,15 @@ pub fn widen_at(level: Level, format: Format, bytes: &[u8], out: &mut [f32]) {
     assert!(level <= cpu::detected(), "this machine lacks {}", level.name());
     #[cfg(target_arch = "x86_64")]
     {
-        if level >= Level::Avx512 && avx512::widen(format, bytes, out) {
-            return;
-        }
-        if level >= Level::Avx2 && avx2::widen(format, bytes, out) {
+        // SAFETY: the machine has `level`, as was just asserted, and so every level below it.
+        let done = unsafe {
+            match level {
+                Level::Avx512 => avx512::widen(format, bytes, out),
+                Level::Avx2 => avx2::widen(format, bytes, out),
+                Level::Scalar => false,
+            }
+        };
+        if done {
             return;
         }
     }
@@ -74,4 +79,14 @@ fn each_block<const BYTES: usize, const LEN: usize>(bytes: &[u8], out: &mut [f32
 /// The f16 at `bytes[at..at + 2]`, widened.
 fn f16_at(bytes: &[u8], at: usize) -> f32 {
     half::f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+}
+
+/// Scales and minimums of the eight sub-blocks of Q4_K and Q5_K, a byte each from the lowest up: [`k::scales_and_minimums`] on whole words.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn packed_scales(packed: &[u8; 12]) -> (u64, u64) {
+    let word = |at: usize| u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]]);
+    let (s, m, both) = (word(0), word(4), word(8));
+    let upper = |first: u32, nibbles: u32| u64::from(nibbles & 0x0f0f_0f0f | (first >> 6 & 0x0303_0303) << 4) << 32;
+    (u64::from(s & 0x3f3f_3f3f) | upper(s, both), u64::from(m & 0x3f3f_3f3f) | upper(m, both >> 4))
 }
