@@ -1,0 +1,319 @@
+//! The decoder against dumps of Transformers and PEFT, and its own promises: what is shared, split, batched or recomputed changes nothing.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dyag_kernels::Precision;
+use dyag_kernels::cpu_device::{CpuDevice, CpuOptions};
+use dyag_kernels::device::{AttentionSpan, Device};
+use dyag_kernels::reference::ReferenceDevice;
+use dyag_model::Model;
+use dyag_model::adapter::Adapter;
+use dyag_model::decoder::{
+    Checkpointing, Decoder, DeviceAdapter, Dropout, GenerateError, GenerateLimits, Generated, Pack, SamplingOptions, StepOptions,
+    StopReason, Target,
+};
+use dyag_model::weights::SafetensorsFile;
+
+const CASES: [&str; 6] = ["qwen2", "tinyllama", "llama3", "phi3", "mistral-window", "qwen2-ragged"];
+const KEEP_ALL: StepOptions = StepOptions { checkpointing: Checkpointing::None, dropout: None };
+
+fn cpu(threads: usize) -> Arc<CpuDevice> {
+    Arc::new(CpuDevice::new(CpuOptions { precision: Precision::F32, threads: Some(threads), level: None }).unwrap())
+}
+
+/// A reference case, loaded.
+struct Case {
+    folder: PathBuf,
+    model: Model,
+    adapter: Adapter,
+    dump: SafetensorsFile,
+}
+
+impl Case {
+    fn load(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden").join(name);
+        let model = Model::load(&folder.join("model")).unwrap();
+        let adapter = Adapter::load(&folder.join("adapter"), &model.config).unwrap();
+        let dump = SafetensorsFile::open(&folder.join("reference.safetensors")).unwrap();
+        Self { folder, model, adapter, dump }
+    }
+
+    fn decoder<D: Device>(&self, device: Arc<D>) -> Decoder<D> {
+        Decoder::new(device, &self.model.config, &self.model.weights)
+    }
+
+    fn floats(&self, name: &str) -> Vec<f32> {
+        self.dump.tensor(name).unwrap_or_else(|| panic!("{name} in {}", self.folder.display())).to_f32().unwrap()
+    }
+
+    fn integers(&self, name: &str) -> Vec<i64> {
+        self.dump.tensor(name).unwrap().to_i64().unwrap()
+    }
+
+    /// The batch without its padding, and for each row of the pack its place in the dump.
+    fn pack(&self) -> (Pack, Vec<usize>) {
+        let shape = self.dump.tensor("input_ids").unwrap().shape.to_vec();
+        let [ids, mask, labels] = ["input_ids", "attention_mask", "labels"].map(|name| self.integers(name));
+        let (mut pack, mut places) = (Pack::default(), Vec::new());
+        for row in 0..shape[0] {
+            let first = pack.ids.len();
+            let at = |t: usize| row * shape[1] + t;
+            let length = (0..shape[1]).filter(|t| mask[at(*t)] == 1).count();
+            for t in 0..length {
+                places.push(at(t));
+                pack.ids.push(ids[at(t)] as u32);
+                pack.positions.push(t as u32);
+                if t + 1 < length && labels[at(t + 1)] >= 0 {
+                    pack.targets.push(Target { row: first + t, id: labels[at(t + 1)] as u32, weight: 1.0 });
+                }
+            }
+            pack.spans.push(AttentionSpan { queries: first..first + length, prefix: 0..0, own: first..first + length });
+        }
+        (pack, places)
+    }
+}
+
+/// Largest difference, relative to the largest expected value.
+fn largest_error(got: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(got.len(), expected.len());
+    let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let error = got.iter().zip(expected).map(|(g, e)| (g - e).abs()).fold(0f32, |m, v| if v > m || v.is_nan() { v } else { m });
+    f64::from(error) / f64::from(largest)
+}
+
+fn relative_l2(got: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(got.len(), expected.len());
+    let sum = |f: &dyn Fn(usize) -> f64| (0..got.len()).map(|i| f(i).powi(2)).sum::<f64>().sqrt();
+    sum(&|i| f64::from(got[i]) - f64::from(expected[i])) / sum(&|i| f64::from(expected[i]))
+}
+
+/// All gradients of a pass, end to end.
+fn gradients<D: Device>(decoder: &Decoder<D>, adapter: &Adapter, pack: &Pack, options: &StepOptions) -> (f64, Adapter) {
+    let device = &**decoder.device();
+    let adapter = DeviceAdapter::upload(device, adapter);
+    let mut gradients = DeviceAdapter::zeros_like(device, &adapter);
+    let sum = decoder.loss_and_gradients(&adapter, pack, options, &mut gradients);
+    (sum.loss_sum_nats / sum.n_tokens, gradients.download(device))
+}
+
+fn flat(adapter: &Adapter) -> Vec<f32> {
+    adapter.named_tensors().flat_map(|(_, values)| values.to_vec()).collect()
+}
+
+fn agrees_with_the_dump<D: Device>(device: Arc<D>, name: &str) {
+    let case = Case::load(name);
+    let decoder = case.decoder(device.clone());
+    let (pack, places) = case.pack();
+    let rows: Vec<usize> = (0..places.len()).collect();
+    let vocab = decoder.config().vocab_size;
+    let at_places = |values: Vec<f32>| -> Vec<f32> { places.iter().flat_map(|p| values[p * vocab..(p + 1) * vocab].to_vec()).collect() };
+    let on_device = DeviceAdapter::upload(&*device, &case.adapter);
+    for (adapter, tensor) in [(None, "base_logits"), (Some(&on_device), "logits")] {
+        let error = largest_error(&decoder.logits(adapter, &pack, &rows), &at_places(case.floats(tensor)));
+        assert!(error < 1e-5, "{name} {tensor}: {error}");
+    }
+    let (loss, found) = gradients(&decoder, &case.adapter, &pack, &KEEP_ALL);
+    let expected = f64::from(case.floats("loss")[0]);
+    assert!(((loss - expected) / expected).abs() < 1e-5, "{name}: loss {loss}, expected {expected}");
+    for (tensor, values) in found.named_tensors() {
+        let n = pack.targets.len() as f32;
+        let mean: Vec<f32> = values.iter().map(|v| v / n).collect();
+        let error = relative_l2(&mean, &case.floats(&format!("grad.{tensor}")));
+        assert!(error < 1e-4, "{name} {tensor}: {error}");
+    }
+}
+
+#[test]
+fn the_processor_agrees_with_the_dumps() {
+    CASES.iter().for_each(|name| agrees_with_the_dump(cpu(2), name));
+}
+
+#[test]
+fn the_scalar_references_agree_with_the_dumps() {
+    CASES.iter().for_each(|name| agrees_with_the_dump(Arc::new(ReferenceDevice::new(Precision::F32)), name));
+}
+
+#[test]
+fn recomputing_and_threads_change_no_bit() {
+    for name in CASES {
+        let case = Case::load(name);
+        let (pack, _) = case.pack();
+        let one = gradients(&case.decoder(cpu(1)), &case.adapter, &pack, &KEEP_ALL);
+        let two =
+            gradients(&case.decoder(cpu(2)), &case.adapter, &pack, &StepOptions { checkpointing: Checkpointing::Layer, dropout: None });
+        assert_eq!(one.0.to_bits(), two.0.to_bits(), "{name}");
+        assert_eq!(flat(&one.1), flat(&two.1), "{name}");
+    }
+}
+
+#[test]
+fn a_shared_prefix_gives_the_unshared_loss_and_gradients() {
+    for name in ["qwen2", "mistral-window", "phi3"] {
+        let case = Case::load(name);
+        let (pack, _) = case.pack();
+        // Two sequences that begin alike, apart and together. The last shared row predicts each one's own next token.
+        let (prefix, tails) = (&pack.ids[..20], [&pack.ids[20..31], &pack.ids[33..50]]);
+        let (mut apart, mut together) = (Pack::default(), Pack::default());
+        let push = |pack: &mut Pack, ids: &[u32], position: usize| {
+            let first = pack.ids.len();
+            pack.ids.extend(ids);
+            pack.positions.extend((position..position + ids.len()).map(|p| p as u32));
+            first..first + ids.len()
+        };
+        let shared = push(&mut together, prefix, 0);
+        together.spans.push(AttentionSpan { queries: shared.clone(), prefix: 0..0, own: shared });
+        for tail in tails {
+            let whole: Vec<u32> = prefix.iter().chain(tail).copied().collect();
+            let rows = push(&mut apart, &whole, 0);
+            apart.targets.extend((19..whole.len() - 1).map(|t| Target { row: rows.start + t, id: whole[t + 1], weight: 1.0 }));
+            apart.spans.push(AttentionSpan { queries: rows.clone(), prefix: 0..0, own: rows });
+            let rows = push(&mut together, tail, 20);
+            together.targets.push(Target { row: 19, id: tail[0], weight: 1.0 });
+            together.targets.extend((0..tail.len() - 1).map(|t| Target { row: rows.start + t, id: tail[t + 1], weight: 1.0 }));
+            together.spans.push(AttentionSpan { queries: rows.clone(), prefix: 0..20, own: rows });
+        }
+        let decoder = case.decoder(cpu(2));
+        let (apart, together) =
+            (gradients(&decoder, &case.adapter, &apart, &KEEP_ALL), gradients(&decoder, &case.adapter, &together, &KEEP_ALL));
+        assert!((apart.0 - together.0).abs() / apart.0 < 1e-6, "{name}: {} and {}", apart.0, together.0);
+        let error = relative_l2(&flat(&together.1), &flat(&apart.1));
+        assert!(error < 1e-5, "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_subset_of_sites_gets_the_gradients_of_the_whole() {
+    for name in ["qwen2", "phi3"] {
+        let case = Case::load(name);
+        let (pack, _) = case.pack();
+        let decoder = case.decoder(cpu(2));
+        let (_, whole) = gradients(&decoder, &case.adapter, &pack, &KEEP_ALL);
+        let mut zeroed = case.adapter.clone();
+        for kept in whole.pairs.keys() {
+            // The others keep acting as a frozen part would not; with B at zero they do not act at all.
+            zeroed.pairs.iter_mut().filter(|(site, _)| *site != kept).for_each(|(_, pair)| pair.b.fill(0.0));
+            let alone = Adapter { pairs: [(*kept, case.adapter.pairs[kept].clone())].into() };
+            let (_, all) = gradients(&decoder, &zeroed, &pack, &KEEP_ALL);
+            let (_, one) = gradients(&decoder, &alone, &pack, &KEEP_ALL);
+            let error = relative_l2(&flat(&one), &[&all.pairs[kept].a[..], &all.pairs[kept].b[..]].concat());
+            assert!(error < 1e-6, "{name} {}: {error}", kept.module());
+            zeroed = case.adapter.clone();
+        }
+    }
+}
+
+#[test]
+fn gradients_through_dropout_match_differences() {
+    let case = Case::load("qwen2-ragged");
+    let (pack, _) = case.pack();
+    let decoder = case.decoder(Arc::new(ReferenceDevice::new(Precision::F32)));
+    let options = StepOptions { checkpointing: Checkpointing::Layer, dropout: Some(Dropout { p: 0.3, seed: 11 }) };
+    let (loss, found) = gradients(&decoder, &case.adapter, &pack, &options);
+    let (plain, _) = gradients(&decoder, &case.adapter, &pack, &KEEP_ALL);
+    assert!((loss - plain).abs() > 1e-5, "dropout changes the loss");
+    let n = pack.targets.len() as f64;
+    for site in case.adapter.pairs.keys() {
+        let step = 2e-3f32;
+        let moved = |sign: f32| {
+            let mut adapter = case.adapter.clone();
+            let direction = &found.pairs[site];
+            let length = flat(&Adapter { pairs: [(*site, direction.clone())].into() }).iter().map(|v| v * v).sum::<f32>().sqrt();
+            let pair = adapter.pairs.get_mut(site).unwrap();
+            pair.a.iter_mut().zip(&direction.a).for_each(|(v, d)| *v += sign * step * d / length);
+            pair.b.iter_mut().zip(&direction.b).for_each(|(v, d)| *v += sign * step * d / length);
+            (gradients(&decoder, &adapter, &pack, &options).0, f64::from(length))
+        };
+        let ((up, length), (down, _)) = (moved(1.0), moved(-1.0));
+        let (difference, expected) = ((up - down) / (2.0 * f64::from(step)), length / n);
+        assert!(
+            ((difference - expected) / expected).abs() < 2e-2,
+            "{}: {difference} by differences, {expected} by the backward",
+            site.module()
+        );
+    }
+}
+
+fn generate(
+    decoder: &Decoder<CpuDevice>,
+    adapter: &Adapter,
+    prompts: &[Vec<u32>],
+    sampling: SamplingOptions,
+    batch: usize,
+) -> Vec<Generated> {
+    let adapter = DeviceAdapter::upload(&**decoder.device(), adapter);
+    let limits = GenerateLimits { max_new_tokens: 16, stop_ids: vec![], batch };
+    let mut told = vec![Vec::new(); prompts.len()];
+    let results = decoder
+        .generate(Some(&adapter), prompts, &sampling, &limits, &mut |sequence, id| {
+            told[sequence].push(id);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    for (result, told) in results.iter().zip(told) {
+        assert_eq!(result.ids, told);
+    }
+    results
+}
+
+#[test]
+fn greedy_tokens_are_those_of_the_dumps() {
+    for name in CASES {
+        let case = Case::load(name);
+        let expected: Vec<u32> = case.integers("greedy_ids").into_iter().map(|id| id as u32).collect();
+        let (prompt, answer) = expected.split_at(expected.len() - 16);
+        let results = generate(&case.decoder(cpu(2)), &case.adapter, &[prompt.to_vec()], SamplingOptions::GREEDY, 1);
+        assert_eq!(results, [Generated { ids: answer.to_vec(), stop: StopReason::Length }], "{name}");
+    }
+}
+
+#[test]
+fn a_sequence_does_not_depend_on_its_batch() {
+    let sampled = SamplingOptions { temperature: 0.9, top_k: 40, top_p: 0.95, repetition_penalty: 1.1, seed: 5 };
+    for name in ["qwen2", "mistral-window"] {
+        let case = Case::load(name);
+        let decoder = case.decoder(cpu(2));
+        let (pack, _) = case.pack();
+        let prompts: Vec<Vec<u32>> =
+            [30, 12, 33, 20, 25].iter().enumerate().map(|(i, n)| [&pack.ids[..10], &pack.ids[10 + i..*n]].concat()).collect();
+        for sampling in [SamplingOptions::GREEDY, sampled] {
+            let all = generate(&decoder, &case.adapter, &prompts, sampling, 5);
+            assert_eq!(all, generate(&decoder, &case.adapter, &prompts, sampling, 2), "{name}");
+            assert_eq!(all, generate(&case.decoder(cpu(1)), &case.adapter, &prompts, sampling, 3), "{name}");
+            // The first alone shares no prefix with anyone.
+            assert_eq!(all[..1], generate(&decoder, &case.adapter, &prompts[..1], sampling, 1), "{name}");
+        }
+    }
+}
+
+#[test]
+fn generation_stops_where_it_should() {
+    let case = Case::load("qwen2");
+    let decoder = case.decoder(cpu(1));
+    let prompt = vec![5, 6, 7];
+    let free = generate(&decoder, &case.adapter, std::slice::from_ref(&prompt), SamplingOptions::GREEDY, 1)[0].ids.clone();
+    let adapter = DeviceAdapter::upload(&**decoder.device(), &case.adapter);
+    let go = |limits: &GenerateLimits, prompt: &[u32], cancel_after: usize| {
+        let mut n = 0;
+        decoder.generate(Some(&adapter), &[prompt.to_vec()], &SamplingOptions::GREEDY, limits, &mut |_, _| {
+            n += 1;
+            if n == cancel_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    };
+    let limits = |max_new_tokens, stop_ids: &[u32]| GenerateLimits { max_new_tokens, stop_ids: stop_ids.to_vec(), batch: 1 };
+    let at = free.iter().position(|id| *id == free[5]).unwrap();
+    let stopped = go(&limits(16, &[free[5]]), &prompt, 0).unwrap().remove(0);
+    assert_eq!(stopped, Generated { ids: free[..at].to_vec(), stop: StopReason::StopToken(free[5]) });
+    assert_eq!(go(&limits(4, &[]), &prompt, 0).unwrap()[0], Generated { ids: free[..4].to_vec(), stop: StopReason::Length });
+    assert_eq!(go(&limits(0, &[]), &prompt, 0).unwrap()[0], Generated { ids: vec![], stop: StopReason::Length });
+    assert_eq!(go(&limits(9, &[]), &prompt, 2).unwrap()[0], Generated { ids: free[..2].to_vec(), stop: StopReason::Cancelled });
+    let long: Vec<u32> = (0..510).map(|i| 3 + i % 500).collect();
+    assert_eq!(go(&limits(9, &[]), &long, 0).unwrap()[0].stop, StopReason::Context);
+    assert_eq!(go(&limits(9, &[]), &[], 0).unwrap_err(), GenerateError::EmptyPrompt { index: 0 });
+    assert!(matches!(
+        go(&limits(9, &[]), &[1; 512], 0).unwrap_err(),
+        GenerateError::PromptTooLong { n_tokens: 512, max_positions: 512, .. }
+    ));
+    assert!(matches!(go(&limits(9, &[]), &[515], 0).unwrap_err(), GenerateError::UnknownToken { id: 515, vocab_size: 515, .. }));
+}
