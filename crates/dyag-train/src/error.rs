@@ -145,16 +145,25 @@ pub enum TrainError {
         learning_rate: f64,
     },
 
-    /// An adapter file could not be read or written.
-    #[error("cannot {action} the adapter in {path}")]
-    Adapter {
-        /// `read` or `write`.
-        action: &'static str,
-        /// The folder.
-        path: PathBuf,
+    /// A file of tensors could not be read.
+    #[error(transparent)]
+    Model {
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        #[from]
+        source: Box<dyag_model::error::ModelError>,
     },
+
+    /// An adapter could not be read, made or written.
+    #[error(transparent)]
+    Adapter {
+        /// Why.
+        #[from]
+        source: Box<dyag_model::adapter::AdapterError>,
+    },
+
+    /// A file could not be written; it has its old content or none.
+    #[error(transparent)]
+    Write(#[from] dyag_model::files::WriteError),
 }
 
 impl TrainError {

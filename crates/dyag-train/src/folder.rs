@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -168,17 +168,6 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").expect("a String takes everything");
         text
     })
-}
-
-/// Writes a file under a temporary name, brings it to the disk, and renames it.
-pub fn write_file(path: &Path, content: &[u8]) -> Result<(), TrainError> {
-    let temporary = beside(path, PARTIAL);
-    let written = File::create(&temporary).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
-    if let Err(source) = written.and_then(|()| fs::rename(&temporary, path)) {
-        let _ = fs::remove_file(&temporary);
-        return Err(TrainError::Io { action: "write", path: path.to_owned(), source });
-    }
-    sync(parent(path))
 }
 
 fn file_names(folder: &Path) -> io::Result<Vec<String>> {

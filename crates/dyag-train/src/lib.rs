@@ -5,15 +5,24 @@
 //! [`plan`] says beforehand what it will take.
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 pub mod config;
 pub mod error;
+pub mod event;
+mod finish;
 pub mod folder;
 pub mod log;
 pub mod manifest;
 pub mod memory;
+pub mod optimizer;
 pub mod order;
 pub mod packing;
+pub mod plan;
+pub mod run;
 pub mod schedule;
+pub mod step;
 
 pub use config::TrainConfig;
 pub use error::TrainError;
+pub use event::Event;
+pub use run::{Companion, Outcome, TrainInputs, train};

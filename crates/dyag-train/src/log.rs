@@ -4,10 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use dyag_model::files::write_bytes_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::folder::write_file;
 
 /// What the validation set came to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl RunLog {
             kept += line.len();
         }
         if kept < content.len() || content.is_empty() {
-            write_file(path, &content[..kept])?;
+            write_bytes_atomically(path, &content[..kept])?;
         }
         let file = OpenOptions::new().append(true).open(path).map_err(TrainError::io("open", path))?;
         Ok((Self { path: path.to_owned(), file }, records))

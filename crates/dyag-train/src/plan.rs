@@ -1,0 +1,348 @@
+//! What a run will take, computed before its first step: memory, steps, arithmetic.
+
+use std::fmt::Write as _;
+
+use dyag_model::adapter::Projection;
+use dyag_model::config::DecoderConfig;
+use dyag_model::decoder::Checkpointing;
+use serde::Serialize;
+
+use crate::config::{CheckpointingChoice, TrainConfig};
+use crate::error::{TrainError, gigabytes};
+use crate::memory::AvailableMemory;
+use crate::order::epoch_order;
+use crate::packing::{PackOptions, Sequence, pack};
+
+/// Pack sizes that are tried, in tokens. Larger ones gain nothing: the weights' share of the work is small already.
+const PACK_TOKENS: [usize; 8] = [2048, 1536, 1024, 768, 512, 384, 256, 128];
+/// Without recomputation, packs of at least this many tokens are wanted.
+const ENOUGH_WITHOUT_RECOMPUTATION: usize = 384;
+/// The program, its tokenizer, scratch of the products.
+const BASE_BYTES: u64 = 96 << 20;
+/// Logits of a chunk of rows, which is what the head makes at most.
+const LOGITS_BYTES: u64 = 64 << 20;
+/// Without a limit from the user, a run is content with this much and twice the weights.
+const MODEST_BYTES: u64 = 1 << 30;
+
+/// What the memory plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryNeeds<'a> {
+    /// The model's shape.
+    pub model: &'a DecoderConfig,
+    /// Bytes of its file, which are mapped and all touched.
+    pub weights_bytes: u64,
+    /// Trained numbers.
+    pub n_parameters: usize,
+    /// The adapter's largest rank.
+    pub rank: usize,
+    /// Tokens of the longest example that go through the decoder.
+    pub longest_rows: usize,
+    /// Tokens of an optimiser step that go through it, at most.
+    pub rows_of_a_step: usize,
+    /// What the user asked to keep.
+    pub checkpointing: CheckpointingChoice,
+    /// Pack size of the run that is resumed: it decides the order of sums, so it stays.
+    pub resumed_pack_tokens: Option<usize>,
+}
+
+/// Where a run's memory goes, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemoryPlan {
+    /// The model's file, mapped.
+    pub weights_bytes: u64,
+    /// Adapter, gradients, two moments, and copies while a checkpoint is written.
+    pub adapter_bytes: u64,
+    /// What a pack's forward and backward hold.
+    pub activation_bytes: u64,
+    /// Logits of a chunk, scratch, the program itself.
+    pub other_bytes: u64,
+    /// Most tokens of a pack.
+    pub max_pack_tokens: usize,
+    /// Whether layers are computed a second time in the backward.
+    pub recompute: bool,
+    /// Bytes that may be used.
+    pub available_bytes: u64,
+    /// Where that was read.
+    pub available_source: String,
+}
+
+impl MemoryPlan {
+    /// All of it.
+    pub fn total_bytes(&self) -> u64 {
+        self.weights_bytes + self.adapter_bytes + self.activation_bytes + self.other_bytes
+    }
+
+    /// For the decoder.
+    pub fn checkpointing(&self) -> Checkpointing {
+        if self.recompute { Checkpointing::Layer } else { Checkpointing::None }
+    }
+
+    /// The parts, a line each.
+    pub fn breakdown(&self) -> String {
+        let Self { weights_bytes, adapter_bytes, activation_bytes, other_bytes, max_pack_tokens, recompute, .. } = self;
+        let kept = if *recompute { "each layer's input, the rest computed twice" } else { "all that the backward needs" };
+        let mut text = String::new();
+        for (what, bytes) in [
+            ("model weights (mapped file)".to_owned(), weights_bytes),
+            ("adapter, gradients, moments, copies while saving".to_owned(), adapter_bytes),
+            (format!("activations of {max_pack_tokens} tokens ({kept})"), activation_bytes),
+            ("logits, scratch, the program".to_owned(), other_bytes),
+        ] {
+            writeln!(text, "  {:>9}  {what}", gigabytes(*bytes)).expect("a String takes everything");
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
+/// Bytes of activations a token takes, from what `dyag_model`'s layers keep and make.
+pub fn activation_bytes_per_token(model: &DecoderConfig, rank: usize, recompute: bool) -> u64 {
+    let DecoderConfig { hidden_size: c, intermediate_size: f, n_layers, n_heads, n_kv_heads, head_size, .. } = *model;
+    let (queries, keys) = (n_heads * head_size, n_kv_heads * head_size);
+    let layer_kept = 2 * c + 2 * queries + 2 * keys + 2 * f + n_heads + 2;
+    // In the backward of a layer: h and its gradient, the norms' outputs and gradients, the attention's gradients, low-rank products.
+    let layer_work = 3 * f + 6 * c + 2 * queries + 2 * keys + 4 * rank;
+    let kept = if recompute { n_layers * c + layer_kept } else { n_layers * layer_kept };
+    // The gathered rows of the head and their gradients, at most one a token.
+    let head = 5 * c;
+    4 * (kept + layer_work + head) as u64
+}
+
+/// Chooses pack size and recomputation so that the run fits: the largest pack without recomputation, unless that makes packs too small.
+pub fn plan_memory(needs: MemoryNeeds<'_>, available: &AvailableMemory, user_limit: bool) -> Result<MemoryPlan, TrainError> {
+    let modest = if user_limit { u64::MAX } else { MODEST_BYTES + 2 * needs.weights_bytes };
+    // What others take meanwhile is not known: a fifth of what the system has is left to them.
+    let ceiling = if user_limit { available.bytes } else { available.bytes / 5 * 4 };
+    let candidate = |recompute, tokens| candidate(&needs, available, recompute, tokens);
+    for limit in [ceiling.min(modest), ceiling] {
+        for recompute in modes(needs.checkpointing).iter().copied() {
+            let optional = !recompute && needs.checkpointing == CheckpointingChoice::Auto && needs.resumed_pack_tokens.is_none();
+            let least = if optional { ENOUGH_WITHOUT_RECOMPUTATION.min(needs.rows_of_a_step) } else { 0 };
+            let mut plans = pack_sizes(&needs).into_iter().map(|tokens| candidate(recompute, tokens));
+            if let Some(plan) = plans.find(|plan| plan.total_bytes() <= limit).filter(|plan| plan.max_pack_tokens >= least) {
+                return Ok(plan);
+            }
+        }
+    }
+    let recompute = needs.checkpointing != CheckpointingChoice::None;
+    let smallest = candidate(recompute, pack_sizes(&needs).pop().unwrap_or(needs.longest_rows));
+    let mut advice = String::from("--max-seq-length (and split long examples), --lora-rank");
+    if !recompute {
+        advice.insert_str(0, "what is kept (--checkpointing layer), ");
+    }
+    advice.push_str(", or take a smaller or more quantised model");
+    Err(TrainError::Memory {
+        needed: smallest.total_bytes(),
+        available: ceiling,
+        source_of_limit: available.source.clone(),
+        breakdown: smallest.breakdown(),
+        advice,
+    })
+}
+
+/// Whether to recompute, best first.
+fn modes(choice: CheckpointingChoice) -> &'static [bool] {
+    match choice {
+        CheckpointingChoice::Layer => &[true],
+        CheckpointingChoice::None => &[false],
+        CheckpointingChoice::Auto => &[false, true],
+    }
+}
+
+/// Pack sizes to try, largest first: none smaller than the longest example, none larger than a step needs but one.
+fn pack_sizes(needs: &MemoryNeeds<'_>) -> Vec<usize> {
+    if let Some(tokens) = needs.resumed_pack_tokens {
+        return vec![tokens];
+    }
+    let smallest = needs.longest_rows.max(1);
+    let largest = PACK_TOKENS.iter().copied().filter(|tokens| *tokens >= needs.rows_of_a_step).min().unwrap_or(PACK_TOKENS[0]);
+    let mut sizes: Vec<usize> = PACK_TOKENS.into_iter().filter(|tokens| (smallest..=largest).contains(tokens)).collect();
+    sizes.push(smallest);
+    sizes
+}
+
+fn candidate(needs: &MemoryNeeds<'_>, available: &AvailableMemory, recompute: bool, max_pack_tokens: usize) -> MemoryPlan {
+    let tokens = max_pack_tokens.max(needs.longest_rows) as u64;
+    MemoryPlan {
+        weights_bytes: needs.weights_bytes,
+        // Parameters, gradients, two moments; the parameters' copy and its file's bytes while a checkpoint is written.
+        adapter_bytes: 24 * needs.n_parameters as u64,
+        activation_bytes: tokens * activation_bytes_per_token(needs.model, needs.rank, recompute),
+        other_bytes: BASE_BYTES + LOGITS_BYTES,
+        max_pack_tokens,
+        recompute,
+        available_bytes: available.bytes,
+        available_source: available.source.clone(),
+    }
+}
+
+/// How much there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct WorkPlan {
+    /// Optimiser steps of an epoch.
+    pub steps_per_epoch: u64,
+    /// Optimiser steps in all.
+    pub total_steps: u64,
+    /// Of them, warming up.
+    pub warmup_steps: u64,
+    /// Tokens of the data set.
+    pub n_tokens: u64,
+    /// Of them, learned.
+    pub n_trained_tokens: u64,
+    /// Tokens that go through the decoder in an epoch.
+    pub n_computed_tokens: u64,
+    /// Floating-point operations of an epoch, in products with weights.
+    pub flops_per_epoch: f64,
+}
+
+/// Steps of an epoch and in all.
+pub fn count_steps(n_examples: usize, config: &TrainConfig) -> (u64, u64) {
+    let per_epoch = n_examples.div_ceil(config.examples_per_step()) as u64;
+    (per_epoch, config.max_steps.unwrap_or(per_epoch * u64::from(config.epochs)))
+}
+
+/// Counts what an epoch over `sequences` computes, packed as its first one will be.
+pub fn plan_work(sequences: &[Sequence], config: &TrainConfig, model: &DecoderConfig, memory: &MemoryPlan) -> WorkPlan {
+    let (steps_per_epoch, total_steps) = count_steps(sequences.len(), config);
+    let schedule = crate::schedule::Schedule::new(config.schedule, config.learning_rate, config.warmup_ratio, total_steps);
+    let options = pack_options(config, memory.max_pack_tokens);
+    let (mut n_computed_tokens, mut n_head_rows) = (0, 0);
+    for indices in epoch_order(sequences.len(), config.seed, 0, config.shuffle).chunks(config.examples_per_step()) {
+        let step: Vec<&Sequence> = indices.iter().map(|i| &sequences[*i]).collect();
+        for pack in pack(&step, options) {
+            n_computed_tokens += pack.ids.len() as u64;
+            n_head_rows += pack.targets.len() as u64;
+        }
+    }
+    let layer_weights: usize = Projection::all(model)
+        .iter()
+        .map(|projection| {
+            let (n_in, n_out) = projection.sizes(model);
+            n_in * n_out
+        })
+        .sum();
+    // Two operations a weight forward, two for the gradient of the input, two more for computing it again.
+    let passes = if memory.recompute { 6.0 } else { 4.0 };
+    let layers = passes * (layer_weights * model.n_layers) as f64 * n_computed_tokens as f64;
+    let head = 4.0 * (model.hidden_size * model.vocab_size) as f64 * n_head_rows as f64;
+    WorkPlan {
+        steps_per_epoch,
+        total_steps,
+        warmup_steps: schedule.warmup_steps().min(total_steps),
+        n_tokens: sequences.iter().map(|s| s.n_tokens() as u64).sum(),
+        n_trained_tokens: sequences.iter().map(|s| s.n_trained() as u64).sum(),
+        n_computed_tokens,
+        flops_per_epoch: layers + head,
+    }
+}
+
+/// Most tokens of an optimiser step over `sequences`, before beginnings are shared.
+pub fn largest_step_rows(sequences: &[Sequence], config: &TrainConfig) -> usize {
+    let mut rows: Vec<usize> = sequences.iter().map(Sequence::n_rows).collect();
+    rows.sort_unstable_by(|a, b| b.cmp(a));
+    rows.iter().take(config.examples_per_step()).sum()
+}
+
+/// How the packs of a run are made. With dropout each example draws its own, so nothing is shared.
+pub fn pack_options(config: &TrainConfig, max_tokens: usize) -> PackOptions {
+    PackOptions { max_tokens, share_prefixes: config.share_prefixes && config.dropout == 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use dyag_kernels::device::Activation;
+    use dyag_model::config::{Rope, RopeScaling};
+
+    use super::*;
+    use crate::config::tests::example;
+
+    /// Qwen2.5 0.5B.
+    fn half_billion() -> DecoderConfig {
+        DecoderConfig {
+            family: "qwen2".to_owned(),
+            hidden_size: 896,
+            intermediate_size: 4864,
+            n_layers: 24,
+            n_heads: 14,
+            n_kv_heads: 2,
+            head_size: 64,
+            vocab_size: 151_936,
+            max_positions: 32_768,
+            rms_norm_eps: 1e-6,
+            rope: Rope { theta: 1e6, rotary_size: 64, scaling: RopeScaling::None },
+            windows: vec![None; 24],
+            fused: false,
+            qkv_bias: true,
+            activation: Activation::Silu,
+            tied_head: true,
+            bos_token_id: None,
+            eos_token_ids: vec![],
+        }
+    }
+
+    fn needs(model: &DecoderConfig) -> MemoryNeeds<'_> {
+        MemoryNeeds {
+            model,
+            weights_bytes: 491_000_000,
+            n_parameters: 8_800_000,
+            rank: 16,
+            longest_rows: 200,
+            rows_of_a_step: 3200,
+            checkpointing: CheckpointingChoice::Auto,
+            resumed_pack_tokens: None,
+        }
+    }
+
+    fn memory(bytes: u64) -> AvailableMemory {
+        AvailableMemory { bytes, source: "a test".to_owned() }
+    }
+
+    #[test]
+    fn with_room_nothing_is_recomputed_and_the_plan_stays_modest() {
+        let model = half_billion();
+        let plan = plan_memory(needs(&model), &memory(64_000_000_000), false).expect("fits");
+        assert!(!plan.recompute && plan.max_pack_tokens >= ENOUGH_WITHOUT_RECOMPUTATION, "{plan:?}");
+        assert!(plan.total_bytes() < 2_500_000_000, "{plan:?}");
+        // The user's own limit is used to the full.
+        let generous = plan_memory(needs(&model), &memory(64_000_000_000), true).expect("fits");
+        assert_eq!((generous.max_pack_tokens, generous.recompute), (2048, false));
+    }
+
+    #[test]
+    fn with_less_room_layers_are_recomputed_then_packs_shrink() {
+        let model = half_billion();
+        let plan = plan_memory(needs(&model), &memory(1_400_000_000), true).expect("fits");
+        assert!(plan.recompute && plan.total_bytes() <= 1_400_000_000, "{plan:?}");
+        let smaller = plan_memory(needs(&model), &memory(1_000_000_000), true).expect("fits");
+        assert!(smaller.recompute && smaller.max_pack_tokens < plan.max_pack_tokens, "{smaller:?}");
+    }
+
+    #[test]
+    fn what_cannot_fit_is_refused_with_numbers_and_advice() {
+        let model = half_billion();
+        let error = plan_memory(needs(&model), &memory(600_000_000), true).expect_err("refused").to_string();
+        for fragment in ["0.60 GB", "0.49 GB", "a test", "--max-seq-length", "--memory-limit"] {
+            assert!(error.contains(fragment), "no {fragment:?} in: {error}");
+        }
+        let kept = MemoryNeeds { checkpointing: CheckpointingChoice::None, ..needs(&model) };
+        assert!(plan_memory(kept, &memory(900_000_000), true).expect_err("refused").to_string().contains("--checkpointing layer"));
+    }
+
+    #[test]
+    fn a_resumed_run_keeps_its_packs() {
+        let model = half_billion();
+        let resumed = MemoryNeeds { resumed_pack_tokens: Some(768), ..needs(&model) };
+        for available in [1_400_000_000, 64_000_000_000] {
+            assert_eq!(plan_memory(resumed, &memory(available), true).expect("fits").max_pack_tokens, 768);
+        }
+    }
+
+    #[test]
+    fn steps_are_counted_as_batches_fall() {
+        let config = example();
+        assert_eq!(count_steps(120, &config), (8, 24));
+        assert_eq!(count_steps(128, &config), (8, 24));
+        assert_eq!(count_steps(1, &config), (1, 3));
+        assert_eq!(count_steps(120, &TrainConfig { max_steps: Some(10), ..config }), (8, 10));
+    }
+}
