@@ -68,7 +68,7 @@ fn widen_scalar(format: Format, bytes: &[u8], out: &mut [f32]) {
 }
 
 /// Runs `widen_block` over blocks of `BYTES` bytes and `LEN` elements.
-fn each_block<const BYTES: usize, const LEN: usize>(bytes: &[u8], out: &mut [f32], widen_block: fn(&[u8; BYTES], &mut [f32; LEN])) {
+fn each_block<const BYTES: usize, const LEN: usize>(bytes: &[u8], out: &mut [f32], widen_block: impl Fn(&[u8; BYTES], &mut [f32; LEN])) {
     let (blocks, _) = bytes.as_chunks::<BYTES>();
     let (outs, _) = out.as_chunks_mut::<LEN>();
     for (block, out) in blocks.iter().zip(outs) {
