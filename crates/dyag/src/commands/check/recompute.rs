@@ -1,0 +1,232 @@
+//! Computes what a dump holds again, on a device, and measures how far the two are apart.
+
+use std::ops::ControlFlow;
+
+use anyhow::{Context as _, ensure};
+use dyag_kernels::Device;
+use dyag_kernels::device::AdamwStep;
+use dyag_model::adapter::Adapter;
+use dyag_model::decoder::{Checkpointing, Decoder, DeviceAdapter, GenerateLimits, SamplingOptions, StepOptions};
+
+use super::compare::{Largest, Quantity, relative_l2, relative_to_largest, widened};
+use super::dump::Dump;
+
+/// How far single precision may be from the reference. Logits, losses and norms are measured relative to the largest of their kind, matrices in L2.
+const LOGITS: f64 = 1e-5;
+const LOSS: f64 = 1e-5;
+const GRADIENT: f64 = 1e-4;
+const GRADIENT_NORM: f64 = 1e-4;
+const UPDATE: f64 = 1e-3;
+
+/// In bf16: multiples of Transformers' own errors that ours may be, and must be at least.
+const BF16_AT_MOST: f64 = 1.5;
+const BF16_AT_LEAST: f64 = 0.1;
+const BF16_LOSS: f64 = 5e-3;
+
+/// PyTorch's guard in `clip_grad_norm_`.
+const CLIP_EPSILON: f64 = 1e-6;
+
+/// What is compared with what.
+pub(super) struct Subject<'a, D: Device> {
+    pub(super) decoder: &'a Decoder<D>,
+    pub(super) adapter: &'a Adapter,
+    pub(super) dump: &'a Dump,
+    /// What every tolerance is multiplied with.
+    pub(super) factor: f64,
+}
+
+/// A gradient and how far it is off.
+struct GradientErrors {
+    worst: Largest<String>,
+    mean: f64,
+}
+
+/// `[R, in]` and `[out, R]` of every pair, in the order of [`Adapter::named_tensors`].
+fn shapes(adapter: &Adapter) -> Vec<[usize; 2]> {
+    adapter.pairs.values().flat_map(|pair| [[pair.rank, pair.a.len() / pair.rank], [pair.b.len() / pair.rank, pair.rank]]).collect()
+}
+
+impl<D: Device> Subject<'_, D> {
+    /// Everything, in single precision.
+    pub(super) fn compare_f32(&self) -> anyhow::Result<Vec<Quantity>> {
+        let uploaded = DeviceAdapter::upload(self.device(), self.adapter);
+        let mut quantities =
+            vec![self.logits("base logits", "base_logits", None, LOGITS)?, self.logits("logits", "logits", Some(&uploaded), LOGITS)?];
+        let (loss, gradients) = self.gradients(&uploaded);
+        let theirs = f64::from(self.dump.floats("loss", &[1])?[0]);
+        quantities.push(self.quantity("loss", (loss - theirs).abs() / theirs.abs(), LOSS, String::new()));
+        let errors = self.gradient_errors(&gradients)?;
+        quantities.push(self.quantity("gradients", errors.worst.error, GRADIENT, errors.worst.at.unwrap_or_default()));
+        quantities.extend(self.steps(uploaded)?);
+        quantities.push(self.greedy()?);
+        Ok(quantities)
+    }
+
+    /// Logits, loss and gradients, in bf16: no further from the reference than Transformers is in bf16, and not so close that it must have been f32.
+    pub(super) fn compare_bf16(&self) -> anyhow::Result<Vec<Quantity>> {
+        let path = self.dump.facts_path.display();
+        let bounds = self.dump.facts.bf16.with_context(|| {
+            format!(
+                "{path} has no \"bf16\": expected Transformers' own errors there; make the dump again without --no-bf16, or check in f32"
+            )
+        })?;
+        let bounded = |mut quantity: Quantity, theirs: f64| {
+            quantity.tolerance = BF16_AT_MOST * theirs * self.factor;
+            quantity.at_least = Some(BF16_AT_LEAST * theirs);
+            quantity
+        };
+        let uploaded = DeviceAdapter::upload(self.device(), self.adapter);
+        let logits = self.logits("logits", "logits", Some(&uploaded), 0.0)?;
+        let (loss, gradients) = self.gradients(&uploaded);
+        let theirs = f64::from(self.dump.floats("loss", &[1])?[0]);
+        let GradientErrors { worst, mean } = self.gradient_errors(&gradients)?;
+        let worst_name = worst.at.unwrap_or_default();
+        Ok(vec![
+            bounded(logits, bounds.logits_max_relative_to_largest),
+            self.quantity("loss (absolute)", (loss - theirs).abs(), BF16_LOSS, String::new()),
+            bounded(self.quantity("gradients, worst", worst.error, 0.0, worst_name.clone()), bounds.grad_relative_l2_worst),
+            bounded(self.quantity("gradients, mean", mean, 0.0, worst_name), bounds.grad_relative_l2_mean),
+        ])
+    }
+
+    fn device(&self) -> &D {
+        self.decoder.device()
+    }
+
+    fn quantity(&self, name: &str, error: f64, tolerance: f64, worst: String) -> Quantity {
+        Quantity { name: name.to_owned(), error, tolerance: tolerance * self.factor, at_least: None, worst }
+    }
+
+    /// Logits of every unmasked token.
+    fn logits(&self, name: &str, tensor: &str, adapter: Option<&DeviceAdapter<D>>, tolerance: f64) -> anyhow::Result<Quantity> {
+        let theirs = self.dump.logits(tensor)?;
+        let vocab_size = self.decoder.config().vocab_size;
+        let rows: Vec<usize> = (0..self.dump.places.len()).collect();
+        let ours = self.decoder.logits(adapter, &self.dump.pack, &rows);
+        let pairs = rows.iter().flat_map(|i| widened(&ours[i * vocab_size..(i + 1) * vocab_size], &theirs[self.dump.logits_of(*i)]));
+        let largest = relative_to_largest(pairs);
+        let worst = largest.at.map_or_else(String::new, |at| {
+            let (row, column) = self.dump.places[at / vocab_size];
+            format!("row {row}, column {column}, token {}", at % vocab_size)
+        });
+        Ok(self.quantity(name, largest.error, tolerance, worst))
+    }
+
+    /// Mean loss, and the gradients of the summed one.
+    fn gradients(&self, adapter: &DeviceAdapter<D>) -> (f64, DeviceAdapter<D>) {
+        let mut gradients = DeviceAdapter::zeros_like(self.device(), adapter);
+        let options = StepOptions { checkpointing: Checkpointing::Layer, dropout: None };
+        let sum = self.decoder.loss_and_gradients(adapter, &self.dump.pack, &options, &mut gradients);
+        (sum.loss_sum_nats / sum.n_tokens, gradients)
+    }
+
+    fn gradient_errors(&self, gradients: &DeviceAdapter<D>) -> anyhow::Result<GradientErrors> {
+        let n_tokens = self.n_tokens();
+        let gradients = gradients.download(self.device());
+        let (mut worst, mut sum, mut count) = (Largest::new(), 0.0, 0.0);
+        for ((name, ours), shape) in gradients.named_tensors().zip(shapes(self.adapter)) {
+            let theirs = self.dump.floats(&format!("grad.{name}"), &shape)?;
+            let error = relative_l2(widened(ours, &theirs).map(|(ours, theirs)| (ours / n_tokens, theirs)));
+            worst.see(error, name);
+            sum += error;
+            count += 1.0;
+        }
+        Ok(GradientErrors { worst, mean: sum / count })
+    }
+
+    fn n_tokens(&self) -> f64 {
+        self.dump.pack.targets.iter().map(|target| f64::from(target.weight)).sum()
+    }
+
+    /// The optimiser's steps: losses, norms before clipping, and how far each tensor has moved at the end.
+    fn steps(&self, mut adapter: DeviceAdapter<D>) -> anyhow::Result<[Quantity; 3]> {
+        let facts = &self.dump.facts;
+        let mut moments = [DeviceAdapter::zeros_like(self.device(), &adapter), DeviceAdapter::zeros_like(self.device(), &adapter)];
+        let (mut losses, mut norms) = (Vec::new(), Vec::new());
+        for t in 1..=facts.steps {
+            let (loss, gradients) = self.gradients(&adapter);
+            let norm = gradients.sum_of_squares(self.device()).sqrt() / self.n_tokens();
+            losses.push(loss);
+            norms.push(norm);
+            let clip = facts.max_grad_norm.map_or(1.0, |most| (most / (norm + CLIP_EPSILON)).min(1.0));
+            self.update(&mut adapter, &mut moments, &gradients, t, clip / self.n_tokens());
+        }
+        let n = facts.steps;
+        let list = |name: &str, tensor: &str, ours: Vec<f64>, tolerance| -> anyhow::Result<Quantity> {
+            let theirs = self.dump.floats(tensor, &[n])?;
+            let largest = relative_to_largest(ours.into_iter().zip(theirs.into_iter().map(f64::from)));
+            Ok(self.quantity(name, largest.error, tolerance, largest.at.map_or_else(String::new, |i| format!("step {}", i + 1))))
+        };
+        let moved = self.moved(&adapter.download(self.device()))?;
+        Ok([
+            list(&format!("losses of {n} steps"), "losses", losses, LOSS)?,
+            list("gradient norms", "grad_norms", norms, GRADIENT_NORM)?,
+            self.quantity("total update", moved.error, UPDATE, moved.at.unwrap_or_default()),
+        ])
+    }
+
+    fn update(
+        &self,
+        adapter: &mut DeviceAdapter<D>,
+        [first, second]: &mut [DeviceAdapter<D>; 2],
+        gradients: &DeviceAdapter<D>,
+        t: usize,
+        gradient_scale: f64,
+    ) {
+        let facts = &self.dump.facts;
+        let step = AdamwStep {
+            learning_rate: facts.learning_rate,
+            beta1: facts.betas[0],
+            beta2: facts.betas[1],
+            eps: facts.eps,
+            weight_decay: facts.weight_decay,
+            t: t as u32,
+            gradient_scale: gradient_scale as f32,
+        };
+        let moments = first.pairs.values_mut().zip(second.pairs.values_mut());
+        for ((pair, gradient), (first, second)) in adapter.pairs.values_mut().zip(gradients.pairs.values()).zip(moments) {
+            self.device().adamw(step, &gradient.a, &mut pair.a, &mut first.a, &mut second.a);
+            self.device().adamw(step, &gradient.b, &mut pair.b, &mut first.b, &mut second.b);
+        }
+    }
+
+    /// The relative error of final minus initial values, of the worst tensor.
+    fn moved(&self, ours: &Adapter) -> anyhow::Result<Largest<String>> {
+        let mut worst = Largest::new();
+        for (((name, initial), (_, ours)), shape) in self.adapter.named_tensors().zip(ours.named_tensors()).zip(shapes(self.adapter)) {
+            let theirs = self.dump.floats(&format!("final.{name}"), &shape)?;
+            let pairs =
+                widened(ours, &theirs).zip(initial).map(|((ours, theirs), start)| (ours - f64::from(*start), theirs - f64::from(*start)));
+            worst.see(relative_l2(pairs), name);
+        }
+        Ok(worst)
+    }
+
+    /// The most likely tokens after the prompt: as many must be the same as there are.
+    fn greedy(&self) -> anyhow::Result<Quantity> {
+        let (prompt, theirs) = self.dump.greedy()?;
+        let n_prompt = prompt.len();
+        let limits = GenerateLimits { max_new_tokens: theirs.len(), stop_ids: Vec::new(), batch: 1 };
+        let adapter = DeviceAdapter::upload(self.device(), self.adapter);
+        let generated =
+            self.decoder.generate(Some(&adapter), &[prompt], &SamplingOptions::GREEDY, &limits, &mut |_, _| ControlFlow::Continue(()))?;
+        let ours = &generated.first().context("one prompt gives one sequence")?.ids;
+        ensure!(
+            ours.len() == theirs.len(),
+            "{}: `greedy_ids` holds {} tokens, more than the model's {} positions",
+            self.dump.path.display(),
+            n_prompt + theirs.len(),
+            self.decoder.config().max_positions
+        );
+        let different: Vec<usize> = (0..theirs.len()).filter(|i| ours[*i] != theirs[*i]).collect();
+        let worst =
+            different.first().map_or_else(String::new, |i| format!("token {}: {}, expected {}", n_prompt + i, ours[*i], theirs[*i]));
+        Ok(Quantity {
+            name: format!("{} greedy tokens", theirs.len()),
+            error: different.len() as f64,
+            tolerance: 0.0,
+            at_least: None,
+            worst,
+        })
+    }
+}
