@@ -264,9 +264,9 @@ unsafe fn accumulate_block(level: Level, sizes: Sizes, a: Left<'_>, b: &Columns<
         let k_len = K_BLOCK.min(sizes.k - k_from);
         let panels = &mut scratch.panels[..n_panels * PANEL * k_len];
         b.pack(level, k_from, k_len, block.n_from, block.n_len, &mut scratch.row, panels);
-        for m in (block.m_from..block.m_to).step_by(MAX_ROWS) {
-            for (p, panel) in panels.chunks_exact(PANEL * k_len).enumerate() {
-                let n = block.n_from + p * PANEL;
+        for (p, panel) in panels.chunks_exact(PANEL * k_len).enumerate() {
+            let n = block.n_from + p * PANEL;
+            for m in (block.m_from..block.m_to).step_by(MAX_ROWS) {
                 let (a, a_row, a_col) = a.at(m, k_from, sizes);
                 // SAFETY: row m and column n lie inside `a` and the block of `c`.
                 unsafe {
