@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use dyag_model::config::DecoderConfig;
 use dyag_model::weights::{DecoderWeights, GgufTokenizer, Model};
-use dyag_text::{Chat, Date, Message, SpecialTokens, TemplateSource, Tokenizer, TokenizerSpec};
+use dyag_text::{Chat, SpecialTokens, TemplateSource, Tokenizer, TokenizerSpec};
 use dyag_train::manifest::BaseModel;
 
 /// Short names of models and their names on the model hub. They are recognised; fetching them is not possible yet.
@@ -121,7 +121,9 @@ impl ModelFiles {
 /// The sizes that an adapter depends on, by name.
 pub(crate) fn shape(config: &DecoderConfig) -> String {
     let DecoderConfig { hidden_size, intermediate_size, n_layers, n_heads, n_kv_heads, head_size, .. } = config;
-    format!("layers={n_layers} hidden={hidden_size} feed_forward={intermediate_size} heads={n_heads} kv_heads={n_kv_heads} head_size={head_size}")
+    format!(
+        "layers={n_layers} hidden={hidden_size} feed_forward={intermediate_size} heads={n_heads} kv_heads={n_kv_heads} head_size={head_size}"
+    )
 }
 
 fn open_chat(model: &Model) -> anyhow::Result<Chat> {
@@ -181,11 +183,11 @@ fn gguf_template(tokenizer: &GgufTokenizer, path: &Path) -> anyhow::Result<Templ
     Ok(TemplateSource { text, special, origin: beside.display().to_string() })
 }
 
-/// The tokens that end a turn: those the model's configuration names, the tokenizer's `eos_token`, and the one the template ends answers with.
+/// The tokens that end a turn: those the model's configuration names, the one the template ends answers with, and
+/// the tokenizer's `eos_token`.
 fn stop_ids(config: &DecoderConfig, chat: &Chat) -> Vec<u32> {
-    let named = chat.template().special().eos.as_deref().and_then(|eos| chat.tokenizer().id_of(eos));
     let mut ids: Vec<u32> = Vec::new();
-    for id in config.eos_token_ids.iter().copied().chain(named) {
+    for id in config.eos_token_ids.iter().copied().chain(chat.stop_ids()) {
         if !ids.contains(&id) {
             ids.push(id);
         }

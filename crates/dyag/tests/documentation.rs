@@ -101,3 +101,21 @@ fn every_link_leads_somewhere() {
         }
     }
 }
+
+#[test]
+fn every_dependency_has_its_reason_in_the_architecture() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
+    let architecture = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("the architecture");
+    let named: Vec<&str> = architecture
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .flat_map(|names| names.split(", "))
+        .collect();
+    let section = manifest.split("[workspace.dependencies]").nth(1).expect("a section").split("\n[").next().expect("its lines");
+    let dependencies: Vec<&str> =
+        section.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).filter(|name| !name.starts_with("dyag")).collect();
+    assert!(dependencies.len() > 10, "{dependencies:?}");
+    for name in dependencies {
+        assert!(named.contains(&name), "docs/ARCHITECTURE.md does not say why {name} is there");
+    }
+}

@@ -1,7 +1,6 @@
 //! Files of questions: reading them, and counting exact answers.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -115,7 +114,9 @@ pub(super) fn check_output(path: &Path) -> anyhow::Result<()> {
     match fs::metadata(folder) {
         Ok(facts) if facts.is_dir() => Ok(()),
         Ok(_) => bail!("cannot write the answers to {}: {} is not a folder", path.display(), folder.display()),
-        Err(error) => Err(error).with_context(|| format!("cannot write the answers to {}: its folder {}", path.display(), folder.display())),
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot write the answers to {}: its folder {}", path.display(), folder.display()))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use dyag_kernels::Device as _;
 use dyag_kernels::cpu_device::CpuDevice;
 use dyag_model::adapter::Adapter;
 use dyag_model::decoder::{Decoder, DeviceAdapter, GenerateLimits, Generated, SamplingOptions, StopReason};
-use dyag_text::{Message, Role};
+use dyag_text::{Date, Message, Role};
 use dyag_train::manifest::{BaseMatch, MANIFEST_FILE, Manifest};
 use serde_json::{Map, Value, json};
 
@@ -48,7 +48,7 @@ pub(super) struct Session {
     system: Option<String>,
     replaces_system: bool,
     /// What a template that reads the clock is told.
-    date: Option<String>,
+    date: Option<Date>,
     sampling: SamplingOptions,
     max_tokens: usize,
 }
@@ -76,16 +76,23 @@ impl Session {
         let SessionSettings { adapter: adapter_folder, base_model, sampling, max_tokens, system, engine } = settings;
         let device = Arc::new(engine.open()?);
         let manifest = adapter_folder.as_deref().map(read_manifest).transpose()?.flatten();
+        let from_manifest = base_model.is_none();
         let base_path = match (base_model, &manifest, &adapter_folder) {
             (Some(path), _, _) => path,
             (None, Some(manifest), _) => manifest.base_model.path.clone(),
-            (None, None, Some(folder)) => bail!(
-                "{} holds no {MANIFEST_FILE} that names the base model; give it with --base-model PATH",
-                folder.display()
-            ),
+            (None, None, Some(folder)) => {
+                bail!("{} holds no {MANIFEST_FILE} that names the base model; give it with --base-model PATH", folder.display())
+            }
             (None, None, None) => bail!("expected --model DIR or --base-model PATH"),
         };
-        let files = ModelFiles::open(&base_path)?;
+        let mut opened = ModelFiles::open(&base_path);
+        if let (true, Some(folder)) = (from_manifest, &adapter_folder) {
+            let manifest = folder.join(MANIFEST_FILE);
+            opened = opened.with_context(|| {
+                format!("cannot open the base model that {} names; say where it is with --base-model", manifest.display())
+            });
+        }
+        let files = opened?;
         if let (Some(manifest), Some(folder)) = (&manifest, &adapter_folder) {
             check_base(manifest, folder, &files)?;
         }
@@ -105,7 +112,11 @@ impl Session {
             SystemChoice::Text(text) => (Some(text), true),
             SystemChoice::None => (None, true),
         };
-        let date = manifest.and_then(|manifest| manifest.date);
+        let date = manifest
+            .and_then(|manifest| manifest.date)
+            .map(|date| date.parse::<Date>())
+            .transpose()
+            .map_err(|problem| anyhow::anyhow!("{MANIFEST_FILE} of the adapter: date: {problem}"))?;
         Ok(Self { files, decoder, adapter, adapter_folder, system, replaces_system, date, sampling, max_tokens })
     }
 
@@ -133,7 +144,7 @@ impl Session {
             messages.extend(self.system.clone().map(|text| Message::new(Role::System, text)));
         }
         messages.extend_from_slice(rest);
-        self.files.prompt_ids(&messages, self.date.as_deref())
+        Ok(self.files.chat().prompt_ids(&messages, self.date)?)
     }
 
     /// Answers the last turn. `on_text` is given the answer piece by piece as it comes; its error ends the generation.
@@ -166,12 +177,7 @@ impl Session {
     }
 
     /// Answers the last turn of each conversation, so many at a time. `on_token` is told of each token, for those who watch.
-    pub(super) fn answer_all(
-        &self,
-        conversations: &[&[Message]],
-        batch: usize,
-        on_token: &mut dyn FnMut(),
-    ) -> anyhow::Result<Vec<Answer>> {
+    pub(super) fn answer_all(&self, conversations: &[&[Message]], batch: usize, on_token: &mut dyn FnMut()) -> anyhow::Result<Vec<Answer>> {
         let prompts = conversations.iter().map(|turns| self.prompt(turns)).collect::<anyhow::Result<Vec<_>>>()?;
         let generated = self.generate(&prompts, batch, &mut |_, _| {
             on_token();
@@ -233,7 +239,10 @@ impl Answer {
 /// The manifest of an adapter's folder; none where another program wrote the adapter.
 fn read_manifest(folder: &Path) -> anyhow::Result<Option<Manifest>> {
     if !folder.is_dir() {
-        bail!("no adapter in {}: expected a folder with adapter_config.json and adapter_model.safetensors, found no such folder", folder.display());
+        bail!(
+            "no adapter in {}: expected a folder with adapter_config.json and adapter_model.safetensors, found no such folder",
+            folder.display()
+        );
     }
     if !folder.join(MANIFEST_FILE).exists() {
         return Ok(None);
@@ -243,7 +252,7 @@ fn read_manifest(folder: &Path) -> anyhow::Result<Option<Manifest>> {
 
 /// Refuses a base of another family, shape, vocabulary or template; tells the person when only the weights differ.
 fn check_base(manifest: &Manifest, folder: &Path, files: &ModelFiles) -> anyhow::Result<()> {
-    match manifest.check_base(folder, &files.base_model()?)? {
+    match manifest.check_base(folder, &files.base_model())? {
         BaseMatch::Same => {}
         BaseMatch::OtherWeights { expected, found } => terminal::note(format!(
             "note: {} was trained on other weights of this shape ({} {expected}; these are {found}): \
