@@ -78,3 +78,8 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
 pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
+
+/// Whether a person looks at stderr: then progress bars are worth drawing.
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
