@@ -208,8 +208,9 @@ fn describe(value: &Value) -> String {
 
 /// One line of a dataset.
 fn parse_line(text: &str, at: SourceLine) -> Result<Conversation, TextError> {
-    let value: Value = serde_json::from_str(text.trim_end_matches(['\r', '\n']))
-        .map_err(|error| line_error(&at, "line", "a JSON object", format!("text that is not JSON ({error}): {}", excerpt(text.trim(), 60))))?;
+    let value: Value = serde_json::from_str(text.trim_end_matches(['\r', '\n'])).map_err(|error| {
+        line_error(&at, "line", "a JSON object", format!("text that is not JSON ({error}): {}", excerpt(text.trim(), 60)))
+    })?;
     let Value::Object(mut object) = value else {
         return Err(line_error(&at, "line", "a JSON object with the key messages", describe(&value)));
     };

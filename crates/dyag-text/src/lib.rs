@@ -4,14 +4,21 @@
 //! each into an [`Example`] (ids and loss mask), or a question into a prompt; [`audit`] looks at the examples before the first step.
 #![forbid(unsafe_code)]
 
+mod audit;
+mod chat;
 mod conversation;
 mod error;
+mod example;
 mod hash;
+mod marks;
 mod template;
 mod tokenizer;
 
+pub use audit::{Audit, audit};
+pub use chat::Chat;
 pub use conversation::{Conversation, ConversationReader, Dataset, Message, Role, common_system};
 pub use error::{SourceLine, TextError};
+pub use example::{Example, ExampleOptions, LossTokens, Truncation, common_prefix_len};
 pub use hash::sha256_hex;
 pub use template::{ChatTemplate, Date, SpecialTokens, TemplateSource};
 pub use tokenizer::{ControlWords, Encoding, StreamDecoder, Tokenizer, TokenizerSpec, WordSpan};

@@ -159,7 +159,8 @@ mod tests {
         assert_eq!(date.strftime("%Q"), Err("%Q".to_owned()));
         assert_eq!(date.strftime("%"), Err("%".to_owned()));
         assert_eq!(date.to_string(), "2024-07-26");
-        for wrong in ["2024-7-26", "2023-02-29", "2024-13-01", "2024-00-10", "0000-01-01", "2024-07-26T00", "+024-07-26", "26 Jul 2024", ""] {
+        for wrong in ["2024-7-26", "2023-02-29", "2024-13-01", "2024-00-10", "0000-01-01", "2024-07-26T00", "+024-07-26", "26 Jul 2024", ""]
+        {
             assert!(wrong.parse::<Date>().is_err(), "{wrong}");
         }
     }

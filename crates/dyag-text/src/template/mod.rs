@@ -96,7 +96,8 @@ impl ChatTemplate {
         let refuse = |error: minijinja::Error| TextError::Render { origin: self.origin.clone(), reason: describe(&error) };
         let turns: Vec<Value> =
             messages.iter().map(|message| context! { role => message.role.name(), content => message.content.as_str() }).collect();
-        let mut variables = BTreeMap::from([("messages", Value::from(turns)), ("add_generation_prompt", Value::from(add_generation_prompt))]);
+        let mut variables =
+            BTreeMap::from([("messages", Value::from(turns)), ("add_generation_prompt", Value::from(add_generation_prompt))]);
         let words = [
             ("bos_token", &self.special.bos),
             ("eos_token", &self.special.eos),

@@ -3,14 +3,11 @@
 use minijinja::value::{Kwargs, Value, from_args};
 use minijinja::{Error, ErrorKind, State};
 
-/// White space as Python's `str.strip` has it: Unicode's, and the four separators U+001C to U+001F.
-fn is_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1C}'..='\u{1F}').contains(&c)
-}
+use crate::marks::is_python_space;
 
 /// `text` without what `strip`, `lstrip` or `rstrip` takes away: white space, or any of `chars`.
 fn strip<'a>(text: &'a str, chars: Option<&str>, left: bool, right: bool) -> &'a str {
-    let gone = |c: char| chars.map_or_else(|| is_space(c), |chars| chars.contains(c));
+    let gone = |c: char| chars.map_or_else(|| is_python_space(c), |chars| chars.contains(c));
     let text = if left { text.trim_start_matches(gone) } else { text };
     if right { text.trim_end_matches(gone) } else { text }
 }

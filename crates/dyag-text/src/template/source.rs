@@ -64,9 +64,14 @@ impl TemplateSource {
 
 fn read_config(path: &Path) -> Result<Value, TextError> {
     let bytes = std::fs::read(path).map_err(|error| TextError::read(path, error))?;
-    let config: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| refuse(&path.display().to_string(), "tokenizer_config.json", "a JSON object", format!("text that is not JSON ({error})")))?;
-    if config.is_object() { Ok(config) } else { Err(refuse(&path.display().to_string(), "tokenizer_config.json", "a JSON object", found(&config))) }
+    let config: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        refuse(&path.display().to_string(), "tokenizer_config.json", "a JSON object", format!("text that is not JSON ({error})"))
+    })?;
+    if config.is_object() {
+        Ok(config)
+    } else {
+        Err(refuse(&path.display().to_string(), "tokenizer_config.json", "a JSON object", found(&config)))
+    }
 }
 
 /// The value of `chat_template`: a string, or a list of named ones of which `default` is taken.
@@ -94,9 +99,7 @@ fn special_tokens(config: &Value, origin: &str) -> Result<SpecialTokens, TextErr
     let word = |key: &str| match &config[key] {
         Value::Null => Ok(None),
         Value::String(word) => Ok(Some(word.clone())),
-        Value::Object(object) if object.get("content").is_some_and(Value::is_string) => {
-            Ok(object["content"].as_str().map(str::to_owned))
-        }
+        Value::Object(object) if object.get("content").is_some_and(Value::is_string) => Ok(object["content"].as_str().map(str::to_owned)),
         other => Err(refuse(origin, key, "a string, or an object with the key content", found(other))),
     };
     Ok(SpecialTokens { bos: word("bos_token")?, eos: word("eos_token")?, unk: word("unk_token")?, pad: word("pad_token")? })

@@ -4,7 +4,7 @@ use super::Tokenizer;
 use super::file::Alphabet;
 
 /// GPT-2's character for a byte: printable Latin-1 stands for itself, the other bytes are U+0100 and on, in order.
-pub(super) fn byte_to_char(byte: u8) -> char {
+pub(crate) fn byte_to_char(byte: u8) -> char {
     let prints = |byte: u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     if prints(byte) {
         return char::from(byte);

@@ -58,7 +58,9 @@ impl AddedToken {
     /// Whether it is a control word: declared special, or written in the way of control words. (Some tokenizer.json files leave
     /// `<|fim_prefix|>` and the like undeclared; GGUF converters judge them by the same look.)
     pub(super) fn is_control(&self) -> bool {
-        let looks = |open: &str, close: &str| self.content.len() > open.len() + close.len() && self.content.starts_with(open) && self.content.ends_with(close);
+        let looks = |open: &str, close: &str| {
+            self.content.len() > open.len() + close.len() && self.content.starts_with(open) && self.content.ends_with(close)
+        };
         self.special || looks("<|", "|>") || looks("<｜", "｜>")
     }
 }
@@ -127,7 +129,8 @@ pub(super) fn parse(bytes: &[u8], origin: &str) -> Result<TokenizerFile, TextErr
         #[serde(rename = "type")]
         kind: Option<String>,
     }
-    let not_one = |error: serde_json::Error| refuse(origin, "tokenizer.json", "a tokenizer.json with a model of type BPE", error.to_string());
+    let not_one =
+        |error: serde_json::Error| refuse(origin, "tokenizer.json", "a tokenizer.json with a model of type BPE", error.to_string());
     let outline: Outline = serde_json::from_slice(bytes).map_err(not_one)?;
     let Some(model) = outline.model else {
         return Err(refuse(origin, "model", "a model of type BPE", "no such key"));

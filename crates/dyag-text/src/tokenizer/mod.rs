@@ -18,11 +18,12 @@ use sha2::{Digest as _, Sha256};
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizer::Range;
 use tokenizers::{
-    Model as _, NormalizedString, Normalizer as _, NormalizerWrapper, OffsetType, PreTokenizedString, PreTokenizer as _, PreTokenizerWrapper,
-    SplitDelimiterBehavior, Token,
+    Model as _, NormalizedString, Normalizer as _, NormalizerWrapper, OffsetType, PreTokenizedString, PreTokenizer as _,
+    PreTokenizerWrapper, SplitDelimiterBehavior, Token,
 };
 
 pub use decode::StreamDecoder;
+pub(crate) use decode::byte_to_char;
 use file::{AddedToken, Alphabet, BpeModel, Merge, TokenizerFile, refuse};
 pub use spec::TokenizerSpec;
 use words::WordFinder;
@@ -271,7 +272,11 @@ impl Tokenizer {
 }
 
 /// Cuts `spans` out of a piece of text.
-fn slices(piece: &NormalizedString, spans: &[WordSpan], strips: impl Fn(u32) -> (bool, bool)) -> Vec<(NormalizedString, Option<Vec<Token>>)> {
+fn slices(
+    piece: &NormalizedString,
+    spans: &[WordSpan],
+    strips: impl Fn(u32) -> (bool, bool),
+) -> Vec<(NormalizedString, Option<Vec<Token>>)> {
     let slice = |(start, end, id): (usize, usize, Option<u32>)| {
         let part = piece.slice(Range::Normalized(start..end)).expect("words begin and end at characters of the text");
         let tokens = id.map(|id| vec![Token::new(id, String::new(), (0, part.get().len()))]);
@@ -328,7 +333,7 @@ fn check_bytes(model: &BpeModel, alphabet: Alphabet, origin: &str) -> Result<(),
         return Err(refuse(origin, "model.unk_token", "a token of the vocabulary", format!("\"{unk}\", which is not in it")));
     }
     let token = |byte: u8| match alphabet {
-        Alphabet::ByteLevel => decode::byte_to_char(byte).to_string(),
+        Alphabet::ByteLevel => byte_to_char(byte).to_string(),
         Alphabet::SentencePiece { .. } => format!("<{byte:#04X}>"),
     };
     match (0..=255u8).find(|byte| !model.vocab.contains_key(&token(*byte))) {
@@ -355,7 +360,8 @@ fn build_bpe(model: BpeModel, origin: &str) -> Result<BPE, TextError> {
         .fuse_unk(model.fuse_unk)
         .byte_fallback(model.byte_fallback)
         .ignore_merges(model.ignore_merges);
-    for (key, value) in [("continuing_subword_prefix", &model.continuing_subword_prefix), ("end_of_word_suffix", &model.end_of_word_suffix)] {
+    for (key, value) in [("continuing_subword_prefix", &model.continuing_subword_prefix), ("end_of_word_suffix", &model.end_of_word_suffix)]
+    {
         if let Some(text) = value.as_deref().filter(|text| !text.is_empty()) {
             return Err(refuse(origin, &format!("model.{key}"), "none", format!("\"{text}\"")));
         }
@@ -380,7 +386,9 @@ fn finders(
     let patterns = normalised.iter().map(|token| {
         let mut content = NormalizedString::from(token.content.as_str());
         if let Some(normalizer) = normalizer {
-            normalizer.normalize(&mut content).map_err(|error| refuse(origin, "added_tokens", "text that normalises", error.to_string()))?;
+            normalizer
+                .normalize(&mut content)
+                .map_err(|error| refuse(origin, "added_tokens", "text that normalises", error.to_string()))?;
         }
         Ok(content.get().to_owned())
     });
@@ -399,11 +407,13 @@ fn steps(component: Option<&Value>, origin: &str) -> Result<Vec<Step>, TextError
     let key = "pre_tokenizer";
     let kind = component["type"].as_str().unwrap_or_default();
     let pattern = |text: &str| {
-        fancy_regex::Regex::new(text).map(Box::new).map_err(|error| refuse(origin, key, "a pattern of the regular expression engine", error.to_string()))
+        fancy_regex::Regex::new(text)
+            .map(Box::new)
+            .map_err(|error| refuse(origin, key, "a pattern of the regular expression engine", error.to_string()))
     };
     let other = |component: Value| {
-        let step: PreTokenizerWrapper =
-            serde_json::from_value(component).map_err(|error| refuse(origin, key, "a component that tokenizers knows", error.to_string()))?;
+        let step: PreTokenizerWrapper = serde_json::from_value(component)
+            .map_err(|error| refuse(origin, key, "a component that tokenizers knows", error.to_string()))?;
         Ok::<_, TextError>(Step::Other(Box::new(step)))
     };
     match kind {

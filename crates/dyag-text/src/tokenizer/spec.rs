@@ -178,8 +178,13 @@ impl TokenizerSpec {
     /// Every way to make a piece of two other pieces. The piece of the best score is made first; among the ways to make one, the longer
     /// left part comes first. So are the merges of published Llama tokenizers made from their SentencePiece models.
     fn merges_by_score(&self) -> Vec<Merge> {
-        let pieces: HashMap<&str, usize> =
-            self.tokens.iter().enumerate().filter(|(id, _)| self.kind(*id) == kind::NORMAL).map(|(id, token)| (token.as_str(), id)).collect();
+        let pieces: HashMap<&str, usize> = self
+            .tokens
+            .iter()
+            .enumerate()
+            .filter(|(id, _)| self.kind(*id) == kind::NORMAL)
+            .map(|(id, token)| (token.as_str(), id))
+            .collect();
         let mut merges: Vec<(f32, usize, usize, usize, &str, &str)> = Vec::new();
         for (id, token) in self.tokens.iter().enumerate().filter(|(id, _)| self.kind(*id) == kind::NORMAL) {
             let n_chars = token.chars().count();

@@ -41,8 +41,8 @@ impl WordFinder {
     pub(super) fn find<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (WordSpan, &'a AddedToken)> + 'a {
         self.automaton.find_iter(text).filter_map(move |found| {
             let token = &self.tokens[found.pattern().as_usize()];
-            let inside_word = text[..found.start()].chars().next_back().is_some_and(is_word)
-                || text[found.end()..].chars().next().is_some_and(is_word);
+            let inside_word =
+                text[..found.start()].chars().next_back().is_some_and(is_word) || text[found.end()..].chars().next().is_some_and(is_word);
             let span = WordSpan { start: found.start(), end: found.end(), id: token.id };
             (!(token.single_word && inside_word)).then_some((span, token))
         })
@@ -56,7 +56,11 @@ fn is_word(c: char) -> bool {
 
 /// The parts of `text` (`start`, `end`, id of the token or none), covering it, when `spans` are taken out with the white space that they
 /// swallow. `strips` says for a token whether it swallows before and after.
-pub(super) fn cut(text: &str, spans: impl Iterator<Item = WordSpan>, strips: impl Fn(u32) -> (bool, bool)) -> Vec<(usize, usize, Option<u32>)> {
+pub(super) fn cut(
+    text: &str,
+    spans: impl Iterator<Item = WordSpan>,
+    strips: impl Fn(u32) -> (bool, bool),
+) -> Vec<(usize, usize, Option<u32>)> {
     let mut parts = Vec::new();
     let mut done = 0;
     for span in spans {
