@@ -2,21 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use dyag_text::LossTokens;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::TrainError;
 use crate::schedule::ScheduleKind;
-
-/// Which tokens are learned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LossOn {
-    /// What the assistant says, through its end-of-turn token.
-    Assistant,
-    /// Every token that has one before it.
-    All,
-}
 
 /// What the forward pass keeps for the backward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +62,7 @@ pub struct TrainConfig {
     /// Draw a new order each epoch.
     pub shuffle: bool,
     /// Which tokens are learned.
-    pub loss: LossOn,
+    pub loss: LossTokens,
     /// Longest example, in tokens.
     pub max_seq_length: usize,
     /// Cut longer answers in place of refusing them.
@@ -228,7 +219,7 @@ pub(crate) mod tests {
             weight_decay: 0.0,
             seed: 42,
             shuffle: true,
-            loss: LossOn::Assistant,
+            loss: LossTokens::Assistant,
             max_seq_length: 512,
             truncate: false,
             dropout: 0.0,

@@ -132,7 +132,7 @@ pub enum TrainError {
     /// The loss or a gradient is no number any more.
     #[error(
         "step {step}: the {what} is {value} (learning rate {learning_rate:e}). Training diverged or the model's weights overflow: lower --learning-rate, \
-         keep --clip, or use --precision f32; the last checkpoint is intact and --resume starts from it"
+         keep --clip, or use --precision f32; a checkpoint written before is intact, and --resume starts from it"
     )]
     NotFinite {
         /// Optimiser step, from 1.

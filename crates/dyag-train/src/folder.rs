@@ -130,6 +130,8 @@ pub fn verify(folder: &Path) -> Result<(), Damage> {
     if sums.is_empty() {
         return Err(damage(SUMS_FILE, "is empty; expected a line for each file".to_owned()));
     }
+    let mut unlisted = file_names(folder).map_err(|e| damage(SUMS_FILE, format!("its folder cannot be listed ({e})")))?;
+    unlisted.retain(|name| name != SUMS_FILE);
     for (index, line) in sums.lines().enumerate() {
         let parts = line.split_once("  ").filter(|(sum, name)| {
             sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()) && !name.is_empty() && !name.contains(['/', '\\'])
@@ -141,8 +143,12 @@ pub fn verify(folder: &Path) -> Result<(), Damage> {
         if found != expected {
             return Err(damage(name, format!("expected SHA-256 {expected}, found {found}")));
         }
+        unlisted.retain(|unlisted| unlisted != name);
     }
-    Ok(())
+    match unlisted.first() {
+        None => Ok(()),
+        Some(name) => Err(damage(SUMS_FILE, format!("expected a line for {name}, found none"))),
+    }
 }
 
 /// SHA-256 of a file's content, in hexadecimal.
@@ -246,7 +252,11 @@ mod tests {
     #[test]
     fn every_kind_of_damage_is_found_and_named() {
         let root = tempfile::tempdir().expect("temporary folder");
-        let spoil: [(&str, fn(&Path)); 5] = [
+        let spoil: [(&str, fn(&Path)); 6] = [
+            (SUMS_FILE, |f| {
+                let sums = fs::read_to_string(f.join(SUMS_FILE)).expect("readable");
+                fs::write(f.join(SUMS_FILE), sums.lines().next().expect("a line")).expect("written");
+            }),
             ("b", |f| fs::write(f.join("b"), b"2222x").expect("written")),
             ("b", |f| fs::write(f.join("b"), b"222").expect("written")),
             ("a", |f| fs::remove_file(f.join("a")).expect("removed")),

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use dyag_kernels::device::AttentionSpan;
 use dyag_model::decoder::{Pack, Target};
+use dyag_text::Example;
 
 /// One example as training sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,12 @@ impl Sequence {
 
     fn computed(&self) -> &[u32] {
         &self.ids[..self.n_rows]
+    }
+}
+
+impl From<&Example> for Sequence {
+    fn from(example: &Example) -> Self {
+        Self::new(example.ids.clone(), example.loss_mask.clone())
     }
 }
 

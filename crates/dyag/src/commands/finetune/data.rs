@@ -1,0 +1,132 @@
+//! The data of a run: conversations read, turned into examples and looked over; and the files that go with the adapter.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use dyag_text::{Audit, Dataset, Date, Example, ExampleOptions, TextError, Truncation, audit, common_system};
+use dyag_train::checkpoint::Checkpoint;
+use dyag_train::manifest::{ConversationFacts, DatasetFacts};
+use dyag_train::order::split;
+use dyag_train::packing::Sequence;
+use dyag_train::{Companion, TrainConfig};
+use serde_json::json;
+
+use super::arguments::DataArgs;
+use crate::model_files::ModelFiles;
+
+/// Everything that is learned from or validated on.
+pub(super) struct Data {
+    pub(super) train: Vec<Sequence>,
+    pub(super) validation: Vec<Sequence>,
+    pub(super) audit: Audit,
+    pub(super) validation_audit: Option<Audit>,
+    pub(super) conversation: ConversationFacts,
+    pub(super) facts: DatasetFacts,
+}
+
+impl Data {
+    /// Reads the dataset, and the validation set when there is one.
+    pub(super) fn read(path: &Path, args: &DataArgs, config: &TrainConfig, date: Option<Date>, files: &ModelFiles) -> anyhow::Result<Self> {
+        let dataset = Dataset::read(path)?;
+        let mut examples = make_examples(&dataset, config, date, files)?;
+        let (mut validation_examples, mut validation_file) = (Vec::new(), None);
+        if let Some(path) = &args.validation {
+            let dataset = Dataset::read(path)?;
+            validation_examples = make_examples(&dataset, config, date, files)?;
+            validation_file = Some((file_name(path), dataset.sha256));
+        } else if let Some(share) = config.validation_split {
+            let n = examples.len();
+            if n < 2 || share <= 0.0 {
+                bail!("--validation-split {share}: {} has {n} conversations; expected a share above 0 of at least 2", path.display());
+            }
+            let (train, validation) = split(n, share, config.seed);
+            validation_examples = validation.iter().map(|i| examples[*i].clone()).collect();
+            examples = train.iter().map(|i| examples[*i].clone()).collect();
+        }
+        let audited = audit(&examples, files.chat())?;
+        let validation_audit = (!validation_examples.is_empty()).then(|| audit(&validation_examples, files.chat())).transpose()?;
+        let (validation_name, validation_sha256) = validation_file.unzip();
+        let facts = DatasetFacts {
+            name: file_name(path),
+            sha256: dataset.sha256.clone(),
+            n_conversations: audited.n_examples as u64,
+            n_tokens: audited.n_tokens as u64,
+            n_trained_tokens: audited.n_trained_tokens as u64,
+            validation_name,
+            validation_sha256,
+            n_validation_conversations: validation_examples.len() as u64,
+        };
+        let system_message = common_system(&dataset.conversations).map(str::to_owned);
+        Ok(Self {
+            train: examples.iter().map(Sequence::from).collect(),
+            validation: validation_examples.iter().map(Sequence::from).collect(),
+            audit: audited,
+            validation_audit,
+            conversation: ConversationFacts { system_message, date: date.map(|date| date.to_string()) },
+            facts,
+        })
+    }
+}
+
+fn make_examples(dataset: &Dataset, config: &TrainConfig, date: Option<Date>, files: &ModelFiles) -> anyhow::Result<Vec<Example>> {
+    let options = ExampleOptions {
+        loss: config.loss,
+        max_tokens: Some(config.max_seq_length),
+        truncation: if config.truncate { Truncation::Truncate } else { Truncation::Refuse },
+        date,
+    };
+    files.chat().examples(&dataset.conversations, &options).map_err(|error| match error {
+        error @ TextError::TooLong { .. } => anyhow::Error::new(error).context(format!(
+            "an example is longer than --max-seq-length {}: give a larger one, or --truncate to cut such examples",
+            config.max_seq_length
+        )),
+        error => error.into(),
+    })
+}
+
+/// The name of a file without what leads to it: a run gives the same bytes wherever its data lie.
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// The date a template is told: the one asked for, that of the resumed run, or today's; none when the template does not ask.
+pub(super) fn frozen_date(asked: Option<Date>, files: &ModelFiles, checkpoint: Option<&Checkpoint>) -> anyhow::Result<Option<Date>> {
+    if asked.is_some() || !files.chat().template().reads_clock() {
+        return Ok(asked);
+    }
+    if let Some(date) = checkpoint.and_then(|checkpoint| checkpoint.manifest.date.as_ref()) {
+        return date.parse().map(Some).map_err(|problem: String| anyhow::anyhow!("the manifest of the checkpoint: date: {problem}"));
+    }
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).context("the system's clock is before 1970; give --date")?.as_secs();
+    Ok(Date::from_unix_seconds(seconds))
+}
+
+/// Files that make the adapter's folder complete for other programs: the tokenizer and the chat template.
+pub(super) fn companions(files: &ModelFiles) -> anyhow::Result<Vec<Companion>> {
+    let template = files.chat().template();
+    let mut companions = vec![Companion { name: "chat_template.jinja".to_owned(), content: template.source().as_bytes().to_vec() }];
+    if files.model().source.tokenizer.is_some() {
+        let special = template.special();
+        let config = json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": special.bos,
+            "eos_token": special.eos,
+            "unk_token": special.unk,
+            "pad_token": special.pad,
+            "clean_up_tokenization_spaces": false,
+        });
+        companions.push(Companion { name: "tokenizer.json".to_owned(), content: files.tokenizer().to_json().into_bytes() });
+        let content = format!("{}\n", serde_json::to_string_pretty(&config)?).into_bytes();
+        companions.push(Companion { name: "tokenizer_config.json".to_owned(), content });
+        return Ok(companions);
+    }
+    for name in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
+        let path = files.path().join(name);
+        if path.exists() {
+            let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            companions.push(Companion { name: name.to_owned(), content });
+        }
+    }
+    Ok(companions)
+}
