@@ -108,7 +108,9 @@ fn permute(values: &[f32], cols: usize, head_size: usize) -> Vec<f32> {
 
 /// Llama 3's scaling as divisors of the frequencies.
 fn rope_divisors(config: &DecoderConfig) -> Option<Vec<f32>> {
-    let RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } = config.rope.scaling else { return None };
+    let RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_positions } = config.rope.scaling else {
+        return None;
+    };
     let divisor = |i: usize| {
         let wavelength = std::f64::consts::TAU * config.rope.theta.powf(2.0 * i as f64 / config.rope.rotary_size as f64);
         let turns = original_max_positions as f64 / wavelength;

@@ -3,10 +3,8 @@
 /// Builds a GGUF file piece by piece. Nothing is checked: tests want wrong files too.
 #[derive(Clone, Debug)]
 pub struct GgufBuilder {
-    /// Version in the header.
-    pub version: u32,
-    /// What tensors' offsets are multiples of.
-    pub alignment: usize,
+    version: u32,
+    alignment: usize,
     metadata: Vec<(String, Vec<u8>)>,
     tensors: Vec<Tensor>,
 }
@@ -31,6 +29,16 @@ fn string(text: &str) -> Vec<u8> {
 }
 
 impl GgufBuilder {
+    /// Sets the version in the header.
+    pub fn version(self, version: u32) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Sets what tensors' offsets are multiples of, and the metadata value that says so.
+    pub fn aligned(self, alignment: usize) -> Self {
+        Self { alignment, ..self }.u32("general.alignment", alignment as u32)
+    }
+
     /// Adds a value of type `kind` in its raw bytes, replacing an earlier one of the same key.
     pub fn raw(mut self, key: &str, kind: u32, bytes: &[u8]) -> Self {
         self.metadata.retain(|(k, _)| k != key);

@@ -5,8 +5,6 @@ mod folder;
 mod gguf;
 pub(crate) mod json;
 mod rope;
-#[cfg(test)]
-mod tests;
 
 use dyag_kernels::device::Activation;
 

@@ -6,8 +6,6 @@ mod model;
 pub mod safetensors;
 mod source;
 mod table;
-#[cfg(test)]
-mod tests;
 
 pub use gguf::{GgufFile, GgufTokenizer};
 pub use model::Model;

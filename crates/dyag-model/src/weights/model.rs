@@ -46,13 +46,30 @@ impl Model {
         match find_files(path)? {
             Files::Folder { index } => load_folder(path, config, index),
             Files::Gguf(file) => match config {
-                None => load_gguf(path, &file),
+                None => Self::from_gguf(path, GgufFile::open(&file)?),
                 Some(config) => Err(ModelError::NotAModel {
                     path: path.to_owned(),
                     why: format!("{} cannot be used with a GGUF file, which carries its own configuration", config.display()),
                 }),
             },
         }
+    }
+
+    /// The model of an opened GGUF file; `given` is the path that was asked for.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn from_gguf(given: &Path, mut file: GgufFile) -> Result<Self, ModelError> {
+        let tokenizer = GgufTokenizer::take(&mut file)?;
+        let config = DecoderConfig::from_gguf(&file, &tokenizer)?;
+        let mut table = TensorTable::from_gguf(&file, &config.family);
+        let weights = DecoderWeights::build(&config, &mut table, &build::GGUF)?;
+        let name = match file.value("general.name") {
+            Some(super::gguf::Value::String(name)) => name.clone(),
+            _ => file.path().file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let source = ModelSource::new(given, SourceKind::Gguf, name, &config, table, Some(tokenizer));
+        Ok(Self { config, weights, source })
     }
 }
 
@@ -149,18 +166,4 @@ fn add_shards(table: &mut TensorTable, folder: &Path) -> Result<(), ModelError> 
         table.add_safetensors(&shard, |name| names.contains(name));
     }
     Ok(())
-}
-
-fn load_gguf(given: &Path, path: &Path) -> Result<Model, ModelError> {
-    let mut file = GgufFile::open(path)?;
-    let tokenizer = GgufTokenizer::take(&mut file)?;
-    let config = DecoderConfig::from_gguf(&file, &tokenizer)?;
-    let mut table = TensorTable::from_gguf(&file, &config.family);
-    let weights = DecoderWeights::build(&config, &mut table, &build::GGUF)?;
-    let name = match file.value("general.name") {
-        Some(super::gguf::Value::String(name)) => name.clone(),
-        _ => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-    };
-    let source = ModelSource::new(given, SourceKind::Gguf, name, &config, table, Some(tokenizer));
-    Ok(Model { config, weights, source })
 }
