@@ -74,6 +74,10 @@ fn every_command_of_the_documents_runs() {
                 // A tiny model that was never taught to stop talks until it is stopped.
                 words.extend(["--max-tokens".to_owned(), "4".to_owned()]);
             }
+            if words[0] == "finetune" {
+                // The tiny tokenizer has 515 tokens, so texts are three times as long as for a real model.
+                words.push("--truncate".to_owned());
+            }
             let outcome = place.run(&words.iter().map(String::as_str).collect::<Vec<_>>());
             assert_eq!(outcome.code, Some(0), "{name}: {command}\n{outcome}");
         }
@@ -106,11 +110,8 @@ fn every_link_leads_somewhere() {
 fn every_dependency_has_its_reason_in_the_architecture() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
     let architecture = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).expect("the architecture");
-    let named: Vec<&str> = architecture
-        .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
-        .flat_map(|names| names.split(", "))
-        .collect();
+    let named: Vec<&str> =
+        architecture.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).flat_map(|names| names.split(", ")).collect();
     let section = manifest.split("[workspace.dependencies]").nth(1).expect("a section").split("\n[").next().expect("its lines");
     let dependencies: Vec<&str> =
         section.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).filter(|name| !name.starts_with("dyag")).collect();

@@ -9,7 +9,15 @@ fn a_wrong_command_is_a_usage_error() {
     let outcome = Place::new().run(&["finetoon"]);
     assert_eq!(outcome.code, Some(2));
     assert_eq!(outcome.stdout, "");
-    insta::assert_snapshot!(outcome.stderr, @"");
+    insta::assert_snapshot!(outcome.stderr, @r"
+    error: unrecognized subcommand 'finetoon'
+
+      tip: a similar subcommand exists: 'finetune'
+
+    Usage: dyag <COMMAND>
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]
@@ -22,7 +30,29 @@ fn without_a_command_it_prints_its_help() {
 #[test]
 fn help_and_version_go_to_stdout() {
     let help = Place::new().run(&["--help"]);
-    insta::assert_snapshot!(help, @"");
+    insta::assert_snapshot!(help, @r#"
+    exit status 0
+    --- stdout
+    Fine-tune a small language model on private documents, offline, and ask it questions.
+
+    Exit status: 0 done, 1 a legitimate "no" (a check failed), 2 an error.
+
+    Usage: dyag <COMMAND>
+
+    Commands:
+      finetune         Train a LoRA adapter for a base model on a file of conversations
+      query-finetuned  Ask a fine-tuned model a question, or hold a conversation with it
+      check            Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
+      inspect          Show what a model file holds, or a training example token by token
+      help             Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+    "#);
     let version = Place::new().run(&["--version"]);
     assert_eq!((version.code, version.stdout), (Some(0), format!("dyag {}\n", env!("CARGO_PKG_VERSION"))));
 }

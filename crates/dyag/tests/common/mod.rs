@@ -1,5 +1,5 @@
 //! What the tests of the program share: running it, and a tiny real model to run it on.
-#![allow(dead_code, missing_docs, reason = "each test file is a crate of its own and uses a part of this")]
+#![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
 use std::fmt;
 use std::fs;
@@ -10,20 +10,20 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// The repository's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
 }
 
 /// A folder of its own for a test, and the program run inside it.
-pub struct Place {
+pub(crate) struct Place {
     folder: TempDir,
 }
 
 /// What a run of the program came to.
-pub struct Outcome {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl fmt::Display for Outcome {
@@ -42,28 +42,28 @@ impl fmt::Display for Outcome {
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes a file below the folder, with the folders above it.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
         fs::write(&path, content).expect("a file");
         path
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// All files below the folder, sorted, with `/` between names.
-    pub fn files(&self, below: &str) -> Vec<String> {
+    pub(crate) fn files(&self, below: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut open = vec![self.path(below)];
         while let Some(folder) = open.pop() {
@@ -83,7 +83,7 @@ impl Place {
     }
 
     /// The tiny Qwen2 model of the fixtures with a tokenizer and a chat template, as folder `model`.
-    pub fn model(&self) -> PathBuf {
+    pub(crate) fn model(&self) -> PathBuf {
         let folder = self.path("model");
         for (from, names) in [
             ("fixtures/golden/qwen2/model", ["config.json", "model.safetensors"].as_slice()),
@@ -98,7 +98,7 @@ impl Place {
     }
 
     /// A dataset of two conversations with a system message, as `train.jsonl`.
-    pub fn dataset(&self) -> PathBuf {
+    pub(crate) fn dataset(&self) -> PathBuf {
         self.write(
             "train.jsonl",
             [conversation("Quel est le statut de 6Tzen ?", "En production"), conversation("Qui gère ADES ?", "Le BRGM")].concat(),
@@ -106,12 +106,12 @@ impl Place {
     }
 
     /// Runs the program in the folder; `[PLACE]` stands for the folder's path in what it printed.
-    pub fn run(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
         self.run_with_input(arguments, "")
     }
 
     /// [`Place::run`] with text on standard input.
-    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Outcome {
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: &str) -> Outcome {
         let mut child = self
             .command(arguments)
             .stdin(Stdio::piped())
@@ -130,7 +130,7 @@ impl Place {
     }
 
     /// The program, to be started in the folder.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dyag"));
         command.args(arguments).current_dir(self.folder.path()).env("COLUMNS", "100").env_remove("RAYON_NUM_THREADS").env("NO_COLOR", "1");
         command
@@ -138,7 +138,7 @@ impl Place {
 }
 
 /// A line of a dataset.
-pub fn conversation(question: &str, answer: &str) -> String {
+pub(crate) fn conversation(question: &str, answer: &str) -> String {
     format!(
         concat!(
             r#"{{"messages": [{{"role": "system", "content": "Tu réponds brièvement."}}, "#,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use clap::ArgGroup;
 use dyag_text::{Message, Role};
 use serde_json::json;
 
@@ -17,12 +18,13 @@ use session::{Answer, Session, SessionSettings};
 
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("a model").required(true).multiple(true).args(["model", "base_model"])))]
 pub(crate) struct Args {
     /// The question; without one, a conversation: a question a line on standard input, an empty line ends it
     query: Option<String>,
 
     /// Folder of the adapter, as `dyag finetune` (`OUT/final`) or PEFT wrote it; without it the base model answers
-    #[arg(long, value_name = "DIR", required_unless_present = "base_model")]
+    #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
 
     /// Base model: a folder or a GGUF file; when absent, the one that the adapter's manifest names
