@@ -51,3 +51,6 @@ fn frequencies(rope: &Rope, longest: usize) -> (Vec<f32>, f64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
