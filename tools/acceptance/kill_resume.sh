@@ -3,12 +3,13 @@
 # run that was left alone. After each kill it checks that the newest checkpoint is at most one save interval behind the log.
 #
 # usage: kill_resume.sh DYAG [finetune arguments without --output and --save-steps]
-# environment: KILLS (10), SAVE_STEPS (2), SEED of the moments (the time of day), WORK (a new temporary folder, removed when all went well)
+# environment: KILLS (10), LEAST kills that will do when the run ends before all of them (KILLS), SAVE_STEPS (2), SEED of the moments (the time of day), WORK (a new temporary folder, removed when all went well)
 set -euo pipefail
 [ $# -ge 2 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 dyag=$1
 shift
 kills=${KILLS:-10}
+least=${LEAST:-$kills}
 save_steps=${SAVE_STEPS:-2}
 RANDOM=${SEED:-$(($(date +%s) % 32768))}
 work=${WORK:-$(mktemp -d)}
@@ -20,10 +21,11 @@ log_lines() { if [ -f "$1" ]; then wc -l <"$1"; else echo 0; fi; }
 newest_checkpoint() {
     find "$1" -maxdepth 1 -type d -name 'checkpoint-*' 2>/dev/null | sed -n 's/.*checkpoint-\([0-9][0-9]*\)$/\1/p' | sort -n | tail -n 1
 }
+# Only in a subshell: it becomes the program, so that the subshell's process is the one to kill.
 train() {
     local output=$1
     shift
-    "$dyag" finetune "$@" --output "$output" --save-steps "$save_steps" >>"$work/out.txt" 2>>"$work/err.txt"
+    exec "$dyag" finetune "$@" --output "$output" --save-steps "$save_steps" >>"$work/out.txt" 2>>"$work/err.txt"
 }
 
 echo "the run that is left alone: $work/whole"
@@ -55,9 +57,10 @@ for ((kill = 1; kill <= kills; kill++)); do
     delay=$(((RANDOM * 32768 + RANDOM) % range))
     sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
     if ! kill -KILL "$pid" 2>/dev/null; then
-        echo "kill $kill: the run ended first; fewer kills than asked for, give it more steps" >&2
-        wait "$pid" || true
-        exit 1
+        wait "$pid" || { tail -n 5 "$work/err.txt" >&2; exit 2; }
+        echo "the run ended before kill $kill"
+        [ "$kill" -gt "$least" ] || { echo "fewer than $least kills: give it more steps" >&2; exit 1; }
+        break
     fi
     wait "$pid" 2>/dev/null || true
     at=$(newest_checkpoint "$work/killed")
@@ -70,6 +73,6 @@ for ((kill = 1; kill <= kills; kill++)); do
     fi
     resume=(--resume)
 done
-train "$work/killed" "$@" --resume || { tail -n 5 "$work/err.txt" >&2; exit 2; }
+[ -d "$work/killed/final" ] || (train "$work/killed" "$@" --resume) || { tail -n 5 "$work/err.txt" >&2; exit 2; }
 "$here/compare_runs.sh" "$work/whole" "$work/killed"
 [ -n "${WORK:-}" ] || rm -r "$work"

@@ -66,7 +66,11 @@ fn learns_two_facts_and_answers_them() {
     assert!(last < 0.3 * first, "the loss fell from {first} to {last} only");
 
     let outcome = place.run(&ask(&["Qui gère ADES ?"]));
-    insta::assert_snapshot!(outcome, @"");
+    insta::assert_snapshot!(outcome, @r"
+    exit status 0
+    --- stdout
+    Le BRGM
+    ");
     let outcome = place.run(&ask(&["Quel est le statut de 6Tzen ?", "--json"]));
     assert_eq!(outcome.code, Some(0), "{outcome}");
     let answer: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON on stdout");
