@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{Bench, Place, assert_same, config};
 use dyag_train::checkpoint::{Resume, list};
-use dyag_train::schedule::ScheduleKind;
+use dyag_train::config::LoraSettings;
 use dyag_train::{Event, Outcome, TrainConfig};
 
 fn finished(outcome: Outcome) -> dyag_train::manifest::Metrics {
@@ -32,20 +32,23 @@ fn interrupt(place: &Place, bench: &Bench, config: TrainConfig, resume: Resume, 
 fn a_run_memorises_its_answers() {
     let bench = Bench::new(2);
     let place = Place::new(6);
+    let target_modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(str::to_owned).to_vec();
     let config = TrainConfig {
-        epochs: 120,
+        epochs: 60,
         batch_size: 6,
         accumulation: 1,
-        learning_rate: 2e-2,
-        clip: 0.0,
-        schedule: ScheduleKind::Constant,
+        learning_rate: 1e-2,
+        weight_decay: 0.0,
+        clip: 1.0,
+        lora: LoraSettings { rank: 16, alpha: 32.0, target_modules, ..config().lora },
         ..config()
     };
     let metrics = finished(place.run(&bench, config, Resume::No).expect("trained"));
     let losses = place.losses();
-    assert_eq!(losses.len(), 120);
-    assert!(losses[119] < 0.05 * losses[0], "{losses:?}");
-    assert_eq!((metrics.last_epoch_loss, metrics.last_epoch_token_accuracy), (losses[119], 1.0));
+    assert_eq!(losses.len(), 60);
+    // Logits of a normed state of 64 channels against this model's small embedding are at most about 5, so no loss here is below 1.6.
+    assert!(losses[59] < 0.27 * losses[0], "{losses:?}");
+    assert_eq!((metrics.last_epoch_loss, metrics.last_epoch_token_accuracy), (losses[59], 1.0));
     for name in ["adapter_config.json", "adapter_model.safetensors", "dyag.json", "tokenizer.json"] {
         assert!(place.output().join("final").join(name).exists(), "{name}");
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use dyag_train::Event;
 use dyag_train::error::gigabytes;
 use dyag_train::log::StepRecord;
-use dyag_train::memory::resident_bytes;
+use dyag_train::memory::peak_resident_bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::terminal;
@@ -99,8 +99,8 @@ fn describe(record: &StepRecord, left: Option<Duration>) -> String {
     if n_computed_tokens < n_sequence_tokens {
         line.push_str(&format!(" ({:.0} computed)", timing.computed_tokens_per_s));
     }
-    if let Some(bytes) = resident_bytes() {
-        line.push_str(&format!("  {}", gigabytes(bytes)));
+    if let Some(bytes) = peak_resident_bytes() {
+        line.push_str(&format!("  {} at most", gigabytes(bytes)));
     }
     if let Some(left) = left {
         line.push_str(&format!("  {} left", duration(left)));
