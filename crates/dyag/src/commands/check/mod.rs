@@ -59,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 
-    /// Multiply every tolerance: rounding errors grow with a model's size
+    /// Multiply every tolerance (rounding errors grow with a model's size); the least error that bf16 must have is divided by it
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = above_zero)]
     tolerance_factor: f64,
 

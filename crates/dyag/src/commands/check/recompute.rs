@@ -31,7 +31,7 @@ pub(super) struct Subject<'a, D: Device> {
     pub(super) decoder: &'a Decoder<D>,
     pub(super) adapter: &'a Adapter,
     pub(super) dump: &'a Dump,
-    /// What every tolerance is multiplied with.
+    /// What every tolerance is multiplied with; a lower bound is divided by it.
     pub(super) factor: f64,
 }
 
@@ -72,7 +72,7 @@ impl<D: Device> Subject<'_, D> {
         })?;
         let bounded = |mut quantity: Quantity, theirs: f64| {
             quantity.tolerance = BF16_AT_MOST * theirs * self.factor;
-            quantity.at_least = Some(BF16_AT_LEAST * theirs);
+            quantity.at_least = Some(BF16_AT_LEAST * theirs / self.factor);
             quantity
         };
         let uploaded = DeviceAdapter::upload(self.device(), self.adapter);
