@@ -26,7 +26,7 @@ fn a_folder_and_its_gguf_file_are_the_same_model() {
     let place = place();
     let (folder, gguf) = (json(&place, &["inspect", "model", "--json"]), json(&place, &["inspect", "model.gguf", "--json"]));
     assert_eq!(folder["family"], "qwen2");
-    assert_eq!(folder["parameters"], 163_200);
+    assert_eq!(folder["parameters"], 162_816);
     assert_eq!(folder["matrix_formats"], serde_json::json!(["F32 (22)"]));
     assert_eq!(folder["end_of_turn"], serde_json::json!(["<|im_end|> (514)", "<|endoftext|> (512)"]));
     for key in
@@ -49,7 +49,24 @@ fn a_model_in_words() {
 fn an_example_token_by_token() {
     let place = place();
     let outcome = place.run(&["inspect", "--dataset", "train.jsonl", "--base-model", "model", "--line", "2"]);
-    insta::assert_snapshot!(outcome, @"");
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    insta::assert_snapshot!([&lines[..3], &lines[44..]].concat().join("\n"), @r"
+    train.jsonl, line 2: 53 tokens, 7 learned
+     place       id  learned  text
+         0      513  -        <|im_start|>
+        42       77  -        n
+        43       83  -        t
+        44      198  -        \n
+        45       43  yes      L
+        46       68  yes      e
+        47      443  yes       B
+        48       49  yes      R
+        49       38  yes      G
+        50       44  yes      M
+        51      514  yes      <|im_end|>
+        52      198  -        \n
+    ");
 }
 
 #[test]
