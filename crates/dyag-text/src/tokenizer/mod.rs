@@ -3,17 +3,17 @@
 //! Normalisers, splitting rules and BPE are those of the `tokenizers` crate. What is ours is the treatment of control words: the caller
 //! says which of their occurrences are control tokens, and all others are ordinary text, wherever they stand.
 
+mod build;
 mod decode;
 mod file;
 mod spec;
 mod split;
 mod words;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range as ByteRange;
 use std::path::Path;
 
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokenizers::models::bpe::BPE;
 use tokenizers::normalizer::Range;
@@ -23,13 +23,14 @@ use tokenizers::{
 };
 
 pub use decode::StreamDecoder;
+#[cfg(test)]
 pub(crate) use decode::byte_to_char;
-use file::{AddedToken, Alphabet, BpeModel, Merge, TokenizerFile, refuse};
+use file::{AddedToken, Alphabet};
 pub use spec::TokenizerSpec;
 use words::WordFinder;
 pub use words::WordSpan;
 
-use crate::error::{TextError, excerpt};
+use crate::error::TextError;
 use crate::hash::hex;
 
 /// What the words that control a model mean in a text.
@@ -67,10 +68,8 @@ pub struct Tokenizer {
     raw_words: WordFinder,
     /// Other added tokens that are looked for in the normalised text.
     normalised_words: WordFinder,
-    /// What is needed to write the file again.
-    template: Value,
-    /// Control words that are also in the model's vocabulary in the file.
-    listed: Vec<(String, u32)>,
+    /// What else is needed to write the file again.
+    outline: build::Outline,
 }
 
 /// A step of cutting a text into words.
@@ -114,27 +113,6 @@ impl Tokenizer {
     /// An unknown kind of tokenizer or splitting rule, and lists that do not agree, with the metadata key at fault.
     pub fn from_spec(spec: &TokenizerSpec, origin: &str) -> Result<Self, TextError> {
         Self::build(spec.to_file(origin)?, origin)
-    }
-
-    fn build(mut file: TokenizerFile, origin: &str) -> Result<Self, TextError> {
-        let alphabet = file::alphabet(&file, origin)?;
-        let component = |key: &str, error: serde_json::Error| refuse(origin, key, "a component that tokenizers knows", error.to_string());
-        let normalizer = file.normalizer.clone().map(serde_json::from_value::<NormalizerWrapper>).transpose();
-        let normalizer = normalizer.map_err(|error| component("normalizer", error))?;
-        let steps = steps(file.pre_tokenizer.as_ref(), origin)?;
-        let added_tokens = std::mem::take(&mut file.added_tokens);
-        if let Some(empty) = added_tokens.iter().find(|token| token.content.is_empty()) {
-            return Err(refuse(origin, "added_tokens", "tokens with a content", format!("the token {} with an empty one", empty.id)));
-        }
-        let listed = take_controls(&mut file.model, &added_tokens);
-        let model = std::mem::take(&mut file.model);
-        check_bytes(&model, alphabet, origin)?;
-        let bpe = build_bpe(model, origin)?;
-        let (controls, raw_words, normalised_words) = finders(&added_tokens, normalizer.as_ref(), origin)?;
-        let template = serde_json::to_value(&file).map_err(|error| component("tokenizer.json", error))?;
-        let added = added_tokens.into_iter().map(|token| (token.id, token)).collect();
-        let origin = origin.to_owned();
-        Ok(Self { origin, normalizer, steps, bpe, alphabet, added, controls, raw_words, normalised_words, template, listed })
     }
 
     /// The file the tokenizer comes from.
@@ -255,20 +233,6 @@ impl Tokenizer {
         }
         hex(&hasher.finalize())
     }
-
-    /// The tokenizer as a `tokenizer.json` that other programs read.
-    pub fn to_json(&self) -> String {
-        let mut file = self.template.clone();
-        let mut added: Vec<&AddedToken> = self.added.values().collect();
-        added.sort_by_key(|token| token.id);
-        let mut model = serde_json::to_value(&self.bpe).unwrap_or_default();
-        for (token, id) in &self.listed {
-            model["vocab"][token.as_str()] = Value::from(*id);
-        }
-        file["added_tokens"] = serde_json::to_value(added).unwrap_or_default();
-        file["model"] = model;
-        file.to_string()
-    }
 }
 
 /// Cuts `spans` out of a piece of text.
@@ -294,151 +258,6 @@ fn restore_words(ids: &[u32], bytes: &mut [ByteRange<usize>], controls: &[WordSp
         }
     }
     assert!(next.peek().is_none(), "a control word was lost");
-}
-
-/// Takes control words out of the model's vocabulary and merges, so that no ordinary text can ever become one. Returns those that were there.
-fn take_controls(model: &mut BpeModel, added: &[AddedToken]) -> Vec<(String, u32)> {
-    let controls: HashMap<&str, u32> =
-        added.iter().filter(|token| token.is_control()).map(|token| (token.content.as_str(), token.id)).collect();
-    let covered = (0..=255u8).all(|byte| model.vocab.contains_key(&format!("<{byte:#04X}>"))) && model.byte_fallback;
-    if covered {
-        model.unk_token = None;
-    }
-    let mut taken = Vec::new();
-    for (content, id) in controls {
-        if model.unk_token.as_deref() != Some(content) && model.vocab.remove(content).is_some() {
-            taken.push((content.to_owned(), id));
-        }
-    }
-    let mut forbidden: HashSet<&str> = taken.iter().map(|(word, _)| word.as_str()).collect();
-    forbidden.extend(model.unk_token.as_deref());
-    if !forbidden.is_empty() {
-        let allowed = |merge: &Merge| match merge.parts() {
-            Some((left, right)) => {
-                !forbidden.contains(left) && !forbidden.contains(right) && !forbidden.contains(format!("{left}{right}").as_str())
-            }
-            None => true,
-        };
-        model.merges.retain(allowed);
-    }
-    taken
-}
-
-/// A text must never lose a character silently: every byte has a token, or there is an unknown token.
-fn check_bytes(model: &BpeModel, alphabet: Alphabet, origin: &str) -> Result<(), TextError> {
-    if let Some(unk) = &model.unk_token {
-        if model.vocab.contains_key(unk) {
-            return Ok(());
-        }
-        return Err(refuse(origin, "model.unk_token", "a token of the vocabulary", format!("\"{unk}\", which is not in it")));
-    }
-    let token = |byte: u8| match alphabet {
-        Alphabet::ByteLevel => byte_to_char(byte).to_string(),
-        Alphabet::SentencePiece { .. } => format!("<{byte:#04X}>"),
-    };
-    match (0..=255u8).find(|byte| !model.vocab.contains_key(&token(*byte))) {
-        None => Ok(()),
-        Some(byte) => {
-            let found = format!("none for the byte 0x{byte:02X} (\"{}\")", token(byte));
-            Err(refuse(origin, "model.vocab", "a token for each of the 256 bytes, or an unknown token", found))
-        }
-    }
-}
-
-fn build_bpe(model: BpeModel, origin: &str) -> Result<BPE, TextError> {
-    if model.dropout.is_some_and(|dropout| dropout != 0.0) {
-        return Err(refuse(origin, "model.dropout", "none (encoding must not be random)", "one"));
-    }
-    let merges = model.merges.iter().enumerate().map(|(index, merge)| match merge.parts() {
-        Some((left, right)) => Ok((left.to_owned(), right.to_owned())),
-        None => Err(refuse(origin, &format!("model.merges[{index}]"), "two pieces", excerpt(&format!("{merge:?}"), 60))),
-    });
-    let merges = merges.collect::<Result<Vec<_>, _>>()?;
-    let vocab: tokenizers::models::bpe::Vocab = model.vocab.into_iter().collect();
-    let mut builder = BPE::builder()
-        .vocab_and_merges(vocab, merges)
-        .fuse_unk(model.fuse_unk)
-        .byte_fallback(model.byte_fallback)
-        .ignore_merges(model.ignore_merges);
-    for (key, value) in [("continuing_subword_prefix", &model.continuing_subword_prefix), ("end_of_word_suffix", &model.end_of_word_suffix)]
-    {
-        if let Some(text) = value.as_deref().filter(|text| !text.is_empty()) {
-            return Err(refuse(origin, &format!("model.{key}"), "none", format!("\"{text}\"")));
-        }
-    }
-    if let Some(unk) = model.unk_token {
-        builder = builder.unk_token(unk);
-    }
-    builder.build().map_err(|error| refuse(origin, "model", "merges whose pieces are in the vocabulary", error.to_string()))
-}
-
-/// The three searches: control words (among all added tokens, so that a longer one of another kind wins), and the other added tokens.
-fn finders(
-    added: &[AddedToken],
-    normalizer: Option<&NormalizerWrapper>,
-    origin: &str,
-) -> Result<(WordFinder, WordFinder, WordFinder), TextError> {
-    let pick = |keep: &dyn Fn(&AddedToken) -> bool| added.iter().filter(|token| keep(token)).cloned().collect::<Vec<_>>();
-    let contents = |tokens: &[AddedToken]| tokens.iter().map(|token| token.content.clone()).collect::<Vec<_>>();
-    let all = pick(&|_| true);
-    let raw = pick(&|token| !token.is_control() && !token.normalized);
-    let normalised = pick(&|token| !token.is_control() && token.normalized);
-    let patterns = normalised.iter().map(|token| {
-        let mut content = NormalizedString::from(token.content.as_str());
-        if let Some(normalizer) = normalizer {
-            normalizer
-                .normalize(&mut content)
-                .map_err(|error| refuse(origin, "added_tokens", "text that normalises", error.to_string()))?;
-        }
-        Ok(content.get().to_owned())
-    });
-    let patterns = patterns.collect::<Result<Vec<_>, TextError>>()?;
-    let (all_contents, raw_contents) = (contents(&all), contents(&raw));
-    Ok((
-        WordFinder::new(all, &all_contents, origin)?,
-        WordFinder::new(raw, &raw_contents, origin)?,
-        WordFinder::new(normalised, &patterns, origin)?,
-    ))
-}
-
-/// The steps of a `pre_tokenizer`.
-fn steps(component: Option<&Value>, origin: &str) -> Result<Vec<Step>, TextError> {
-    let Some(component) = component else { return Ok(Vec::new()) };
-    let key = "pre_tokenizer";
-    let kind = component["type"].as_str().unwrap_or_default();
-    let pattern = |text: &str| {
-        fancy_regex::Regex::new(text)
-            .map(Box::new)
-            .map_err(|error| refuse(origin, key, "a pattern of the regular expression engine", error.to_string()))
-    };
-    let other = |component: Value| {
-        let step: PreTokenizerWrapper = serde_json::from_value(component)
-            .map_err(|error| refuse(origin, key, "a component that tokenizers knows", error.to_string()))?;
-        Ok::<_, TextError>(Step::Other(Box::new(step)))
-    };
-    match kind {
-        "Sequence" => {
-            let parts = component["pretokenizers"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let nested = parts.iter().map(|part| steps(Some(part), origin)).collect::<Result<Vec<_>, _>>()?;
-            Ok(nested.into_iter().flatten().collect())
-        }
-        "Split" if component["invert"] != true && component["pattern"]["Regex"].is_string() => {
-            let behavior = serde_json::from_value(component["behavior"].clone())
-                .map_err(|error| refuse(origin, "pre_tokenizer.behavior", "Isolated or another of the five", error.to_string()))?;
-            let text = component["pattern"]["Regex"].as_str().unwrap_or_default();
-            Ok(vec![Step::Split { pattern: pattern(text)?, behavior }])
-        }
-        "ByteLevel" if component["add_prefix_space"] == false && component["use_regex"] != false => {
-            let mut bytes = component.clone();
-            bytes["use_regex"] = Value::Bool(false);
-            Ok(vec![Step::Split { pattern: pattern(split::GPT2_PATTERN)?, behavior: SplitDelimiterBehavior::Isolated }, other(bytes)?])
-        }
-        "Split" | "ByteLevel" | "Digits" | "Metaspace" => Ok(vec![other(component.clone())?]),
-        unknown => {
-            let found = format!("\"{}\"", excerpt(unknown, 40));
-            Err(refuse(origin, "pre_tokenizer.type", "Sequence, Split, ByteLevel, Digits or Metaspace", found))
-        }
-    }
 }
 
 #[cfg(test)]
