@@ -125,7 +125,9 @@ pub fn open_output(output: &Path, resume: &Resume) -> Result<Option<Checkpoint>,
     let log = output.join(crate::run::LOG_FILE);
     match resume {
         Resume::No => {
-            let found = [log, output.join(crate::run::FINAL_FOLDER)].into_iter().find(|path| path.exists());
+            // A log without a line is what a run leaves that failed before its first step was done.
+            let log = Some(log).filter(|log| std::fs::metadata(log).is_ok_and(|about| about.len() > 0));
+            let found = log.or_else(|| Some(output.join(crate::run::FINAL_FOLDER)).filter(|path| path.exists()));
             match found.or_else(|| list(output).pop().map(|(_, folder)| folder)) {
                 None => Ok(None),
                 Some(found) => Err(TrainError::OutputTaken {
@@ -355,6 +357,8 @@ mod tests {
             assert!(message.contains("nothing to resume"), "{message}");
         }
         std::fs::write(output.path().join("log.jsonl"), "").expect("written");
+        assert!(open_output(output.path(), &Resume::No).expect("no step was done").is_none());
+        std::fs::write(output.path().join("log.jsonl"), "{}\n").expect("written");
         let message = open_output(output.path(), &Resume::No).expect_err("taken").to_string();
         assert!(message.contains("log.jsonl") && message.contains("--resume"), "{message}");
         assert!(open_output(output.path(), &Resume::Newest).expect("starts over").is_none());

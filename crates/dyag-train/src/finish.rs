@@ -107,9 +107,11 @@ impl<D: Device> Run<'_, D> {
         };
         let metrics = self.metrics(adapter_step);
         let mut manifest = self.inputs.manifest(metrics.clone());
-        let elapsed_s = self.elapsed_s();
+        let speed = self.speed();
         manifest.timing = Map::from_iter([
-            ("elapsed_s".to_owned(), json!(elapsed_s)),
+            ("elapsed_s".to_owned(), json!(speed.elapsed_s)),
+            ("tokens_per_s".to_owned(), json!(speed.tokens_per_s())),
+            ("computed_tokens_per_s".to_owned(), json!(speed.computed_tokens_per_s())),
             ("finished_unix_s".to_owned(), json!(unix_seconds())),
             ("peak_memory_bytes".to_owned(), json!(peak_resident_bytes())),
         ]);
@@ -117,7 +119,7 @@ impl<D: Device> Run<'_, D> {
         let folder = NewFolder::create(&target)?;
         self.inputs.write_adapter(&folder, &adapter, &manifest)?;
         folder.publish()?;
-        Ok(Outcome::Finished { folder: target, metrics, elapsed_s })
+        Ok(Outcome::Finished { folder: target, metrics, speed })
     }
 }
 

@@ -25,4 +25,4 @@ pub mod step;
 pub use config::TrainConfig;
 pub use error::TrainError;
 pub use event::Event;
-pub use run::{Companion, Outcome, TrainInputs, train};
+pub use run::{Companion, Outcome, Speed, TrainInputs, train};

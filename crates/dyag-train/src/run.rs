@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use dyag_kernels::Device;
 use dyag_model::adapter::{Adapter, AdapterConfig};
+use dyag_model::config::DecoderConfig;
 use dyag_model::decoder::{Decoder, DeviceAdapter, Pack};
 
 use crate::checkpoint::{self, Best, Checkpoint, TrainerState};
@@ -67,6 +68,40 @@ pub struct TrainInputs<'a, D: Device> {
     pub resume: Option<Checkpoint>,
 }
 
+/// How fast a run was.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Speed {
+    /// Seconds in all: steps, validations, checkpoints.
+    pub elapsed_s: f64,
+    /// Seconds in steps.
+    pub steps_s: f64,
+    /// Tokens of the data set that the steps saw.
+    pub n_sequence_tokens: u64,
+    /// Tokens that went through the decoder in the steps.
+    pub n_computed_tokens: u64,
+}
+
+impl Speed {
+    /// Tokens of the data set a second of steps.
+    pub fn tokens_per_s(&self) -> f64 {
+        self.n_sequence_tokens as f64 / self.steps_s.max(f64::MIN_POSITIVE)
+    }
+
+    /// Computed tokens a second of steps.
+    pub fn computed_tokens_per_s(&self) -> f64 {
+        self.n_computed_tokens as f64 / self.steps_s.max(f64::MIN_POSITIVE)
+    }
+
+    fn add(&mut self, record: &StepRecord) {
+        self.elapsed_s = record.timing.elapsed_s;
+        self.n_sequence_tokens += record.n_sequence_tokens;
+        self.n_computed_tokens += record.n_computed_tokens;
+        if record.timing.tokens_per_s > 0.0 {
+            self.steps_s += record.n_sequence_tokens as f64 / record.timing.tokens_per_s;
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
@@ -76,8 +111,8 @@ pub enum Outcome {
         folder: PathBuf,
         /// What it came to.
         metrics: Metrics,
-        /// Seconds of training, over all resumed parts.
-        elapsed_s: f64,
+        /// How long it took, over all resumed parts.
+        speed: Speed,
     },
     /// It was asked to stop.
     Interrupted {
@@ -105,13 +140,19 @@ pub fn train<D: Device>(inputs: TrainInputs<'_, D>, listener: &mut dyn FnMut(Eve
 /// Refuses inputs that no training can come of.
 fn check<D: Device>(inputs: &TrainInputs<'_, D>) -> Result<(), TrainError> {
     inputs.config.validate()?;
-    let vocab_size = inputs.decoder.config().vocab_size;
+    let DecoderConfig { vocab_size, max_positions, .. } = *inputs.decoder.config();
     for (what, sequences) in [("training", inputs.train), ("validation", inputs.validation)] {
         for (index, sequence) in sequences.iter().enumerate() {
             if let Some(id) = sequence.ids().iter().find(|id| **id as usize >= vocab_size) {
                 return Err(TrainError::Data(format!(
                     "{what} example {}: token id {id}, but the model's embedding has {vocab_size} rows; the tokenizer is not this model's",
                     index + 1
+                )));
+            }
+            if sequence.n_tokens() > max_positions {
+                let (n, n_tokens) = (index + 1, sequence.n_tokens());
+                return Err(TrainError::Data(format!(
+                    "{what} example {n} has {n_tokens} tokens, but the model was made for at most {max_positions}; lower --max-seq-length"
                 )));
             }
             if sequence.n_trained() == 0 {
@@ -146,6 +187,7 @@ pub(crate) struct Run<'a, D: Device> {
     order: (u64, Vec<usize>),
     log: RunLog,
     pub(crate) saved_step: Option<u64>,
+    speed: Speed,
     elapsed_before_s: f64,
     started: Instant,
 }
@@ -179,6 +221,8 @@ impl<'a, D: Device> Run<'a, D> {
         }
         checkpoint::prune(inputs.output, save_total_limit, state.best.map(|best| best.step))?;
         let (log, records) = RunLog::resume(&inputs.output.join(LOG_FILE), state.step)?;
+        let mut speed = Speed::default();
+        records.iter().for_each(|record| speed.add(record));
         listener(Event::Begin { step: state.step, total_steps, resumed_from: inputs.resume.as_ref().map(|c| c.folder.as_path()) });
         Ok(Self {
             adapter,
@@ -190,7 +234,8 @@ impl<'a, D: Device> Run<'a, D> {
             order: (u64::MAX, Vec::new()),
             log,
             saved_step: inputs.resume.as_ref().map(|_| state.step),
-            elapsed_before_s: records.last().map_or(0.0, |record| record.timing.elapsed_s),
+            elapsed_before_s: speed.elapsed_s,
+            speed,
             started: Instant::now(),
             state,
             inputs,
@@ -201,8 +246,12 @@ impl<'a, D: Device> Run<'a, D> {
         self.state.step >= self.total_steps || self.state.stopped_early
     }
 
-    pub(crate) fn elapsed_s(&self) -> f64 {
+    fn elapsed_s(&self) -> f64 {
         self.elapsed_before_s + self.started.elapsed().as_secs_f64()
+    }
+
+    pub(crate) fn speed(&self) -> Speed {
+        Speed { elapsed_s: self.elapsed_s(), ..self.speed }
     }
 
     /// Passes over the data done, as a fraction.
@@ -284,6 +333,7 @@ impl<'a, D: Device> Run<'a, D> {
             record.validation = Some(self.validate());
         }
         self.log.append(&record)?;
+        self.speed.add(&record);
         listener(Event::Step { record: &record, total_steps: self.total_steps });
         let due = self.inputs.config.save_steps.is_some_and(|every| self.state.step.is_multiple_of(every));
         if milestone || due {

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use dyag_train::Outcome;
+use dyag_train::error::gigabytes;
 use dyag_train::manifest::Metrics;
+use dyag_train::memory::peak_resident_bytes;
+use dyag_train::{Outcome, Speed};
 use serde_json::json;
 
 use super::progress::duration;
@@ -17,14 +19,18 @@ pub(super) const INTERRUPTED: u8 = 130;
 /// Prints the outcome and gives the exit status.
 pub(super) fn print(outcome: &Outcome, output: &Path, json: bool) -> anyhow::Result<ExitCode> {
     match outcome {
-        Outcome::Finished { folder, metrics, elapsed_s } => {
+        Outcome::Finished { folder, metrics, speed } => {
             if json {
                 let folder = folder.display().to_string();
-                terminal::print_json(
-                    &json!({ "status": "finished", "adapter": folder, "metrics": metrics, "timing": { "elapsed_s": elapsed_s } }),
-                )?;
+                let timing = json!({
+                    "elapsed_s": speed.elapsed_s,
+                    "tokens_per_s": speed.tokens_per_s(),
+                    "computed_tokens_per_s": speed.computed_tokens_per_s(),
+                    "peak_memory_bytes": peak_resident_bytes(),
+                });
+                terminal::print_json(&json!({ "status": "finished", "adapter": folder, "metrics": metrics, "timing": timing }))?;
             } else {
-                print_metrics(folder, metrics, *elapsed_s)?;
+                print_metrics(folder, metrics, speed)?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -48,7 +54,7 @@ pub(super) fn print(outcome: &Outcome, output: &Path, json: bool) -> anyhow::Res
     }
 }
 
-fn print_metrics(folder: &Path, metrics: &Metrics, elapsed_s: f64) -> anyhow::Result<()> {
+fn print_metrics(folder: &Path, metrics: &Metrics, speed: &Speed) -> anyhow::Result<()> {
     let Metrics {
         steps,
         epochs,
@@ -66,7 +72,16 @@ fn print_metrics(folder: &Path, metrics: &Metrics, elapsed_s: f64) -> anyhow::Re
     let line = |what: &str, text: String| terminal::print_line(format!("{what:<15} {text}"));
     line("adapter", folder.display().to_string())?;
     let early = if *stopped_early { ", stopped early" } else { "" };
-    line("steps", format!("{steps} ({epochs:.2} epochs{early}) in {}", duration(Duration::from_secs_f64(elapsed_s.clamp(0.0, 1e15)))))?;
+    let elapsed = duration(Duration::from_secs_f64(speed.elapsed_s.clamp(0.0, 1e15)));
+    line("steps", format!("{steps} ({epochs:.2} epochs{early}) in {elapsed}"))?;
+    let mut rate = format!("{:.1} tokens/s", speed.tokens_per_s());
+    if speed.n_computed_tokens < speed.n_sequence_tokens {
+        rate.push_str(&format!(" of the data ({:.1} computed)", speed.computed_tokens_per_s()));
+    }
+    if let Some(bytes) = peak_resident_bytes() {
+        rate.push_str(&format!(", {} at most", gigabytes(bytes)));
+    }
+    line("speed, memory", rate)?;
     line("train loss", format!("{train_loss:.4} over all steps, {last_epoch_loss:.4} in the last epoch"))?;
     line("token accuracy", format!("{train_token_accuracy:.4} over all steps, {last_epoch_token_accuracy:.4} in the last epoch"))?;
     if let (Some(loss), Some(accuracy)) = (validation_loss, validation_token_accuracy) {
