@@ -59,6 +59,10 @@ impl DecoderConfig {
                 known: ARCHITECTURES.join(", "),
             }
         })?;
+        if let Some(parts @ Value::Integer(2..)) = file.value("split.count") {
+            let why = "merge the parts into one file first (llama-gguf-split --merge)";
+            return Err(ModelError::unsupported(file.path(), "split.count", parts, why));
+        }
         let keys = Keys { file, architecture };
         keys.refuse_what_is_not_done()?;
         let hidden_size = keys.required_size("embedding_length")?;

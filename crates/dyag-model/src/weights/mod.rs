@@ -46,6 +46,7 @@ pub struct LayerWeights {
 
 /// The matrices that make queries, keys and values, with biases (empty when there are none).
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one a layer")]
 #[allow(missing_docs)]
 pub enum QkvWeights {
     /// `[H*D, C]`, `[G*D, C]`, `[G*D, C]`.

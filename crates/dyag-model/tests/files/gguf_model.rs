@@ -185,7 +185,8 @@ fn head_counts_may_be_lists_of_equal_numbers() {
 fn what_changes_the_numbers_is_refused_by_name() {
     let llama = || golden_gguf("tinyllama");
     assert_error(load(&llama().u32("llama.expert_count", 8)), &["llama.expert_count", "is 8", "not supported"]);
-    assert!(load(&llama().u32("llama.expert_count", 0)).is_ok());
+    assert!(load(&llama().u32("llama.expert_count", 0).u32("split.count", 1)).is_ok());
+    assert_error(load(&llama().u32("split.count", 3)), &["split.count", "is 3", "merge the parts"]);
     assert_error(load(&llama().f32("llama.logit_scale", 0.5)), &["llama.logit_scale", "is 0.5"]);
     assert_error(load(&llama().bool("llama.attention.causal", false)), &["llama.attention.causal", "is false"]);
     assert_error(load(&llama().u32("llama.rope.dimension_count", 8)), &["llama.rope.dimension_count", "is 8", "whole heads"]);
