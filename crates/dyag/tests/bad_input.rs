@@ -222,6 +222,22 @@ fn an_adapter_for_another_base() {
     place.write("model/tokenizer_config.json", &template);
     assert_eq!(place.run(&ask).code, Some(0));
 
+    let tokenizer = place.read("model/tokenizer.json");
+    place.write("model/tokenizer.json", tokenizer.replace("<|endoftext|>", "<|endofdocument|>"));
+    refused(&place, &ask, &["vocabulary", "dyag.json"]);
+    place.write("model/tokenizer.json", &tokenizer);
+
+    // Other weights of the same shape may be another quantisation: that is said, not refused.
+    let weights = fs::read(place.path("model/model.safetensors")).expect("weights");
+    let mut other = weights.clone();
+    let last = other.len() - 2;
+    other[last] ^= 1;
+    place.write("model/model.safetensors", &other);
+    let outcome = place.run(&ask);
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(outcome.stderr.contains("other weights"), "{outcome}");
+    place.write("model/model.safetensors", &weights);
+
     // A base of another shape.
     let ragged = common::root().join("fixtures/golden/qwen2-ragged/model");
     for name in ["config.json", "model.safetensors"] {

@@ -91,6 +91,29 @@ fn learns_two_facts_and_answers_them() {
 }
 
 #[test]
+fn an_adapter_without_a_manifest_needs_to_be_told_its_base() {
+    let place = trained();
+    fs::remove_file(place.path("out/final/dyag.json")).expect("removed");
+    let question = ask(&["Qui gère ADES ?"]);
+    let outcome = place.run(&question);
+    assert_eq!(outcome.code, Some(2));
+    assert!(outcome.stderr.contains("--base-model"), "{outcome}");
+    let told = [question.as_slice(), &["--base-model", "model", "--system", "Tu réponds brièvement."]].concat();
+    assert_eq!(place.run(&told).stdout, "Le BRGM\n");
+}
+
+#[test]
+fn a_base_that_moved_is_asked_for() {
+    let place = trained();
+    fs::rename(place.path("model"), place.path("elsewhere")).expect("moved");
+    let question = ask(&["Qui gère ADES ?"]);
+    let outcome = place.run(&question);
+    assert_eq!(outcome.code, Some(2));
+    assert!(outcome.stderr.contains("--base-model") && outcome.stderr.contains("dyag.json"), "{outcome}");
+    assert_eq!(place.run(&[question.as_slice(), &["--base-model", "elsewhere"]].concat()).stdout, "Le BRGM\n");
+}
+
+#[test]
 fn a_conversation_keeps_its_history_and_a_pipe_is_a_conversation() {
     let place = trained();
     let outcome = place.run_with_input(&ask(&[]), "Qui gère ADES ?\nQuel est le statut de 6Tzen ?\n\nnever asked\n");
