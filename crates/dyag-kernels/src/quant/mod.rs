@@ -22,20 +22,30 @@ use crate::weight::Format;
 /// # Panics
 /// If the two lengths do not agree.
 pub fn widen(format: Format, bytes: &[u8], out: &mut [f32]) {
-    widen_at(cpu::level(), format, bytes, out);
+    // SAFETY: `cpu::level` gives a level that this machine has.
+    unsafe { widen_unchecked(cpu::level(), format, bytes, out) }
 }
 
-/// [`widen`] with the instruction set named, for tests and benchmarks. F32 has no faster twin: it is a copy.
+/// [`widen`] with the instruction set named, for tests and benchmarks.
 ///
 /// # Panics
 /// If the two lengths do not agree, or if this machine lacks `level`.
 pub fn widen_at(level: Level, format: Format, bytes: &[u8], out: &mut [f32]) {
+    assert!(level <= cpu::detected(), "this machine lacks {}", level.name());
+    // SAFETY: the machine has `level`, as was just asserted.
+    unsafe { widen_unchecked(level, format, bytes, out) }
+}
+
+/// [`widen`] at `level`. F32 has no faster twin: it is a copy.
+///
+/// # Safety
+/// The machine must have `level`.
+unsafe fn widen_unchecked(level: Level, format: Format, bytes: &[u8], out: &mut [f32]) {
     assert_eq!(out.len() % format.block_len(), 0, "{} holds blocks of {} elements", format.name(), format.block_len());
     assert_eq!(bytes.len(), out.len() / format.block_len() * format.block_bytes(), "bytes and elements of {} disagree", format.name());
-    assert!(level <= cpu::detected(), "this machine lacks {}", level.name());
     #[cfg(target_arch = "x86_64")]
     {
-        // SAFETY: the machine has `level`, as was just asserted, and so every level below it.
+        // SAFETY: the caller vouches for `level`.
         let done = unsafe {
             match level {
                 Level::Avx512 => avx512::widen(format, bytes, out),
@@ -47,6 +57,8 @@ pub fn widen_at(level: Level, format: Format, bytes: &[u8], out: &mut [f32]) {
             return;
         }
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = level;
     widen_scalar(format, bytes, out);
 }
 

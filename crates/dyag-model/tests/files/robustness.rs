@@ -66,6 +66,11 @@ fn the_undamaged_files_load() {
     let model = load_gguf(small_gguf()).unwrap();
     assert_eq!(model.config.eos_token_ids, [2]);
     assert!(model.config.tied_head);
+    // So do the seeds of the fuzz target, without which it would not get past the header.
+    for seed in ["llama", "qwen2", "phi3"] {
+        let bytes = std::fs::read(fixture(format!("../fuzz/seeds/gguf/{seed}.gguf"))).unwrap();
+        assert_eq!(load_gguf(bytes).unwrap_or_else(|error| panic!("{seed}: {error}")).config.family, seed);
+    }
 }
 
 proptest! {
