@@ -37,15 +37,18 @@ impl Tokenizer {
         }
         let (vocab, merges) = (std::mem::take(&mut file.model.vocab), std::mem::take(&mut file.model.merges));
         let mut model = BpeModel { vocab, merges, ..file.model.clone() };
+        check_ids(&model, &added_tokens, origin)?;
         let listed = take_controls(&mut model, &added_tokens);
         check_bytes(&model, alphabet, origin)?;
+        let highest = model.vocab.values().copied().chain(added_tokens.iter().map(|token| token.id)).max();
+        let id_limit = highest.map_or(0, |id| id as usize + 1);
         let (bpe, merges) = build_bpe(model, origin)?;
         let (controls, raw_words, normalised_words) = finders(&added_tokens, normalizer.as_ref(), origin)?;
         let file = serde_json::to_value(&file).map_err(|error| component("tokenizer.json", error))?;
         let outline = Outline { file, merges, listed };
         let added = added_tokens.into_iter().map(|token| (token.id, token)).collect();
         let origin = origin.to_owned();
-        Ok(Self { origin, normalizer, steps, bpe, alphabet, added, controls, raw_words, normalised_words, outline })
+        Ok(Self { origin, normalizer, steps, bpe, alphabet, added, controls, raw_words, normalised_words, id_limit, outline })
     }
 
     /// The tokenizer as a `tokenizer.json` that other programs read.
@@ -57,6 +60,7 @@ impl Tokenizer {
         vocabulary.sort_by_key(|(_, id)| *id);
         let token = |id: u32| self.model_token(id).unwrap_or_default();
         let mut file = self.outline.file.clone();
+        file["version"] = json!("1.0");
         file["added_tokens"] = json!(added);
         file["model"]["merges"] = self.outline.merges.iter().map(|(left, right)| json!([token(*left), token(*right)])).collect();
         file["model"]["vocab"] = Value::Object(vocabulary.into_iter().map(|(token, id)| (token, Value::from(id))).collect());
@@ -90,6 +94,20 @@ fn take_controls(model: &mut BpeModel, added: &[AddedToken]) -> Vec<(String, u32
         model.merges.retain(allowed);
     }
     taken
+}
+
+/// An id is one token's: no two tokens of the vocabulary share one, nor do two added tokens.
+fn check_ids(model: &BpeModel, added: &[AddedToken], origin: &str) -> Result<(), TextError> {
+    let vocabulary = model.vocab.iter().map(|(token, id)| ("model.vocab", token.as_str(), *id));
+    let added = added.iter().map(|token| ("added_tokens", token.content.as_str(), token.id));
+    let mut seen = HashSet::new();
+    for (key, token, id) in vocabulary.chain(added) {
+        if !seen.insert((key, id)) {
+            let found = format!("the id {id} of \"{}\" a second time", excerpt(token, 40));
+            return Err(refuse(origin, key, "an id of its own for each token", found));
+        }
+    }
+    Ok(())
 }
 
 /// A text must never lose a character silently: every byte has a token, or there is an unknown token.

@@ -10,8 +10,6 @@ use crate::error::{TextError, excerpt};
 /// A `tokenizer.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct TokenizerFile {
-    #[serde(default = "version")]
-    pub(super) version: String,
     #[serde(default)]
     pub(super) truncation: Option<Value>,
     #[serde(default)]
@@ -27,10 +25,6 @@ pub(super) struct TokenizerFile {
     #[serde(default)]
     pub(super) decoder: Option<Value>,
     pub(super) model: BpeModel,
-}
-
-fn version() -> String {
-    "1.0".to_owned()
 }
 
 /// A token that is found in the text before it is cut into words.

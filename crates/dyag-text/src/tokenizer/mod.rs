@@ -68,6 +68,8 @@ pub struct Tokenizer {
     raw_words: WordFinder,
     /// Other added tokens that are looked for in the normalised text.
     normalised_words: WordFinder,
+    /// One more than the highest id.
+    id_limit: usize,
     /// What else is needed to write the file again.
     outline: build::Outline,
 }
@@ -204,9 +206,7 @@ impl Tokenizer {
 
     /// One more than the highest id of the vocabulary. A model needs at least as many rows in its embedding.
     pub fn id_limit(&self) -> usize {
-        let model = self.bpe.get_vocab().into_values().max();
-        let added = self.added.keys().copied().max();
-        model.max(added).map_or(0, |id| id as usize + 1)
+        self.id_limit
     }
 
     fn model_token(&self, id: u32) -> Option<String> {

@@ -51,6 +51,7 @@ fn ids_are_those_of_transformers() {
         compare(name, "GGUF metadata", &spec);
         assert_eq!(file.vocabulary_hash(), spec.vocabulary_hash(), "{name}");
         assert_eq!(file.id_limit(), spec.id_limit(), "{name}");
+        assert_eq!(serde_json::from_str::<Value>(&file.to_json()).unwrap()["version"], "1.0", "without it others refuse the file");
         compare(name, "tokenizer.json, written again", &Tokenizer::from_json(file.to_json().as_bytes(), name).unwrap());
         compare(name, "GGUF metadata, written as a tokenizer.json", &Tokenizer::from_json(spec.to_json().as_bytes(), name).unwrap());
     }
@@ -140,6 +141,8 @@ fn tokenizer_files_of_other_kinds_are_refused() {
     refuse(&changed("/decoder", Value::Null), "decoder");
     refuse(&changed("/added_tokens/0/content", json!("")), "added_tokens");
     refuse(&changed("/model/unk_token", json!("nowhere")), "model.unk_token");
+    refuse(&changed("/added_tokens/0/id", json!(1601)), "added_tokens: expected an id of its own for each token, found the id 1601");
+    refuse(&changed("/model/vocab/a", json!(65)), "model.vocab: expected an id of its own");
     let missing = Tokenizer::from_file(Path::new("nowhere/tokenizer.json")).unwrap_err().to_string();
     assert!(missing.starts_with("nowhere/tokenizer.json: cannot be read"), "{missing}");
 }
