@@ -242,10 +242,13 @@ pub(crate) mod tests {
         }
     }
 
+    /// A flag, and how its setting is spoilt.
+    type Spoilt = (&'static str, fn(&mut TrainConfig));
+
     #[test]
     fn refuses_what_is_out_of_range_and_names_the_flag() {
         assert!(example().validate().is_ok());
-        let cases: [(&str, fn(&mut TrainConfig)); 7] = [
+        let cases: [Spoilt; 7] = [
             ("--epochs", |c| c.epochs = 0),
             ("--batch-size", |c| c.batch_size = 0),
             ("--batch-size x --accumulation", |c| c.batch_size = usize::MAX),

@@ -249,10 +249,13 @@ mod tests {
         assert_eq!(listing(root.path()), [".mine", "checkpoint-2"]);
     }
 
+    /// The file that is found damaged, and how it was damaged.
+    type Damaged = (&'static str, fn(&Path));
+
     #[test]
     fn every_kind_of_damage_is_found_and_named() {
         let root = tempfile::tempdir().expect("temporary folder");
-        let spoil: [(&str, fn(&Path)); 6] = [
+        let spoil: [Damaged; 6] = [
             (SUMS_FILE, |f| {
                 let sums = fs::read_to_string(f.join(SUMS_FILE)).expect("readable");
                 fs::write(f.join(SUMS_FILE), sums.lines().next().expect("a line")).expect("written");

@@ -127,7 +127,7 @@ mod tests {
             n_tokens: 10,
             n_sequence_tokens: 20,
             n_computed_tokens: 15,
-            validation: (step % 2 == 0).then_some(ValidationRecord { loss: 0.3, token_accuracy: 0.9, n_tokens: 5 }),
+            validation: step.is_multiple_of(2).then_some(ValidationRecord { loss: 0.3, token_accuracy: 0.9, n_tokens: 5 }),
             timing: StepTiming::default(),
         }
     }
