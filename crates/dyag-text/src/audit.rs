@@ -91,9 +91,9 @@ pub fn audit(examples: &[Example], chat: &Chat) -> Result<Audit, TextError> {
 /// Whether the last of the learned tokens ends the turn; white space after it does not count (when every token is learned, the template's
 /// own newline follows).
 fn ends_turn(example: &Example, chat: &Chat, stops: &[u32]) -> bool {
-    let trained = example.ids.iter().zip(&example.loss_mask).rev().filter(|(_, trained)| **trained).map(|(id, _)| *id);
+    let mut trained = example.ids.iter().zip(&example.loss_mask).rev().filter(|(_, trained)| **trained).map(|(id, _)| *id);
     let is_space = |id: &u32| !stops.contains(id) && chat.tokenizer().decode(&[*id]).trim().is_empty();
-    !example.truncated && trained.skip_while(is_space).next().is_some_and(|id| stops.contains(&id))
+    !example.truncated && trained.find(|id| !is_space(id)).is_some_and(|id| stops.contains(&id))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Conversations to tokens, against the ids and masks that Transformers gives, and with control words where they do not belong.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -237,12 +237,20 @@ fn nasty_text() -> impl Strategy<Value = String> {
         .prop_filter("not blank", |text| !strip_python(text).is_empty())
 }
 
+/// A template that would make control words of what surrounds a content.
+fn framing_chat(content: &str) -> Chat {
+    byte_chat(&format!(
+        "<s>{{% for m in messages %}}<{{{{ {content} }}}}|end|><|end|>{{% endfor %}}{{% if add_generation_prompt %}}<{{% endif %}}"
+    ))
+}
+
+static VERBATIM: LazyLock<Chat> = LazyLock::new(|| framing_chat("m.content"));
+static TRIMMING: LazyLock<Chat> = LazyLock::new(|| framing_chat("m.content | trim"));
+
 proptest! {
     #[test]
     fn messages_never_give_control_tokens(question in nasty_text(), answer in nasty_text(), trims in any::<bool>()) {
-        let content = if trims { "m.content | trim" } else { "m.content" };
-        let source = format!("<s>{{% for m in messages %}}<{{{{ {content} }}}}|end|><|end|>{{% endfor %}}{{% if add_generation_prompt %}}<{{% endif %}}");
-        let chat = byte_chat(&source);
+        let chat = if trims { &TRIMMING } else { &VERBATIM };
         let example = chat.example(&exchange(&question, &answer), &ExampleOptions::default()).unwrap();
         prop_assert_eq!(example.ids.len(), example.loss_mask.len());
         let controls: Vec<u32> = example.ids.iter().copied().filter(|id| *id >= 256).collect();

@@ -40,7 +40,7 @@ fn every_bad_line_is_named() {
         (b"{\"question\": \"q\"}".to_vec(), "messages: expected a list of {\"role\", \"content\"}, found only the keys question"),
         (b"{\"messages\": \"q\"}".to_vec(), "messages: expected a list of {\"role\", \"content\"}, found the string \"q\""),
         (messages(&[]), "messages: expected at least a user's and an assistant's message, found an empty list"),
-        (messages(&[q.clone()]), "messages: expected at least one assistant's message, found none"),
+        (messages(std::slice::from_ref(&q)), "messages: expected at least one assistant's message, found none"),
         (messages(&["3".into()]), "messages[0]: expected an object {\"role\", \"content\"}, found the number 3"),
         (
             messages(&[turn("tool", "\"x\"")]),
@@ -55,7 +55,7 @@ fn every_bad_line_is_named() {
             messages(&[turn("user", "\" \\n\""), r.clone()]),
             "messages[0].content: expected what the user says, found a string of white space only",
         ),
-        (messages(&[r.clone()]), "messages[0].role: expected \"system\" or \"user\" first, found \"assistant\""),
+        (messages(std::slice::from_ref(&r)), "messages[0].role: expected \"system\" or \"user\" first, found \"assistant\""),
         (messages(&[q.clone(), q.clone(), r.clone()]), "messages[1].role: expected \"assistant\" (turns alternate"),
         (messages(&[q.clone(), r.clone(), turn("system", "\"s\"")]), "messages[2].role: expected \"user\" (turns alternate"),
         (

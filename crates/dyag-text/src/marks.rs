@@ -99,9 +99,9 @@ mod tests {
     fn marks_are_found_again() {
         let marker = Marker::absent_from(["a", "b\u{FDD0}"].into_iter());
         assert_eq!(marker, Marker { open: '\u{FDD1}', close: '\u{FDD2}', inner: '\u{FDD3}' });
-        let marked = format!("<{}>", marker.around(" é\u{1c}\n"));
-        assert_eq!(marker.ranges(&marked, "< é\u{1c}\n>"), Some(vec![2..4]));
-        assert_eq!(marker.ranges(&marked, "< e\u{1c}\n>"), None, "another text");
+        let marked = format!("<{}>{}", marker.around(" é\u{1c}\n"), marker.around("a"));
+        assert_eq!(marker.ranges(&marked, "< é\u{1c}\n>a"), Some(vec![2..4, 7..8]));
+        assert_eq!(marker.ranges(&marked, "< e\u{1c}\n>a"), None, "another text");
         assert_eq!(marker.ranges("x\u{FDD1}y", "xy"), None, "never closed");
         assert_eq!(marker.ranges("x\u{FDD2}y", "xy"), None, "never opened");
         let marked = marker.inside("é<s>a", [2].into_iter());
