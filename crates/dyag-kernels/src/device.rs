@@ -196,29 +196,14 @@ pub trait Device: Send + Sync {
 
     /// Causal softmax attention of q `[T, H, D]` over k, v `[S, G, D]` by spans; `log_sum_exp` `[T, H]` is kept for the backward.
     /// Rows of `out` in no span are left as they are.
-    #[allow(clippy::too_many_arguments)]
-    fn attention(
-        &self,
-        shape: AttentionShape,
-        spans: &[AttentionSpan],
-        q: &Self::Buffer,
-        k: &Self::Buffer,
-        v: &Self::Buffer,
-        out: &mut Self::Buffer,
-        log_sum_exp: &mut Self::Buffer,
-    );
+    fn attention(&self, inputs: &AttentionInputs<'_, Self::Buffer>, out: &mut Self::Buffer, log_sum_exp: &mut Self::Buffer);
 
-    /// Gradients of [`Device::attention`], overwriting `d_q` and adding into `d_k`, `d_v` (so that a shared prefix gathers from all its users).
-    #[allow(clippy::too_many_arguments)]
+    /// Gradients of [`Device::attention`] with the same inputs.
     fn attention_backward(
         &self,
-        shape: AttentionShape,
-        spans: &[AttentionSpan],
-        saved: AttentionSaved<'_, Self::Buffer>,
-        d_out: &Self::Buffer,
-        d_q: &mut Self::Buffer,
-        d_k: &mut Self::Buffer,
-        d_v: &mut Self::Buffer,
+        inputs: &AttentionInputs<'_, Self::Buffer>,
+        result: &AttentionResult<'_, Self::Buffer>,
+        gradients: AttentionGradients<'_, Self::Buffer>,
     );
 
     /// `out = activation(gate) * up`.
@@ -247,17 +232,39 @@ pub trait Device: Send + Sync {
     );
 }
 
-/// What the forward pass of attention leaves for its backward.
+/// What attention works on.
 #[derive(Debug)]
-pub struct AttentionSaved<'a, B> {
+pub struct AttentionInputs<'a, B> {
+    /// Sizes.
+    pub shape: AttentionShape,
+    /// Who attends to whom.
+    pub spans: &'a [AttentionSpan],
     /// Queries after rope `[T, H, D]`.
     pub q: &'a B,
     /// Keys after rope `[S, G, D]`.
     pub k: &'a B,
     /// Values `[S, G, D]`.
     pub v: &'a B,
+}
+
+/// What attention's forward pass gave, and the gradient that came back for it.
+#[derive(Debug)]
+pub struct AttentionResult<'a, B> {
     /// The output `[T, H, D]`.
     pub out: &'a B,
     /// Log of the sum of exponentials of each row of scores `[T, H]`.
     pub log_sum_exp: &'a B,
+    /// Gradient of the output `[T, H, D]`.
+    pub d_out: &'a B,
+}
+
+/// Where attention's gradients go: `q` is overwritten; `k` and `v` are added to, so that a shared prefix gathers from all its users.
+#[derive(Debug)]
+pub struct AttentionGradients<'a, B> {
+    /// Gradient of the queries `[T, H, D]`.
+    pub q: &'a mut B,
+    /// Gradient of the keys `[S, G, D]`.
+    pub k: &'a mut B,
+    /// Gradient of the values `[S, G, D]`.
+    pub v: &'a mut B,
 }

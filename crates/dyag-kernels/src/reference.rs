@@ -3,7 +3,10 @@
 //! It is what the kernels are tested against, and it runs whole models (`dyag check --device reference`), so that the trait has two
 //! implementations that share no arithmetic.
 
-use crate::device::{Activation, AdamwStep, AttentionSaved, AttentionShape, AttentionSpan, Device, LossSum, Matmul, Place, Precision};
+use crate::device::{
+    Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Device, LossSum, Matmul,
+    Place, Precision,
+};
 use crate::random::dropped;
 use crate::rounding::round_to_bf16;
 use crate::weight::WeightMatrix;
@@ -236,16 +239,8 @@ impl Device for ReferenceDevice {
         }
     }
 
-    fn attention(
-        &self,
-        shape: AttentionShape,
-        spans: &[AttentionSpan],
-        q: &Vec<f32>,
-        k: &Vec<f32>,
-        v: &Vec<f32>,
-        out: &mut Vec<f32>,
-        log_sum_exp: &mut Vec<f32>,
-    ) {
+    fn attention(&self, inputs: &AttentionInputs<'_, Vec<f32>>, out: &mut Vec<f32>, log_sum_exp: &mut Vec<f32>) {
+        let AttentionInputs { shape, spans, q, k, v } = *inputs;
         let AttentionShape { n_heads, n_kv_heads, head_size, .. } = shape;
         for span in spans {
             for query in 0..span.queries.len() {
@@ -264,14 +259,12 @@ impl Device for ReferenceDevice {
 
     fn attention_backward(
         &self,
-        shape: AttentionShape,
-        spans: &[AttentionSpan],
-        saved: AttentionSaved<'_, Vec<f32>>,
-        d_out: &Vec<f32>,
-        d_q: &mut Vec<f32>,
-        d_k: &mut Vec<f32>,
-        d_v: &mut Vec<f32>,
+        inputs: &AttentionInputs<'_, Vec<f32>>,
+        result: &AttentionResult<'_, Vec<f32>>,
+        gradients: AttentionGradients<'_, Vec<f32>>,
     ) {
+        let AttentionInputs { shape, spans, q, k, v } = *inputs;
+        let AttentionGradients { q: d_q, k: d_k, v: d_v } = gradients;
         let AttentionShape { n_heads, n_kv_heads, head_size, scale, .. } = shape;
         let mut sums_k: Vec<f64> = d_k.iter().map(|v| f64::from(*v)).collect();
         let mut sums_v: Vec<f64> = d_v.iter().map(|v| f64::from(*v)).collect();
@@ -279,18 +272,18 @@ impl Device for ReferenceDevice {
         for span in spans {
             for query in 0..span.queries.len() {
                 for head in 0..n_heads {
-                    let (weights, _) = probabilities(shape, span, query, saved.q, saved.k, head);
+                    let (weights, _) = probabilities(shape, span, query, q, k, head);
                     let at = ((span.queries.start + query) * n_heads + head) * head_size;
                     let kv = |key: usize| (key * n_kv_heads + head / (n_heads / n_kv_heads)) * head_size;
-                    let d_o = &d_out[at..at + head_size];
-                    let d_p: Vec<f64> = weights.iter().map(|(key, _)| dot(d_o, &saved.v[kv(*key)..][..head_size])).collect();
+                    let d_o = &result.d_out[at..at + head_size];
+                    let d_p: Vec<f64> = weights.iter().map(|(key, _)| dot(d_o, &v[kv(*key)..][..head_size])).collect();
                     let mean: f64 = weights.iter().zip(&d_p).map(|((_, p), d)| p * d).sum();
                     for j in 0..head_size {
                         let mut d_query = 0.0;
                         for ((key, p), d) in weights.iter().zip(&d_p) {
                             let d_score = p * (d - mean) * f64::from(scale);
-                            d_query += d_score * f64::from(saved.k[kv(*key) + j]);
-                            sums_k[kv(*key) + j] += d_score * f64::from(saved.q[at + j]);
+                            d_query += d_score * f64::from(k[kv(*key) + j]);
+                            sums_k[kv(*key) + j] += d_score * f64::from(q[at + j]);
                             sums_v[kv(*key) + j] += p * f64::from(d_o[j]);
                         }
                         d_q[at + j] = d_query as f32;

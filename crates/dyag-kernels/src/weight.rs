@@ -100,7 +100,7 @@ impl WeightMatrix {
     /// at `2i + 1` (llama.cpp stores the q and k matrices of Llama so). Rows are then served in the order of the original model.
     /// `None` when `rows` is no multiple of `head_size` or that is odd.
     pub fn with_interleaved_heads(mut self, head_size: usize) -> Option<Self> {
-        if head_size == 0 || head_size % 2 != 0 || self.rows % head_size != 0 {
+        if head_size == 0 || !head_size.is_multiple_of(2) || !self.rows.is_multiple_of(head_size) {
             return None;
         }
         self.interleaved_head_size = Some(head_size);
@@ -149,7 +149,7 @@ impl WeightMatrix {
     /// and `out` must end at the end of one.
     pub fn widen_row(&self, row: usize, cols_from: usize, out: &mut [f32]) {
         let (block_len, block_bytes) = (self.format.block_len(), self.format.block_bytes());
-        assert!(cols_from % block_len == 0 && out.len() % block_len == 0 && cols_from + out.len() <= self.cols);
+        assert!(cols_from.is_multiple_of(block_len) && out.len().is_multiple_of(block_len) && cols_from + out.len() <= self.cols);
         let from = cols_from / block_len * block_bytes;
         let to = from + out.len() / block_len * block_bytes;
         crate::quant::widen(self.format, &self.row_bytes(row)[from..to], out);

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::math::{self, for_each_level};
 use super::product::{self, Columns, Rows, Shared, Sizes};
 use crate::cpu::Level;
-use crate::device::{AttentionSaved, AttentionShape, AttentionSpan};
+use crate::device::{AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan};
 
 /// Queries computed together.
 const QUERY_BLOCK: usize = 56;
@@ -31,8 +31,8 @@ impl<'a> Block<'a> {
             let to = (from + QUERY_BLOCK).min(n_queries);
             let before = n_prefix + span.own.len() - n_queries;
             let first = shape.window.map_or(0, |w| (before + from + 1).saturating_sub(w));
-            // Rounded down so that a key's lane in a sum does not depend on the block.
-            Self { span, shape, queries: from..to, keys: first / math::LANES * math::LANES..before + to }
+            // Rounded down so that the order in which a query's keys are summed does not depend on the block.
+            Self { span, shape, queries: from..to, keys: first / product::K_BLOCK * product::K_BLOCK..before + to }
         })
     }
 
@@ -64,7 +64,7 @@ impl<'a> Block<'a> {
         assert_eq!(out.len(), self.queries.len() * n_keys);
         for (column, rows) in self.key_runs() {
             let sizes = Sizes { m: self.queries.len(), n: rows.len(), k: self.shape.head_size };
-            let columns = Columns::Plain { values: y.from_row(rows.start), row: 1, col: y.width, alpha: scale };
+            let columns = Columns::Plain { values: y.values_at(rows.start), row: 1, col: y.width, alpha: scale };
             // SAFETY: columns `column ..` of `out`, which this thread owns.
             unsafe { product::accumulate_here(level, sizes, x.rows(self.first_row()), &columns, out.as_mut_ptr().add(column), n_keys) };
         }
@@ -78,7 +78,7 @@ impl<'a> Block<'a> {
         for (column, rows) in self.key_runs() {
             let sizes = Sizes { m: self.queries.len(), n: self.shape.head_size, k: rows.len() };
             let a = Rows { values: &weights[column..], row: self.keys.len(), col: 1 };
-            let columns = Columns::Plain { values: y.from_row(rows.start), row: y.width, col: 1, alpha: 1.0 };
+            let columns = Columns::Plain { values: y.values_at(rows.start), row: y.width, col: 1, alpha: 1.0 };
             // SAFETY: the caller's contract.
             unsafe { product::accumulate_here(level, sizes, a, &columns, out, out_row) };
         }
@@ -92,7 +92,7 @@ impl<'a> Block<'a> {
         for (column, rows) in self.key_runs() {
             let sizes = Sizes { m: rows.len(), n: self.shape.head_size, k: self.queries.len() };
             let a = Rows { values: &weights[column..], row: 1, col: self.keys.len() };
-            let columns = Columns::Plain { values: x.from_row(self.first_row()), row: x.width, col: 1, alpha: 1.0 };
+            let columns = Columns::Plain { values: x.values_at(self.first_row()), row: x.width, col: 1, alpha: 1.0 };
             // SAFETY: the caller's contract.
             unsafe { product::accumulate_here(level, sizes, a, &columns, out.add(rows.start * out_row), out_row) };
         }
@@ -112,18 +112,29 @@ impl<'a> Head<'a> {
         Self { values, width: n_heads * head_size, first: head * head_size }
     }
 
-    fn from_row(self, row: usize) -> &'a [f32] {
+    fn values_at(self, row: usize) -> &'a [f32] {
         &self.values[row * self.width + self.first..]
     }
 
+    /// The buffer from `row` on.
+    fn values_from(self, row: usize) -> &'a [f32] {
+        &self.values[row * self.width..]
+    }
+
+    /// This head's columns of all keys of a span, end to end: summed in one order, however the span is divided.
+    fn gather(self, span: &AttentionSpan, head_size: usize) -> Vec<f32> {
+        span.prefix.clone().chain(span.own.clone()).flat_map(|row| &self.values_at(row)[..head_size]).copied().collect()
+    }
+
     fn rows(self, row: usize) -> Rows<'a> {
-        Rows { values: self.from_row(row), row: self.width, col: 1 }
+        Rows { values: self.values_at(row), row: self.width, col: 1 }
     }
 }
 
 for_each_level! {
     /// Scores of one query become unnormalised weights, zero where it may not look; returns the largest score and the sum of the weights.
-    fn softmax_row(scores: &mut [f32], from: usize, to: usize) -> (f32, f32) {
+    fn softmax_row(scores: &mut [f32], visible: Range<usize>) -> (f32, f32) {
+        let Range { start: from, end: to } = visible;
         let largest = math::max(&scores[from..to]);
         for s in &mut scores[..from] {
             *s = 0.0;
@@ -141,9 +152,9 @@ for_each_level! {
 
 for_each_level! {
     /// From scores and their gradient's raw product to `p` (over `scores`) and `p * (d_p - delta) * scale` (over `d_p`).
-    fn softmax_backward_row(scores: &mut [f32], d_p: &mut [f32], from: usize, to: usize, log_sum_exp: f32, delta: f32, scale: f32) {
+    fn softmax_backward_row(scores: &mut [f32], d_p: &mut [f32], visible: Range<usize>, log_sum_exp: f32, delta: f32, scale: f32) {
         for (i, (s, d)) in scores.iter_mut().zip(d_p).enumerate() {
-            let p = if i >= from && i < to { math::exp(*s - log_sum_exp) } else { 0.0 };
+            let p = if visible.contains(&i) { math::exp(*s - log_sum_exp) } else { 0.0 };
             *s = p;
             *d = p * (*d - delta) * scale;
         }
@@ -158,17 +169,8 @@ for_each_level! {
 }
 
 /// Attention of every span and head.
-#[allow(clippy::too_many_arguments)]
-pub(super) fn attention(
-    level: Level,
-    shape: AttentionShape,
-    spans: &[AttentionSpan],
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    out: &mut [f32],
-    log_sum_exp: &mut [f32],
-) {
+pub(super) fn attention(level: Level, inputs: &AttentionInputs<'_, Vec<f32>>, out: &mut [f32], log_sum_exp: &mut [f32]) {
+    let AttentionInputs { shape, spans, q, k, v } = *inputs;
     let AttentionShape { n_heads, n_kv_heads, head_size, .. } = shape;
     check(shape, spans, q, k, v);
     assert!(out.len() == q.len() && log_sum_exp.len() * head_size == q.len());
@@ -179,6 +181,13 @@ pub(super) fn attention(
         let q = Head::new(q, n_heads, head_size, head);
         let (k, v) = (Head::new(k, n_kv_heads, head_size, kv_head), Head::new(v, n_kv_heads, head_size, kv_head));
         let (mut scores, mut mixed) = (Vec::new(), Vec::new());
+        let gathered;
+        let values = if span.prefix.is_empty() {
+            Head { values: v.values_from(span.own.start), ..v }
+        } else {
+            gathered = v.gather(span, head_size);
+            Head { values: &gathered, width: head_size, first: 0 }
+        };
         for block in Block::all(span, shape) {
             let (n_queries, n_keys) = (block.queries.len(), block.keys.len());
             scores.clear();
@@ -189,10 +198,13 @@ pub(super) fn attention(
             let mut totals = [(0.0, 0.0); QUERY_BLOCK];
             for (i, row) in scores.chunks_exact_mut(n_keys).enumerate() {
                 let visible = block.visible(block.queries.start + i);
-                totals[i] = softmax_row(level, row, visible.start, visible.end);
+                totals[i] = softmax_row(level, row, visible);
             }
+            let sizes = Sizes { m: n_queries, n: head_size, k: n_keys };
+            let weights = Rows { values: &scores, row: n_keys, col: 1 };
+            let columns = Columns::Plain { values: values.values_at(block.keys.start), row: values.width, col: 1, alpha: 1.0 };
             // SAFETY: `mixed` is this task's own.
-            unsafe { block.mix(level, &scores, v, mixed.as_mut_ptr(), head_size) };
+            unsafe { product::accumulate_here(level, sizes, weights, &columns, mixed.as_mut_ptr(), head_size) };
             for (i, mixed) in mixed.chunks_exact(head_size).enumerate() {
                 let row = block.first_row() + i;
                 let (largest, total) = totals[i];
@@ -209,32 +221,30 @@ pub(super) fn attention(
 }
 
 /// Gradients of every span and head. One task a key/value head: all that adds into its columns does so in order.
-#[allow(clippy::too_many_arguments)]
 pub(super) fn attention_backward(
     level: Level,
-    shape: AttentionShape,
-    spans: &[AttentionSpan],
-    saved: AttentionSaved<'_, Vec<f32>>,
-    d_out: &[f32],
-    d_q: &mut [f32],
-    d_k: &mut [f32],
-    d_v: &mut [f32],
+    inputs: &AttentionInputs<'_, Vec<f32>>,
+    result: &AttentionResult<'_, Vec<f32>>,
+    gradients: AttentionGradients<'_, Vec<f32>>,
 ) {
+    let AttentionInputs { shape, spans, q, k, v } = *inputs;
+    let AttentionResult { out, log_sum_exp, d_out } = *result;
+    let AttentionGradients { q: d_q, k: d_k, v: d_v } = gradients;
     let AttentionShape { n_heads, n_kv_heads, head_size, .. } = shape;
-    check(shape, spans, saved.q, saved.k, saved.v);
-    assert!(d_q.len() == saved.q.len() && d_out.len() == saved.q.len() && saved.out.len() == saved.q.len());
-    assert!(d_k.len() == saved.k.len() && d_v.len() == saved.v.len() && saved.log_sum_exp.len() * head_size == saved.q.len());
+    check(shape, spans, q, k, v);
+    assert!(d_q.len() == q.len() && d_out.len() == q.len() && out.len() == q.len());
+    assert!(d_k.len() == k.len() && d_v.len() == v.len() && log_sum_exp.len() * head_size == q.len());
     d_q.fill(0.0);
     let (d_q, d_k, d_v) = (Shared(d_q.as_mut_ptr()), Shared(d_k.as_mut_ptr()), Shared(d_v.as_mut_ptr()));
     let group = n_heads / n_kv_heads;
     (0..n_kv_heads).into_par_iter().for_each(|kv_head| {
-        let (k, v) = (Head::new(saved.k, n_kv_heads, head_size, kv_head), Head::new(saved.v, n_kv_heads, head_size, kv_head));
+        let (k, v) = (Head::new(k, n_kv_heads, head_size, kv_head), Head::new(v, n_kv_heads, head_size, kv_head));
         let kv_width = n_kv_heads * head_size;
         let (mut scores, mut d_scores) = (Vec::new(), Vec::new());
         for span in spans {
             for head in kv_head * group..(kv_head + 1) * group {
-                let (q, d_o) = (Head::new(saved.q, n_heads, head_size, head), Head::new(d_out, n_heads, head_size, head));
-                let out = Head::new(saved.out, n_heads, head_size, head);
+                let (q, d_o) = (Head::new(q, n_heads, head_size, head), Head::new(d_out, n_heads, head_size, head));
+                let out = Head::new(out, n_heads, head_size, head);
                 for block in Block::all(span, shape) {
                     let n_keys = block.keys.len();
                     for buffer in [&mut scores, &mut d_scores] {
@@ -245,10 +255,10 @@ pub(super) fn attention_backward(
                     block.scores(level, d_o, v, 1.0, &mut d_scores);
                     for (i, (s, d)) in scores.chunks_exact_mut(n_keys).zip(d_scores.chunks_exact_mut(n_keys)).enumerate() {
                         let row = block.first_row() + i;
-                        let delta = dot(level, &d_o.from_row(row)[..head_size], &out.from_row(row)[..head_size]);
+                        let delta = dot(level, &d_o.values_at(row)[..head_size], &out.values_at(row)[..head_size]);
                         let visible = block.visible(block.queries.start + i);
-                        let lse = saved.log_sum_exp[row * n_heads + head];
-                        softmax_backward_row(level, s, d, visible.start, visible.end, lse, delta, shape.scale);
+                        let lse = log_sum_exp[row * n_heads + head];
+                        softmax_backward_row(level, s, d, visible, lse, delta, shape.scale);
                     }
                     // SAFETY: columns of this query head, or of this key/value head, which only this task writes.
                     unsafe {

@@ -116,12 +116,12 @@ mod x86 {
             a = a.wrapping_add(t.a_col);
             b = b.wrapping_add(PANEL);
         }
-        for i in 0..ROWS {
+        for (i, sums) in sums.iter().enumerate() {
             for v in 0..VECTORS {
                 // SAFETY: masked to the tile's columns.
                 unsafe {
                     let c = t.c.add(i * t.c_row + v * 16);
-                    _mm512_mask_storeu_ps(c, masks[v], _mm512_add_ps(_mm512_maskz_loadu_ps(masks[v], c), sums[i][v]));
+                    _mm512_mask_storeu_ps(c, masks[v], _mm512_add_ps(_mm512_maskz_loadu_ps(masks[v], c), sums[v]));
                 }
             }
         }
@@ -194,12 +194,12 @@ mod x86 {
             a = a.wrapping_add(t.a_col);
             b = b.wrapping_add(PANEL);
         }
-        for i in 0..ROWS {
-            for v in 0..VECTORS {
+        for (i, sums) in sums.iter().enumerate() {
+            for (v, sum) in sums.iter().enumerate() {
                 // SAFETY: 16 columns of row i.
                 unsafe {
                     let c = t.c.add(i * t.c_row + v * 8);
-                    _mm256_storeu_ps(c, _mm256_add_ps(_mm256_loadu_ps(c), sums[i][v]));
+                    _mm256_storeu_ps(c, _mm256_add_ps(_mm256_loadu_ps(c), *sum));
                 }
             }
         }

@@ -8,6 +8,7 @@ mod matvec;
 mod microkernel;
 mod product;
 #[cfg(test)]
+#[expect(clippy::ptr_arg, reason = "the trait's buffers are vectors")]
 mod tests;
 mod transpose;
 
@@ -15,7 +16,9 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::cpu::{self, Level};
-use crate::device::{Activation, AdamwStep, AttentionSaved, AttentionShape, AttentionSpan, Device, LossSum, Matmul, Place, Precision};
+use crate::device::{
+    Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, Device, LossSum, Matmul, Place, Precision,
+};
 use crate::weight::WeightMatrix;
 
 /// How a [`CpuDevice`] computes.
@@ -166,30 +169,17 @@ impl Device for CpuDevice {
         self.pool.install(|| elementwise::rope(self.level, x, n_heads, head_size, cos, sin, inverse));
     }
 
-    fn attention(
-        &self,
-        shape: AttentionShape,
-        spans: &[AttentionSpan],
-        q: &Vec<f32>,
-        k: &Vec<f32>,
-        v: &Vec<f32>,
-        out: &mut Vec<f32>,
-        log_sum_exp: &mut Vec<f32>,
-    ) {
-        self.pool.install(|| attention::attention(self.level, shape, spans, q, k, v, out, log_sum_exp));
+    fn attention(&self, inputs: &AttentionInputs<'_, Vec<f32>>, out: &mut Vec<f32>, log_sum_exp: &mut Vec<f32>) {
+        self.pool.install(|| attention::attention(self.level, inputs, out, log_sum_exp));
     }
 
     fn attention_backward(
         &self,
-        shape: AttentionShape,
-        spans: &[AttentionSpan],
-        saved: AttentionSaved<'_, Vec<f32>>,
-        d_out: &Vec<f32>,
-        d_q: &mut Vec<f32>,
-        d_k: &mut Vec<f32>,
-        d_v: &mut Vec<f32>,
+        inputs: &AttentionInputs<'_, Vec<f32>>,
+        result: &AttentionResult<'_, Vec<f32>>,
+        gradients: AttentionGradients<'_, Vec<f32>>,
     ) {
-        self.pool.install(|| attention::attention_backward(self.level, shape, spans, saved, d_out, d_q, d_k, d_v));
+        self.pool.install(|| attention::attention_backward(self.level, inputs, result, gradients));
     }
 
     fn gated(&self, activation: Activation, gate: &Vec<f32>, up: &Vec<f32>, out: &mut Vec<f32>) {

@@ -1,5 +1,7 @@
 //! Products in f32 over packed panels: frozen weights in either orientation, widened block by block as they are used, and plain buffers.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::microkernel::{self, MAX_ROWS, PANEL, Tile};
@@ -10,7 +12,7 @@ use crate::rounding::round_to_bf16;
 use crate::weight::WeightMatrix;
 
 /// Length of the sums a panel holds: panels of 32 KB, which stay in the first-level cache.
-const K_BLOCK: usize = 256;
+pub(super) const K_BLOCK: usize = 256;
 
 /// The `b` of a product `[k, n]`, served in panels.
 pub(super) enum Columns<'a> {
@@ -32,7 +34,8 @@ impl Columns<'_> {
     }
 
     /// Writes `b[k_from .. k_from + k_len, n_from .. n_from + n_len]` as panels `[panel][k_len][PANEL]`, zeros past `n_len`.
-    fn pack(&self, level: Level, k_from: usize, k_len: usize, n_from: usize, n_len: usize, row: &mut [f32], out: &mut [f32]) {
+    fn pack(&self, level: Level, k: Range<usize>, n: Range<usize>, row: &mut [f32], out: &mut [f32]) {
+        let (k_from, k_len, n_from, n_len) = (k.start, k.len(), n.start, n.len());
         match *self {
             Self::Transposed(w, precision) => {
                 for (p, panel) in out.chunks_exact_mut(k_len * PANEL).enumerate() {
@@ -263,7 +266,7 @@ unsafe fn accumulate_block(level: Level, sizes: Sizes, a: Left<'_>, b: &Columns<
     for k_from in (0..sizes.k).step_by(K_BLOCK) {
         let k_len = K_BLOCK.min(sizes.k - k_from);
         let panels = &mut scratch.panels[..n_panels * PANEL * k_len];
-        b.pack(level, k_from, k_len, block.n_from, block.n_len, &mut scratch.row, panels);
+        b.pack(level, k_from..k_from + k_len, block.n_from..block.n_from + block.n_len, &mut scratch.row, panels);
         for (p, panel) in panels.chunks_exact(PANEL * k_len).enumerate() {
             let n = block.n_from + p * PANEL;
             for m in (block.m_from..block.m_to).step_by(MAX_ROWS) {

@@ -1,6 +1,7 @@
 //! Every operation, on every instruction set of this machine and on one and two threads, against the scalar references.
 
 use super::*;
+use crate::device::{AttentionShape, AttentionSpan};
 use crate::random;
 use crate::reference::ReferenceDevice;
 use crate::weight::Format;
@@ -73,10 +74,11 @@ impl<D: Device<Buffer = Vec<f32>, Weight = WeightMatrix>> Operations for D {
     }
     fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], [q, k, v]: [&Vec<f32>; 3], d_out: &Vec<f32>) -> Vec<Vec<f32>> {
         let (mut out, mut log_sum_exp) = (poisoned(q.len()), poisoned(q.len() / shape.head_size));
-        Device::attention(self, shape, spans, q, k, v, &mut out, &mut log_sum_exp);
+        let inputs = AttentionInputs { shape, spans, q, k, v };
+        Device::attention(self, &inputs, &mut out, &mut log_sum_exp);
         let (mut d_q, mut d_k, mut d_v) = (poisoned(q.len()), vec![0.5; k.len()], vec![-0.5; v.len()]);
-        let saved = AttentionSaved { q, k, v, out: &out, log_sum_exp: &log_sum_exp };
-        self.attention_backward(shape, spans, saved, d_out, &mut d_q, &mut d_k, &mut d_v);
+        let result = AttentionResult { out: &out, log_sum_exp: &log_sum_exp, d_out };
+        self.attention_backward(&inputs, &result, AttentionGradients { q: &mut d_q, k: &mut d_k, v: &mut d_v });
         vec![out, log_sum_exp, d_q, d_k, d_v]
     }
     fn rows(&self, x: &Vec<f32>, w: &Vec<f32>, d_y: &Vec<f32>) -> Vec<Vec<f32>> {
@@ -271,10 +273,11 @@ fn attention_of_a_decoding_step_has_the_bits_of_the_whole() {
     for device in devices(Precision::F32) {
         let (mut whole, mut lse) = (poisoned(q.len()), poisoned(rows * 4));
         let all = AttentionSpan { queries: 0..rows, prefix: 0..0, own: 0..rows };
-        Device::attention(&device, shape, &[all], &q, &k, &v, &mut whole, &mut lse);
+        Device::attention(&device, &AttentionInputs { shape, spans: &[all], q: &q, k: &k, v: &v }, &mut whole, &mut lse);
         let (mut last, mut lse) = (poisoned(64), poisoned(4));
         let step = AttentionSpan { queries: 0..1, prefix: 0..17, own: 17..rows };
-        Device::attention(&device, shape, &[step], &q[(rows - 1) * 64..].to_vec(), &k, &v, &mut last, &mut lse);
+        let query = q[(rows - 1) * 64..].to_vec();
+        Device::attention(&device, &AttentionInputs { shape, spans: &[step], q: &query, k: &k, v: &v }, &mut last, &mut lse);
         assert_eq!(last, whole[(rows - 1) * 64..]);
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use dyag_kernels::Device;
-use dyag_kernels::device::{AttentionSpan, Place};
+use dyag_kernels::device::{AttentionInputs, AttentionSpan, Place};
 
 use super::Decoder;
 use super::device_adapter::DeviceAdapter;
@@ -72,7 +72,8 @@ impl<D: Device> Decoder<D> {
             }
             let (mut a, mut log_sum_exp) = (device.zeros(device.len(&q)), device.zeros(ids.len() * self.config.n_heads));
             let [keys, values] = &cache.layers[i];
-            device.attention(pass.shape(i), &spans, &q, keys, values, &mut a, &mut log_sum_exp);
+            let inputs = AttentionInputs { shape: pass.shape(i), spans: &spans, q: &q, k: keys, v: values };
+            device.attention(&inputs, &mut a, &mut log_sum_exp);
             x = layer.after_attention(&pass, i, &x, &a).0;
         }
         x

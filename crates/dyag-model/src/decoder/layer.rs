@@ -7,7 +7,7 @@
 //! Kept for the backward: x, q, k, v, a, m, g, u and three small vectors; n1, n2 and h are cheap to make again.
 
 use dyag_kernels::Device;
-use dyag_kernels::device::{AttentionSaved, AttentionShape, AttentionSpan, Place};
+use dyag_kernels::device::{AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Place};
 
 use super::device_adapter::DeviceAdapter;
 use super::projection::{Backward, Linear};
@@ -65,6 +65,16 @@ pub(super) struct Activations<D: Device> {
     inv_rms_2: D::Buffer,
     g: D::Buffer,
     u: D::Buffer,
+}
+
+/// How far down a layer's backward must go: into what something adapted lies in or below.
+#[derive(Clone, Copy)]
+struct Reach {
+    /// A lower layer.
+    below: bool,
+    into_qkv: bool,
+    into_attention: bool,
+    into_gate_up: bool,
 }
 
 impl<D: Device> Pass<'_, D> {
@@ -136,8 +146,7 @@ impl<D: Device> Layer<D> {
         ([q, k, v], inv_rms)
     }
 
-    /// Attention's output joined to the residual stream, and the feed-forward block on top. Returns the layer's output and `(m, 1/rms, g, u)`.
-    #[allow(clippy::type_complexity)]
+    /// Attention's output joined to the residual stream, and the feed-forward block on top. Returns the layer's output and `[m, 1/rms, g, u]`.
     pub(super) fn after_attention(&self, pass: &Pass<'_, D>, layer: usize, x: &D::Buffer, a: &D::Buffer) -> (D::Buffer, [D::Buffer; 4]) {
         let mut m = pass.project(layer, &self.o, a);
         pass.device.add(&mut m, x);
@@ -159,7 +168,8 @@ impl<D: Device> Layer<D> {
         let ([q, k, v], inv_rms_1) = self.queries_keys_values(pass, layer, &x);
         let mut a = pass.device.zeros(pass.device.len(&q));
         let mut log_sum_exp = pass.device.zeros(pass.rows * pass.config.n_heads);
-        pass.device.attention(pass.shape(layer), pass.spans, &q, &k, &v, &mut a, &mut log_sum_exp);
+        let inputs = AttentionInputs { shape: pass.shape(layer), spans: pass.spans, q: &q, k: &k, v: &v };
+        pass.device.attention(&inputs, &mut a, &mut log_sum_exp);
         let (y, [m, inv_rms_2, g, u]) = self.after_attention(pass, layer, &x, &a);
         (y, Activations { x, inv_rms_1, q, k, v, a, log_sum_exp, m, inv_rms_2, g, u })
     }
@@ -187,9 +197,10 @@ impl<D: Device> Layer<D> {
                 GateUp::Separate(parts) => parts.iter().any(adapted),
                 GateUp::Fused(gate_up) => adapted(gate_up),
             };
-        self.feed_forward_backward(pass, layer, &saved, gradients, d_x, into_gate_up, into_attention);
+        let reach = Reach { below, into_qkv, into_attention, into_gate_up };
+        self.feed_forward_backward(pass, layer, &saved, gradients, d_x, reach);
         if into_attention {
-            self.attention_backward(pass, layer, saved, gradients, d_x, into_qkv, below);
+            self.attention_backward(pass, layer, saved, gradients, d_x, reach);
         }
     }
 
@@ -207,7 +218,6 @@ impl<D: Device> Layer<D> {
         linear.backward(pass.device, Backward { d_y, x, rows: pass.rows, lora: lora.as_ref() }, gradient, d_x);
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn feed_forward_backward(
         &self,
         pass: &Pass<'_, D>,
@@ -215,13 +225,12 @@ impl<D: Device> Layer<D> {
         saved: &Activations<D>,
         gradients: &mut DeviceAdapter<D>,
         d_x: &mut D::Buffer,
-        into_gate_up: bool,
-        into_attention: bool,
+        reach: Reach,
     ) {
         let (device, f) = (pass.device, pass.config.intermediate_size);
         let mut h = device.zeros(pass.rows * f);
         device.gated(pass.config.activation, &saved.g, &saved.u, &mut h);
-        if !into_gate_up {
+        if !reach.into_gate_up {
             return Self::project_backward(pass, layer, &self.down, (d_x, &h), gradients, None);
         }
         let mut d_h = device.zeros(pass.rows * f);
@@ -235,7 +244,7 @@ impl<D: Device> Layer<D> {
         let (mut d_g, mut d_u) = (whole(&saved.g), whole(&saved.u));
         device.gated_backward(pass.config.activation, &d_h, &mut d_g, &mut d_u);
         let (n2, _) = pass.norm(&saved.m, &self.feed_forward_norm);
-        let mut d_n2 = into_attention.then(|| device.zeros(pass.rows * pass.config.hidden_size));
+        let mut d_n2 = reach.into_attention.then(|| device.zeros(pass.rows * pass.config.hidden_size));
         match &self.gate_up {
             GateUp::Separate([gate, up]) => {
                 Self::project_backward(pass, layer, gate, (&d_g, &n2), gradients, d_n2.as_mut().map(|d| (d, false)));
@@ -251,7 +260,6 @@ impl<D: Device> Layer<D> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn attention_backward(
         &self,
         pass: &Pass<'_, D>,
@@ -259,24 +267,24 @@ impl<D: Device> Layer<D> {
         saved: Activations<D>,
         gradients: &mut DeviceAdapter<D>,
         d_x: &mut D::Buffer,
-        into_qkv: bool,
-        below: bool,
+        reach: Reach,
     ) {
         let device = pass.device;
-        if !into_qkv {
+        if !reach.into_qkv {
             return Self::project_backward(pass, layer, &self.o, (d_x, &saved.a), gradients, None);
         }
         let mut d_a = device.zeros(device.len(&saved.a));
         Self::project_backward(pass, layer, &self.o, (d_x, &saved.a), gradients, Some((&mut d_a, false)));
         let Activations { x, inv_rms_1, q, k, v, a, log_sum_exp, .. } = saved;
         let [mut d_q, mut d_k, mut d_v] = [&q, &k, &v].map(|like| device.zeros(device.len(like)));
-        let kept = AttentionSaved { q: &q, k: &k, v: &v, out: &a, log_sum_exp: &log_sum_exp };
-        device.attention_backward(pass.shape(layer), pass.spans, kept, &d_a, &mut d_q, &mut d_k, &mut d_v);
+        let inputs = AttentionInputs { shape: pass.shape(layer), spans: pass.spans, q: &q, k: &k, v: &v };
+        let result = AttentionResult { out: &a, log_sum_exp: &log_sum_exp, d_out: &d_a };
+        device.attention_backward(&inputs, &result, AttentionGradients { q: &mut d_q, k: &mut d_k, v: &mut d_v });
         let DecoderConfig { n_heads, n_kv_heads, head_size, hidden_size, .. } = *pass.config;
         device.rope(&mut d_q, n_heads, head_size, &pass.angles.cos, &pass.angles.sin, true);
         device.rope(&mut d_k, n_kv_heads, head_size, &pass.angles.cos, &pass.angles.sin, true);
         let (n1, _) = pass.norm(&x, &self.attention_norm);
-        let mut d_n1 = below.then(|| device.zeros(pass.rows * hidden_size));
+        let mut d_n1 = reach.below.then(|| device.zeros(pass.rows * hidden_size));
         match &self.qkv {
             Qkv::Separate(parts) => {
                 for (i, (part, d)) in parts.iter().zip([&d_q, &d_k, &d_v]).enumerate() {
