@@ -96,15 +96,20 @@ fn take_controls(model: &mut BpeModel, added: &[AddedToken]) -> Vec<(String, u32
     taken
 }
 
-/// An id is one token's: no two tokens of the vocabulary share one, nor do two added tokens.
+/// An id is one token's and a token has one id, among the vocabulary and the added tokens together.
 fn check_ids(model: &BpeModel, added: &[AddedToken], origin: &str) -> Result<(), TextError> {
     let vocabulary = model.vocab.iter().map(|(token, id)| ("model.vocab", token.as_str(), *id));
     let added = added.iter().map(|token| ("added_tokens", token.content.as_str(), token.id));
-    let mut seen = HashSet::new();
+    let mut tokens = HashMap::new();
     for (key, token, id) in vocabulary.chain(added) {
-        if !seen.insert((key, id)) {
-            let found = format!("the id {id} of \"{}\" a second time", excerpt(token, 40));
+        let other = *tokens.entry(id).or_insert(token);
+        if other != token {
+            let found = format!("the id {id} for both \"{}\" and \"{}\"", excerpt(other, 40), excerpt(token, 40));
             return Err(refuse(origin, key, "an id of its own for each token", found));
+        }
+        if let Some(listed) = model.vocab.get(token).filter(|listed| **listed != id) {
+            let found = format!("\"{}\" with the id {id}, which model.vocab gives the id {listed}", excerpt(token, 40));
+            return Err(refuse(origin, key, "one id for each token", found));
         }
     }
     Ok(())

@@ -141,8 +141,12 @@ fn tokenizer_files_of_other_kinds_are_refused() {
     refuse(&changed("/decoder", Value::Null), "decoder");
     refuse(&changed("/added_tokens/0/content", json!("")), "added_tokens");
     refuse(&changed("/model/unk_token", json!("nowhere")), "model.unk_token");
-    refuse(&changed("/added_tokens/0/id", json!(1601)), "added_tokens: expected an id of its own for each token, found the id 1601");
-    refuse(&changed("/model/vocab/a", json!(65)), "model.vocab: expected an id of its own");
+    refuse(
+        &changed("/added_tokens/0/id", json!(1601)),
+        "added_tokens: expected an id of its own for each token, found the id 1601 for both",
+    );
+    refuse(&changed("/model/vocab/a", json!(65)), "model.vocab: expected an id of its own for each token, found the id 65 for both");
+    refuse(&changed("/added_tokens/0/content", json!("a")), "added_tokens: expected one id for each token, found \"a\" with the id 1600");
     let missing = Tokenizer::from_file(Path::new("nowhere/tokenizer.json")).unwrap_err().to_string();
     assert!(missing.starts_with("nowhere/tokenizer.json: cannot be read"), "{missing}");
 }
