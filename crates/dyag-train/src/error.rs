@@ -29,6 +29,13 @@ pub enum TrainError {
     #[error("{0}")]
     Data(String),
 
+    /// Another process is training into the output folder.
+    #[error("{path} is in use: another run is writing to it; wait for its end, or choose another --output")]
+    OutputInUse {
+        /// The output folder.
+        path: PathBuf,
+    },
+
     /// The output folder is taken.
     #[error("{path} already holds a training run ({found}): continue it with --resume, or choose another --output")]
     OutputTaken {

@@ -1,5 +1,6 @@
 //! The training loop: steps, validations, checkpoints, and what is left at the end.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -190,6 +191,19 @@ pub(crate) struct Run<'a, D: Device> {
     speed: Speed,
     elapsed_before_s: f64,
     started: Instant,
+    /// Held as long as the run writes to its output folder.
+    _lock: File,
+}
+
+/// Makes sure that no other process writes to the output folder. The system lets go of the lock when the process ends, however it ends.
+fn lock(output: &Path) -> Result<File, TrainError> {
+    let path = output.join(".lock");
+    let file = File::create(&path).map_err(TrainError::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(TrainError::OutputInUse { path: output.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(TrainError::io("lock", &path)(error)),
+    }
 }
 
 impl<'a, D: Device> Run<'a, D> {
@@ -215,6 +229,7 @@ impl<'a, D: Device> Run<'a, D> {
         let validation_packs = pack(&inputs.validation.iter().collect::<Vec<_>>(), options);
 
         std::fs::create_dir_all(inputs.output).map_err(TrainError::io("create the folder", inputs.output))?;
+        let lock = lock(inputs.output)?;
         folder::clear_leftovers(inputs.output)?;
         for later in checkpoint::set_aside_later(inputs.output, state.step)? {
             listener(Event::Note(format!("a later checkpoint was set aside as {}", later.display())));
@@ -239,6 +254,7 @@ impl<'a, D: Device> Run<'a, D> {
             started: Instant::now(),
             state,
             inputs,
+            _lock: lock,
         })
     }
 

@@ -250,6 +250,18 @@ fn what_cannot_be_trained_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn two_runs_never_write_to_one_folder() {
+    let (bench, place) = (Bench::new(1), Place::new(4));
+    fs::create_dir_all(place.output()).expect("made");
+    let other = fs::File::create(place.output().join(".lock")).expect("made");
+    other.lock().expect("locked");
+    let message = place.run(&bench, config(), Resume::No).expect_err("in use").to_string();
+    assert!(message.contains("another run is writing to it"), "{message}");
+    drop(other);
+    finished(place.run(&bench, config(), Resume::No).expect("free again"));
+}
+
+#[test]
 fn a_loss_that_is_no_number_ends_the_run_and_says_what_to_do() {
     let bench = Bench::new(2);
     // Infinity times the zeros of B.
