@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """The training that `dyag finetune --no-shuffle --init-adapter DIR` does, by Transformers and PEFT: same order, same schedule, same loss.
 
-usage: train_peft.py MODEL_DIR DATASET.jsonl OUT_DIR [--epochs 5] [--steps N] [--dtype bfloat16]     (needs: torch transformers peft)
+usage: train_peft.py MODEL_DIR DATASET.jsonl OUT_DIR [--epochs 5] [--steps N] [--accumulation 4] [--dtype bfloat16]     (needs: torch transformers peft)
 
 OUT_DIR/initial/   the adapter before the first step, for --init-adapter
 OUT_DIR/final/     the adapter after the last
 OUT_DIR/losses.jsonl  one line an optimiser step: loss (mean over the step's trained tokens), learning_rate, grad_norm, n_tokens
 
-Rows are taken in the order of the file, in every epoch; 4 conversations a micro-batch, 4 micro-batches a step, the last step of an epoch takes
-what is left. Trained tokens: the last assistant turn through its end-of-turn token. The adapter is in float32, as PEFT makes it.
+Rows are taken in the order of the file, in every epoch; 4 conversations a micro-batch, --accumulation micro-batches a step, the last step
+of an epoch takes what is left. --steps sets the length of the schedule too, as --max-steps does. Trained tokens: the last assistant turn through its end-of-turn token. The adapter is in float32, as PEFT makes it.
 """
 import argparse, json, math, os, time
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -16,7 +16,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedule_with_warmup
 
-MICRO_BATCH, MICRO_BATCHES = 4, 4
+MICRO_BATCH = 4
 
 
 def conversations(path, tokenizer):
@@ -43,7 +43,7 @@ def padded(rows, pad):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("model"), p.add_argument("dataset"), p.add_argument("out")
-    p.add_argument("--epochs", type=int, default=5), p.add_argument("--steps", type=int), p.add_argument("--dtype", default="bfloat16")
+    p.add_argument("--epochs", type=int, default=5), p.add_argument("--steps", type=int), p.add_argument("--accumulation", type=int, default=4), p.add_argument("--dtype", default="bfloat16")
     o = p.parse_args()
     torch.manual_seed(42)
     tokenizer = AutoTokenizer.from_pretrained(o.model)
@@ -56,15 +56,15 @@ def main():
     os.makedirs(o.out, exist_ok=True)
     model.save_pretrained(os.path.join(o.out, "initial"))
     rows = conversations(o.dataset, tokenizer)
-    a_step = MICRO_BATCH * MICRO_BATCHES
-    steps = o.epochs * math.ceil(len(rows) / a_step)
+    a_step = MICRO_BATCH * o.accumulation
+    steps = o.steps or o.epochs * math.ceil(len(rows) / a_step)
     optimizer = torch.optim.AdamW(parameters, lr=2e-4, weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimizer, math.ceil(0.03 * steps), steps)
     model.train(); start = time.time(); done = tokens = 0
     with open(os.path.join(o.out, "losses.jsonl"), "w") as log:
         for epoch in range(o.epochs):
             for first in range(0, len(rows), a_step):
-                if o.steps and done == o.steps: break
+                if done == steps: break
                 part = rows[first:first + a_step]; total = 0.0
                 trained = sum(l != -100 for _, labels in part for l in labels[1:])
                 for micro in range(0, len(part), MICRO_BATCH):
