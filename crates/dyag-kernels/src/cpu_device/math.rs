@@ -7,15 +7,12 @@ macro_rules! for_each_level {
         $(#[$meta])*
         $vis fn $name(level: $crate::cpu::Level, $($arg: $type),*) $(-> $ret)? {
             #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
             fn body($($arg: $type),*) $(-> $ret)? $body
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-            #[allow(clippy::too_many_arguments)]
             fn avx512($($arg: $type),*) $(-> $ret)? { body($($arg),*) }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2")]
-            #[allow(clippy::too_many_arguments)]
             fn avx2($($arg: $type),*) $(-> $ret)? { body($($arg),*) }
             match level {
                 #[cfg(target_arch = "x86_64")]
