@@ -1,10 +1,11 @@
 //! The processor as a [`Device`]: own kernels for each instruction set, threads by rayon.
 
 mod attention;
+mod dots;
 mod elementwise;
+mod few_rows;
 mod loss;
 mod math;
-mod matvec;
 mod microkernel;
 mod product;
 #[cfg(test)]
@@ -150,7 +151,7 @@ impl Device for CpuDevice {
     }
 
     fn linear_few(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>) {
-        self.pool.install(|| matvec::linear_few(self.level, self.precision, w, x, rows, bias.map(Vec::as_slice), y));
+        self.pool.install(|| few_rows::linear_few(self.level, self.precision, w, x, rows, bias.map(Vec::as_slice), y));
     }
 
     fn linear_backward(&self, w: &WeightMatrix, d_y: &Vec<f32>, rows: usize, d_x: &mut Vec<f32>, accumulate: bool) {
@@ -162,7 +163,7 @@ impl Device for CpuDevice {
     }
 
     fn matmul_few(&self, sizes: Matmul, x: &Vec<f32>, w: &Vec<f32>, y: &mut Vec<f32>) {
-        self.pool.install(|| matvec::matmul_few(self.level, sizes, x, w, y));
+        self.pool.install(|| few_rows::matmul_few(self.level, sizes, x, w, y));
     }
 
     fn rope(&self, x: &mut Vec<f32>, n_heads: usize, head_size: usize, cos: &Vec<f32>, sin: &Vec<f32>, inverse: bool) {
