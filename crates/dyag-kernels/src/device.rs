@@ -137,6 +137,9 @@ pub trait Device: Send + Sync {
     /// Makes a frozen matrix usable.
     fn load_weight(&self, weight: &WeightMatrix) -> Self::Weight;
 
+    /// A buffer of `len` elements for a result that is written whole before it is read: what it holds until then is not said.
+    fn scratch(&self, len: usize) -> Self::Buffer;
+
     /// A buffer of `len` zeros.
     fn zeros(&self, len: usize) -> Self::Buffer;
 

@@ -96,6 +96,10 @@ impl Device for ReferenceDevice {
         weight.clone()
     }
 
+    fn scratch(&self, len: usize) -> Vec<f32> {
+        vec![f32::NAN; len]
+    }
+
     fn zeros(&self, len: usize) -> Vec<f32> {
         vec![0.0; len]
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::CpuBuffer;
 use super::math::{self, for_each_level};
 use super::product::{self, Columns, Rows, Shared, Sizes};
 use crate::cpu::Level;
@@ -169,7 +170,7 @@ for_each_level! {
 }
 
 /// Attention of every span and head.
-pub(super) fn attention(level: Level, inputs: &AttentionInputs<'_, Vec<f32>>, out: &mut [f32], log_sum_exp: &mut [f32]) {
+pub(super) fn attention(level: Level, inputs: &AttentionInputs<'_, CpuBuffer>, out: &mut [f32], log_sum_exp: &mut [f32]) {
     let AttentionInputs { shape, spans, q, k, v } = *inputs;
     let AttentionShape { n_heads, n_kv_heads, head_size, .. } = shape;
     check(shape, spans, q, k, v);
@@ -223,9 +224,9 @@ pub(super) fn attention(level: Level, inputs: &AttentionInputs<'_, Vec<f32>>, ou
 /// Gradients of every span and head. One task a key/value head: all that adds into its columns does so in order.
 pub(super) fn attention_backward(
     level: Level,
-    inputs: &AttentionInputs<'_, Vec<f32>>,
-    result: &AttentionResult<'_, Vec<f32>>,
-    gradients: AttentionGradients<'_, Vec<f32>>,
+    inputs: &AttentionInputs<'_, CpuBuffer>,
+    result: &AttentionResult<'_, CpuBuffer>,
+    gradients: AttentionGradients<'_, CpuBuffer>,
 ) {
     let AttentionInputs { shape, spans, q, k, v } = *inputs;
     let AttentionResult { out, log_sum_exp, d_out } = *result;

@@ -1,6 +1,6 @@
 //! The innermost loop of every f32 product: a few rows of `a` against one packed panel of `b`, accumulated into `c`.
 //!
-//! A call sums its `k` products in one chain of multiply-adds from zero, and adds the sum to what `c` holds. As the caller cuts long sums at fixed
+//! A call sums its `k` products in one chain of multiply-adds from zero, and adds the sum to what `c` holds or starts from. As the caller cuts long sums at fixed
 //! places, the bits of an element depend on neither the rows computed beside it nor the number of threads, and a sum of thousands of products is
 //! rounded as a sum of short ones: a tenth of the error of one long chain.
 
@@ -26,17 +26,25 @@ pub(super) struct Tile {
     /// First element of `c`, rows `c_row` apart.
     pub(super) c: *mut f32,
     pub(super) c_row: usize,
+    /// What a row of `c` starts from, `cols` elements; `None`: what it holds.
+    pub(super) start: Option<*const f32>,
     /// Rows, 1 to [`MAX_ROWS`], and columns, 1 to [`PANEL`].
     pub(super) rows: usize,
     pub(super) cols: usize,
 }
 
-/// `c[i, j] += sum_k a[i, k] * b[k, j]` over the tile.
+/// `c[i, j] += sum_k a[i, k] * b[k, j]` over the tile, or `c[i, j] = start[j] + ...`.
 ///
 /// # Safety
 /// All elements that the tile names must be readable (`a`, `b`) or writable by this thread alone (`c`), and the machine must have `level`.
 pub(super) unsafe fn accumulate(level: Level, tile: Tile) {
     debug_assert!((1..=MAX_ROWS).contains(&tile.rows) && (1..=PANEL).contains(&tile.cols));
+    if let Some(start) = tile.start.filter(|_| level != Level::Avx512) {
+        for i in 0..tile.rows {
+            // SAFETY: `cols` elements of row i of `c` and of `start`.
+            unsafe { start.copy_to_nonoverlapping(tile.c.add(i * tile.c_row), tile.cols) };
+        }
+    }
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the caller vouches for the pointers and the level.
@@ -72,48 +80,56 @@ unsafe fn scalar(t: Tile) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{PANEL, Tile};
+    use super::{MAX_ROWS, PANEL, Tile};
 
     macro_rules! by_rows {
         ($tile:expr, $kernel:ident, $vectors:literal, $($rows:literal)*) => {
             // SAFETY: the caller's contract.
             match $tile.rows { $($rows => unsafe { $kernel::<$rows, $vectors>($tile) },)* _ => unreachable!("a tile has 1 to 14 rows") }
         };
+        ($tile:expr, $kernel:ident, $packed:literal $vectors:literal, $($rows:literal)*) => {
+            // SAFETY: the caller's contract.
+            match $tile.rows { $($rows => unsafe { $kernel::<$rows, $packed, $vectors>($tile) },)* _ => unreachable!("a tile has 1 to 14 rows") }
+        };
     }
 
     /// # Safety
     /// As [`super::accumulate`], on a machine with AVX-512.
     pub(super) unsafe fn dispatch_avx512(tile: Tile) {
-        if tile.cols > 16 {
-            by_rows!(tile, avx512, 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
-        } else {
-            by_rows!(tile, avx512, 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        match (tile.a_row == 1 && tile.a_col == MAX_ROWS, tile.cols > 16) {
+            (true, true) => by_rows!(tile, avx512, true 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            (true, false) => by_rows!(tile, avx512, true 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            (false, true) => by_rows!(tile, avx512, false 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
+            (false, false) => by_rows!(tile, avx512, false 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
         }
     }
 
+    /// `PACKED`: `a` lies in a panel, so that its addresses are known from one register.
     #[target_feature(enable = "avx512f")]
-    unsafe fn avx512<const ROWS: usize, const VECTORS: usize>(t: Tile) {
+    unsafe fn avx512<const ROWS: usize, const PACKED: bool, const VECTORS: usize>(t: Tile) {
         let mut masks = [0u16; VECTORS];
         for (v, mask) in masks.iter_mut().enumerate() {
             let left = t.cols.saturating_sub(v * 16).min(16);
             *mask = ((1u32 << left) - 1) as u16;
         }
         let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+        let (a_row, a_col) = if PACKED { (1, MAX_ROWS) } else { (t.a_row, t.a_col) };
         let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.k {
             let mut columns = [_mm512_setzero_ps(); VECTORS];
             for (v, column) in columns.iter_mut().enumerate() {
                 // SAFETY: the panel is PANEL wide, whatever the tile's columns.
                 *column = unsafe { _mm512_loadu_ps(b.add(v * 16)) };
+                _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(v * 16 + 16 * PANEL).cast());
             }
             for (i, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: row i, column k of `a`.
-                let x = _mm512_set1_ps(unsafe { *a.add(i * t.a_row) });
+                let x = _mm512_set1_ps(unsafe { *a.add(i * a_row) });
                 for v in 0..VECTORS {
                     sums[v] = _mm512_fmadd_ps(x, columns[v], sums[v]);
                 }
             }
-            a = a.wrapping_add(t.a_col);
+            a = a.wrapping_add(a_col);
             b = b.wrapping_add(PANEL);
         }
         for (i, sums) in sums.iter().enumerate() {
@@ -121,7 +137,8 @@ mod x86 {
                 // SAFETY: masked to the tile's columns.
                 unsafe {
                     let c = t.c.add(i * t.c_row + v * 16);
-                    _mm512_mask_storeu_ps(c, masks[v], _mm512_add_ps(_mm512_maskz_loadu_ps(masks[v], c), sums[v]));
+                    let old = t.start.map_or(c.cast_const(), |start| start.add(v * 16));
+                    _mm512_mask_storeu_ps(c, masks[v], _mm512_add_ps(_mm512_maskz_loadu_ps(masks[v], old), sums[v]));
                 }
             }
         }

@@ -7,11 +7,13 @@ mod few_rows;
 mod loss;
 mod math;
 mod microkernel;
+mod pool;
 mod product;
 #[cfg(test)]
-#[expect(clippy::ptr_arg, reason = "the trait's buffers are vectors")]
 mod tests;
 mod transpose;
+
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
@@ -21,6 +23,10 @@ use crate::device::{
     Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, Device, LossSum, Matmul, Place, Precision,
 };
 use crate::weight::WeightMatrix;
+
+pub use pool::CpuBuffer;
+
+use pool::Pool;
 
 /// How a [`CpuDevice`] computes.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +39,11 @@ pub struct CpuOptions {
     pub level: Option<Level>,
 }
 
-/// The processor. Buffers are plain vectors, weights stay in their file's mapping.
+/// The processor. Buffers are taken from a pool of the device, weights stay in their file's mapping.
 #[derive(Debug)]
 pub struct CpuDevice {
-    pool: ThreadPool,
+    threads: ThreadPool,
+    memory: Arc<Pool>,
     level: Level,
     precision: Precision,
 }
@@ -48,18 +55,19 @@ impl CpuDevice {
     /// When the system refuses them.
     pub fn new(options: CpuOptions) -> Result<Self, ThreadPoolBuildError> {
         let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
-        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("dyag-{i}")).build()?;
-        Ok(Self { pool, level: options.level.unwrap_or_else(cpu::level), precision: options.precision })
+        let threads = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("dyag-{i}")).build()?;
+        let level = options.level.unwrap_or_else(cpu::level);
+        Ok(Self { threads, memory: Arc::default(), level, precision: options.precision })
     }
 
     /// Number of threads.
     pub fn threads(&self) -> usize {
-        self.pool.current_num_threads()
+        self.threads.current_num_threads()
     }
 }
 
 impl Device for CpuDevice {
-    type Buffer = Vec<f32>;
+    type Buffer = CpuBuffer;
     type Weight = WeightMatrix;
 
     fn describe(&self) -> String {
@@ -78,27 +86,39 @@ impl Device for CpuDevice {
         weight.clone()
     }
 
-    fn zeros(&self, len: usize) -> Vec<f32> {
-        vec![0.0; len]
+    fn scratch(&self, len: usize) -> CpuBuffer {
+        let mut buffer = self.memory.take(len);
+        if cfg!(debug_assertions) {
+            buffer.fill(f32::NAN);
+        }
+        buffer
     }
 
-    fn upload(&self, values: &[f32]) -> Vec<f32> {
-        values.to_vec()
+    fn zeros(&self, len: usize) -> CpuBuffer {
+        let mut buffer = self.memory.take(len);
+        self.fill_zero(&mut buffer);
+        buffer
     }
 
-    fn download(&self, buffer: &Vec<f32>) -> Vec<f32> {
-        buffer.clone()
+    fn upload(&self, values: &[f32]) -> CpuBuffer {
+        let mut buffer = self.memory.take(values.len());
+        buffer.copy_from_slice(values);
+        buffer
     }
 
-    fn len(&self, buffer: &Vec<f32>) -> usize {
+    fn download(&self, buffer: &CpuBuffer) -> Vec<f32> {
+        buffer.to_vec()
+    }
+
+    fn len(&self, buffer: &CpuBuffer) -> usize {
         buffer.len()
     }
 
-    fn fill_zero(&self, buffer: &mut Vec<f32>) {
-        buffer.fill(0.0);
+    fn fill_zero(&self, buffer: &mut CpuBuffer) {
+        self.threads.install(|| buffer.par_chunks_mut(elementwise::CHUNK).for_each(|part| part.fill(0.0)));
     }
 
-    fn copy_block(&self, from: &Vec<f32>, from_place: Place, to: &mut Vec<f32>, to_place: Place, rows: usize, cols: usize) {
+    fn copy_block(&self, from: &CpuBuffer, from_place: Place, to: &mut CpuBuffer, to_place: Place, rows: usize, cols: usize) {
         assert!(from_place.col + cols <= from_place.width && to_place.col + cols <= to_place.width);
         for i in 0..rows {
             let source = (from_place.row + i) * from_place.width + from_place.col;
@@ -107,30 +127,30 @@ impl Device for CpuDevice {
         }
     }
 
-    fn gather_rows(&self, from: &Vec<f32>, rows: &[usize], width: usize, to: &mut Vec<f32>) {
+    fn gather_rows(&self, from: &CpuBuffer, rows: &[usize], width: usize, to: &mut CpuBuffer) {
         assert_eq!(to.len(), rows.len() * width);
         for (to, row) in to.chunks_exact_mut(width).zip(rows) {
             to.copy_from_slice(&from[row * width..(row + 1) * width]);
         }
     }
 
-    fn scatter_add_rows(&self, from: &Vec<f32>, rows: &[usize], width: usize, to: &mut Vec<f32>) {
+    fn scatter_add_rows(&self, from: &CpuBuffer, rows: &[usize], width: usize, to: &mut CpuBuffer) {
         assert_eq!(from.len(), rows.len() * width);
         for (from, row) in from.chunks_exact(width).zip(rows) {
             to[row * width..(row + 1) * width].iter_mut().zip(from).for_each(|(to, from)| *to += from);
         }
     }
 
-    fn add(&self, x: &mut Vec<f32>, y: &Vec<f32>) {
+    fn add(&self, x: &mut CpuBuffer, y: &CpuBuffer) {
         assert_eq!(x.len(), y.len());
-        self.pool.install(|| {
+        self.threads.install(|| {
             x.par_chunks_mut(elementwise::CHUNK).zip(y.par_chunks(elementwise::CHUNK)).for_each(|(x, y)| {
                 x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
             });
         });
     }
 
-    fn embed(&self, table: &WeightMatrix, ids: &[u32], out: &mut Vec<f32>) {
+    fn embed(&self, table: &WeightMatrix, ids: &[u32], out: &mut CpuBuffer) {
         assert_eq!(out.len(), ids.len() * table.cols());
         for (row, id) in out.chunks_exact_mut(table.cols()).zip(ids) {
             table.widen_row(*id as usize, 0, row);
@@ -138,72 +158,72 @@ impl Device for CpuDevice {
         }
     }
 
-    fn rms_norm(&self, x: &Vec<f32>, w: &Vec<f32>, eps: f32, y: &mut Vec<f32>, inv_rms: &mut Vec<f32>) {
-        self.pool.install(|| elementwise::rms_norm(self.level, x, w, eps, y, inv_rms));
+    fn rms_norm(&self, x: &CpuBuffer, w: &CpuBuffer, eps: f32, y: &mut CpuBuffer, inv_rms: &mut CpuBuffer) {
+        self.threads.install(|| elementwise::rms_norm(self.level, x, w, eps, y, inv_rms));
     }
 
-    fn rms_norm_backward(&self, d_y: &Vec<f32>, x: &Vec<f32>, w: &Vec<f32>, inv_rms: &Vec<f32>, d_x: &mut Vec<f32>) {
-        self.pool.install(|| elementwise::rms_norm_backward(self.level, d_y, x, w, inv_rms, d_x));
+    fn rms_norm_backward(&self, d_y: &CpuBuffer, x: &CpuBuffer, w: &CpuBuffer, inv_rms: &CpuBuffer, d_x: &mut CpuBuffer) {
+        self.threads.install(|| elementwise::rms_norm_backward(self.level, d_y, x, w, inv_rms, d_x));
     }
 
-    fn linear(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>) {
-        self.pool.install(|| product::linear(self.level, self.precision, w, x, rows, bias.map(Vec::as_slice), y));
+    fn linear(&self, w: &WeightMatrix, x: &CpuBuffer, rows: usize, bias: Option<&CpuBuffer>, y: &mut CpuBuffer) {
+        self.threads.install(|| product::linear(self.level, self.precision, w, x, rows, bias.map(|bias| &**bias), y));
     }
 
-    fn linear_few(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>) {
-        self.pool.install(|| few_rows::linear_few(self.level, self.precision, w, x, rows, bias.map(Vec::as_slice), y));
+    fn linear_few(&self, w: &WeightMatrix, x: &CpuBuffer, rows: usize, bias: Option<&CpuBuffer>, y: &mut CpuBuffer) {
+        self.threads.install(|| few_rows::linear_few(self.level, self.precision, w, x, rows, bias.map(|bias| &**bias), y));
     }
 
-    fn linear_backward(&self, w: &WeightMatrix, d_y: &Vec<f32>, rows: usize, d_x: &mut Vec<f32>, accumulate: bool) {
-        self.pool.install(|| product::linear_backward(self.level, self.precision, w, d_y, rows, d_x, accumulate));
+    fn linear_backward(&self, w: &WeightMatrix, d_y: &CpuBuffer, rows: usize, d_x: &mut CpuBuffer, accumulate: bool) {
+        self.threads.install(|| product::linear_backward(self.level, self.precision, w, d_y, rows, d_x, accumulate));
     }
 
-    fn matmul(&self, sizes: Matmul, a: &Vec<f32>, b: &Vec<f32>, c: &mut Vec<f32>) {
-        self.pool.install(|| product::matmul(self.level, sizes, a, b, c));
+    fn matmul(&self, sizes: Matmul, a: &CpuBuffer, b: &CpuBuffer, c: &mut CpuBuffer) {
+        self.threads.install(|| product::matmul(self.level, sizes, a, b, c));
     }
 
-    fn matmul_few(&self, sizes: Matmul, x: &Vec<f32>, w: &Vec<f32>, y: &mut Vec<f32>) {
-        self.pool.install(|| few_rows::matmul_few(self.level, sizes, x, w, y));
+    fn matmul_few(&self, sizes: Matmul, x: &CpuBuffer, w: &CpuBuffer, y: &mut CpuBuffer) {
+        self.threads.install(|| few_rows::matmul_few(self.level, sizes, x, w, y));
     }
 
-    fn rope(&self, x: &mut Vec<f32>, n_heads: usize, head_size: usize, cos: &Vec<f32>, sin: &Vec<f32>, inverse: bool) {
-        self.pool.install(|| elementwise::rope(self.level, x, n_heads, head_size, cos, sin, inverse));
+    fn rope(&self, x: &mut CpuBuffer, n_heads: usize, head_size: usize, cos: &CpuBuffer, sin: &CpuBuffer, inverse: bool) {
+        self.threads.install(|| elementwise::rope(self.level, x, n_heads, head_size, cos, sin, inverse));
     }
 
-    fn attention(&self, inputs: &AttentionInputs<'_, Vec<f32>>, out: &mut Vec<f32>, log_sum_exp: &mut Vec<f32>) {
-        self.pool.install(|| attention::attention(self.level, inputs, out, log_sum_exp));
+    fn attention(&self, inputs: &AttentionInputs<'_, CpuBuffer>, out: &mut CpuBuffer, log_sum_exp: &mut CpuBuffer) {
+        self.threads.install(|| attention::attention(self.level, inputs, out, log_sum_exp));
     }
 
     fn attention_backward(
         &self,
-        inputs: &AttentionInputs<'_, Vec<f32>>,
-        result: &AttentionResult<'_, Vec<f32>>,
-        gradients: AttentionGradients<'_, Vec<f32>>,
+        inputs: &AttentionInputs<'_, CpuBuffer>,
+        result: &AttentionResult<'_, CpuBuffer>,
+        gradients: AttentionGradients<'_, CpuBuffer>,
     ) {
-        self.pool.install(|| attention::attention_backward(self.level, inputs, result, gradients));
+        self.threads.install(|| attention::attention_backward(self.level, inputs, result, gradients));
     }
 
-    fn gated(&self, activation: Activation, gate: &Vec<f32>, up: &Vec<f32>, out: &mut Vec<f32>) {
-        self.pool.install(|| elementwise::gated(self.level, activation, gate, up, out));
+    fn gated(&self, activation: Activation, gate: &CpuBuffer, up: &CpuBuffer, out: &mut CpuBuffer) {
+        self.threads.install(|| elementwise::gated(self.level, activation, gate, up, out));
     }
 
-    fn gated_backward(&self, activation: Activation, d_out: &Vec<f32>, gate: &mut Vec<f32>, up: &mut Vec<f32>) {
-        self.pool.install(|| elementwise::gated_backward(self.level, activation, d_out, gate, up));
+    fn gated_backward(&self, activation: Activation, d_out: &CpuBuffer, gate: &mut CpuBuffer, up: &mut CpuBuffer) {
+        self.threads.install(|| elementwise::gated_backward(self.level, activation, d_out, gate, up));
     }
 
-    fn cross_entropy(&self, logits: &mut Vec<f32>, targets: &[u32], weights: &[f32]) -> LossSum {
-        self.pool.install(|| loss::cross_entropy(self.level, logits, targets, weights))
+    fn cross_entropy(&self, logits: &mut CpuBuffer, targets: &[u32], weights: &[f32]) -> LossSum {
+        self.threads.install(|| loss::cross_entropy(self.level, logits, targets, weights))
     }
 
-    fn dropout(&self, p: f32, seed: u64, x: &Vec<f32>, out: &mut Vec<f32>) {
-        self.pool.install(|| elementwise::dropout(p, seed, x, out));
+    fn dropout(&self, p: f32, seed: u64, x: &CpuBuffer, out: &mut CpuBuffer) {
+        self.threads.install(|| elementwise::dropout(p, seed, x, out));
     }
 
-    fn sum_of_squares(&self, x: &Vec<f32>) -> f64 {
-        self.pool.install(|| elementwise::sum_of_squares(x))
+    fn sum_of_squares(&self, x: &CpuBuffer) -> f64 {
+        self.threads.install(|| elementwise::sum_of_squares(x))
     }
 
-    fn adamw(&self, step: AdamwStep, gradient: &Vec<f32>, parameter: &mut Vec<f32>, first: &mut Vec<f32>, second: &mut Vec<f32>) {
-        self.pool.install(|| elementwise::adamw(self.level, step, gradient, parameter, first, second));
+    fn adamw(&self, step: AdamwStep, gradient: &CpuBuffer, parameter: &mut CpuBuffer, first: &mut CpuBuffer, second: &mut CpuBuffer) {
+        self.threads.install(|| elementwise::adamw(self.level, step, gradient, parameter, first, second));
     }
 }

@@ -149,6 +149,29 @@ fn pack_rows(sizes: Sizes, a: Rows<'_>, precision: Precision) -> Vec<f32> {
     packed
 }
 
+/// What the elements of a product start from.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a> {
+    /// What the result holds.
+    Held,
+    /// Zero.
+    Zero,
+    /// The same row for all rows.
+    Row(&'a [f32]),
+}
+
+impl Start<'_> {
+    /// Where a tile finds its first `PANEL` values from column `n`, or fewer at the end; `None`: in the result.
+    fn at(self, n: usize) -> Option<*const f32> {
+        static ZEROS: [f32; PANEL] = [0.0; PANEL];
+        match self {
+            Self::Held => None,
+            Self::Zero => Some(ZEROS.as_ptr()),
+            Self::Row(row) => Some(row[n..].as_ptr()),
+        }
+    }
+}
+
 /// Sizes of a product `c [m, n] += a [m, k] b [k, n]`.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
@@ -186,11 +209,15 @@ thread_local! {
 /// Columns from which on copying `a` pays.
 const MANY_COLUMNS: usize = 3 * PANEL;
 
-/// `c += a b`, on the current rayon pool, with `a` rounded to `precision`. `c` is `[m, n]` row-major.
-fn accumulate(level: Level, precision: Precision, sizes: Sizes, a: Rows<'_>, b: &Columns<'_>, c: &mut [f32]) {
+/// `c = start + a b`, on the current rayon pool, with `a` rounded to `precision`. `c` is `[m, n]` row-major.
+fn product(level: Level, precision: Precision, sizes: Sizes, a: Rows<'_>, b: &Columns<'_>, start: Start<'_>, c: &mut [f32]) {
     let Sizes { m, n, k } = sizes;
     assert_eq!(c.len(), m * n);
-    if m == 0 || n == 0 || k == 0 {
+    assert!(k > 0, "a product sums something");
+    if let Start::Row(row) = start {
+        assert_eq!(row.len(), n);
+    }
+    if m == 0 || n == 0 {
         return;
     }
     assert!((m - 1) * a.row + (k - 1) * a.col < a.values.len());
@@ -212,7 +239,7 @@ fn accumulate(level: Level, precision: Precision, sizes: Sizes, a: Rows<'_>, b: 
         let (n_from, m_from) = (index % n_tasks * width, index / n_tasks * rows_a_task);
         let block = Block { m_from, m_to: (m_from + rows_a_task).min(m), n_from, n_len: width.min(n - n_from) };
         // SAFETY: blocks of different tasks are disjoint parts of `c`, which outlives the call; `a` was checked above.
-        SCRATCH.with_borrow_mut(|scratch| unsafe { accumulate_block(level, sizes, a, b, Output { c: c.get(), row: n }, block, scratch) });
+        SCRATCH.with_borrow_mut(|scratch| unsafe { accumulate_block(level, sizes, a, b, Output { start, c: c.get(), row: n }, block, scratch) });
     };
     let n_row_tasks = m.div_ceil(rows_a_task);
     if threads == 1 || n_tasks * n_row_tasks == 1 {
@@ -237,13 +264,14 @@ pub(super) unsafe fn accumulate_here(level: Level, sizes: Sizes, a: Rows<'_>, b:
         let block = Block { m_from: 0, m_to: m, n_from, n_len: width.min(n - n_from) };
         // SAFETY: the caller's contract; `a` was checked above.
         SCRATCH
-            .with_borrow_mut(|scratch| unsafe { accumulate_block(level, sizes, Left::Strided(a), b, Output { c, row }, block, scratch) });
+            .with_borrow_mut(|scratch| unsafe { accumulate_block(level, sizes, Left::Strided(a), b, Output { start: Start::Held, c, row }, block, scratch) });
     }
 }
 
 /// Where a result lies: rows `row` elements apart.
 #[derive(Clone, Copy)]
-struct Output {
+struct Output<'a> {
+    start: Start<'a>,
     c: *mut f32,
     row: usize,
 }
@@ -259,7 +287,7 @@ struct Block {
 
 /// # Safety
 /// The block of `c` must be writable by this thread alone, and `a` must hold `m` rows.
-unsafe fn accumulate_block(level: Level, sizes: Sizes, a: Left<'_>, b: &Columns<'_>, out: Output, block: Block, scratch: &mut Scratch) {
+unsafe fn accumulate_block(level: Level, sizes: Sizes, a: Left<'_>, b: &Columns<'_>, out: Output<'_>, block: Block, scratch: &mut Scratch) {
     let n_panels = block.n_len.div_ceil(PANEL);
     scratch.panels.resize(scratch.panels.len().max(n_panels * PANEL * K_BLOCK), 0.0);
     scratch.row.resize(scratch.row.len().max((transpose::ROWS * K_BLOCK).max(block.n_len)), 0.0);
@@ -281,6 +309,7 @@ unsafe fn accumulate_block(level: Level, sizes: Sizes, a: Left<'_>, b: &Columns<
                         b: panel.as_ptr(),
                         c: out.c.add(m * out.row + n),
                         c_row: out.row,
+                        start: if k_from == 0 { out.start.at(n) } else { None },
                         rows: MAX_ROWS.min(block.m_to - m),
                         cols: PANEL.min(block.n_from + block.n_len - n),
                     };
@@ -294,42 +323,37 @@ unsafe fn accumulate_block(level: Level, sizes: Sizes, a: Left<'_>, b: &Columns<
 /// `y = x Wᵀ (+ bias)`.
 pub(super) fn linear(level: Level, precision: Precision, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]) {
     assert_eq!((x.len(), y.len()), (rows * w.cols(), rows * w.rows()));
-    match bias {
-        None => y.par_chunks_mut(1 << 14).for_each(|part| part.fill(0.0)),
-        Some(bias) => y.par_chunks_mut(w.rows()).for_each(|row| row.copy_from_slice(bias)),
-    }
+    let start = bias.map_or(Start::Zero, Start::Row);
     let sizes = Sizes { m: rows, n: w.rows(), k: w.cols() };
-    accumulate(level, precision, sizes, Rows { values: x, row: w.cols(), col: 1 }, &Columns::Transposed(w, precision), y);
+    product(level, precision, sizes, Rows { values: x, row: w.cols(), col: 1 }, &Columns::Transposed(w, precision), start, y);
 }
 
 /// `d_x (+)= d_y W`.
 pub(super) fn linear_backward(level: Level, precision: Precision, w: &WeightMatrix, d_y: &[f32], rows: usize, d_x: &mut [f32], add: bool) {
     assert_eq!((d_y.len(), d_x.len()), (rows * w.rows(), rows * w.cols()));
-    if !add {
-        d_x.par_chunks_mut(1 << 14).for_each(|part| part.fill(0.0));
-    }
+    let start = if add { Start::Held } else { Start::Zero };
     let sizes = Sizes { m: rows, n: w.cols(), k: w.rows() };
-    accumulate(level, precision, sizes, Rows { values: d_y, row: w.rows(), col: 1 }, &Columns::Direct(w, precision), d_x);
+    product(level, precision, sizes, Rows { values: d_y, row: w.rows(), col: 1 }, &Columns::Direct(w, precision), start, d_x);
 }
 
 /// `c = alpha * op(a) op(b) + beta * c` over plain buffers.
 pub(super) fn matmul(level: Level, s: Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
     assert!(a.len() >= s.m * s.k && b.len() >= s.k * s.n);
     let c = &mut c[..s.m * s.n];
-    if s.beta == 0.0 {
-        c.par_chunks_mut(1 << 14).for_each(|part| part.fill(0.0));
-    } else if s.beta != 1.0 {
+    let start = if s.beta == 0.0 { Start::Zero } else { Start::Held };
+    if s.beta != 0.0 && s.beta != 1.0 {
         c.par_chunks_mut(1 << 14).for_each(|part| part.iter_mut().for_each(|v| *v *= s.beta));
     }
     let (a_row, a_col) = if s.transpose_a { (1, s.m) } else { (s.k, 1) };
     let (row, col) = if s.transpose_b { (1, s.k) } else { (s.n, 1) };
     let sizes = Sizes { m: s.m, n: s.n, k: s.k };
-    accumulate(
+    product(
         level,
         Precision::F32,
         sizes,
         Rows { values: a, row: a_row, col: a_col },
         &Columns::Plain { values: b, row, col, alpha: s.alpha },
+        start,
         c,
     );
 }

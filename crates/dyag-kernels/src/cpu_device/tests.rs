@@ -45,81 +45,95 @@ fn compare(precision: Precision, tolerance: f32, what: &str, operation: impl Fn(
     }
 }
 
-/// The two devices behind one object type.
+/// The two devices behind one object type, with vectors for their buffers.
 trait Operations {
-    fn linear(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>);
-    fn linear_few(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>);
-    fn linear_backward(&self, w: &WeightMatrix, d_y: &Vec<f32>, rows: usize, d_x: &mut Vec<f32>, accumulate: bool);
-    fn matmul(&self, sizes: Matmul, a: &Vec<f32>, b: &Vec<f32>, c: &mut Vec<f32>);
-    fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], qkv: [&Vec<f32>; 3], d_out: &Vec<f32>) -> Vec<Vec<f32>>;
-    fn rows(&self, x: &Vec<f32>, w: &Vec<f32>, d_y: &Vec<f32>) -> Vec<Vec<f32>>;
-    fn elements(&self, gate: &Vec<f32>, up: &Vec<f32>, d_out: &Vec<f32>) -> Vec<Vec<f32>>;
-    fn loss(&self, logits: &Vec<f32>, targets: &[u32], weights: &[f32]) -> Vec<Vec<f32>>;
-    fn adamw(&self, gradient: &Vec<f32>, parameter: &Vec<f32>) -> Vec<Vec<f32>>;
-    fn rope(&self, x: &Vec<f32>, heads: (usize, usize), cos: &Vec<f32>, sin: &Vec<f32>) -> Vec<Vec<f32>>;
+    fn linear(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]);
+    fn linear_few(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]);
+    fn linear_backward(&self, w: &WeightMatrix, d_y: &[f32], rows: usize, d_x: &mut [f32], accumulate: bool);
+    fn matmul(&self, sizes: Matmul, a: &[f32], b: &[f32], c: &mut [f32]);
+    fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], qkv: [&[f32]; 3], d_out: &[f32]) -> Vec<Vec<f32>>;
+    fn rows(&self, x: &[f32], w: &[f32], d_y: &[f32]) -> Vec<Vec<f32>>;
+    fn elements(&self, gate: &[f32], up: &[f32], d_out: &[f32]) -> Vec<Vec<f32>>;
+    fn loss(&self, logits: &[f32], targets: &[u32], weights: &[f32]) -> Vec<Vec<f32>>;
+    fn adamw(&self, gradient: &[f32], parameter: &[f32]) -> Vec<Vec<f32>>;
+    fn rope(&self, x: &[f32], heads: (usize, usize), cos: &[f32], sin: &[f32]) -> Vec<Vec<f32>>;
 }
 
-impl<D: Device<Buffer = Vec<f32>, Weight = WeightMatrix>> Operations for D {
-    fn linear(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>) {
-        Device::linear(self, w, x, rows, bias, y);
+/// Lets `operation` work on a device's copy of `values`.
+fn in_place<D: Device>(device: &D, values: &mut [f32], operation: impl FnOnce(&mut D::Buffer)) {
+    let mut buffer = device.upload(values);
+    operation(&mut buffer);
+    values.copy_from_slice(&device.download(&buffer));
+}
+
+impl<D: Device<Weight = WeightMatrix>> Operations for D {
+    fn linear(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]) {
+        let (x, bias) = (self.upload(x), bias.map(|bias| self.upload(bias)));
+        in_place(self, y, |y| Device::linear(self, w, &x, rows, bias.as_ref(), y));
     }
-    fn linear_few(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>) {
-        Device::linear_few(self, w, x, rows, bias, y);
+    fn linear_few(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]) {
+        let (x, bias) = (self.upload(x), bias.map(|bias| self.upload(bias)));
+        in_place(self, y, |y| Device::linear_few(self, w, &x, rows, bias.as_ref(), y));
     }
-    fn linear_backward(&self, w: &WeightMatrix, d_y: &Vec<f32>, rows: usize, d_x: &mut Vec<f32>, accumulate: bool) {
-        Device::linear_backward(self, w, d_y, rows, d_x, accumulate);
+    fn linear_backward(&self, w: &WeightMatrix, d_y: &[f32], rows: usize, d_x: &mut [f32], accumulate: bool) {
+        in_place(self, d_x, |d_x| Device::linear_backward(self, w, &self.upload(d_y), rows, d_x, accumulate));
     }
-    fn matmul(&self, sizes: Matmul, a: &Vec<f32>, b: &Vec<f32>, c: &mut Vec<f32>) {
-        Device::matmul(self, sizes, a, b, c);
+    fn matmul(&self, sizes: Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
+        in_place(self, c, |c| Device::matmul(self, sizes, &self.upload(a), &self.upload(b), c));
     }
-    fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], [q, k, v]: [&Vec<f32>; 3], d_out: &Vec<f32>) -> Vec<Vec<f32>> {
-        let (mut out, mut log_sum_exp) = (poisoned(q.len()), poisoned(q.len() / shape.head_size));
-        let inputs = AttentionInputs { shape, spans, q, k, v };
+    fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], qkv: [&[f32]; 3], d_out: &[f32]) -> Vec<Vec<f32>> {
+        let [q, k, v] = qkv.map(|values| self.upload(values));
+        let (mut out, mut log_sum_exp) = (self.scratch(self.len(&q)), self.scratch(self.len(&q) / shape.head_size));
+        let inputs = AttentionInputs { shape, spans, q: &q, k: &k, v: &v };
         Device::attention(self, &inputs, &mut out, &mut log_sum_exp);
-        let (mut d_q, mut d_k, mut d_v) = (poisoned(q.len()), vec![0.5; k.len()], vec![-0.5; v.len()]);
-        let result = AttentionResult { out: &out, log_sum_exp: &log_sum_exp, d_out };
+        let [mut d_k, mut d_v] = [(&k, 0.5), (&v, -0.5)].map(|(like, old)| self.upload(&vec![old; self.len(like)]));
+        let mut d_q = self.scratch(self.len(&q));
+        let result = AttentionResult { out: &out, log_sum_exp: &log_sum_exp, d_out: &self.upload(d_out) };
         self.attention_backward(&inputs, &result, AttentionGradients { q: &mut d_q, k: &mut d_k, v: &mut d_v });
-        vec![out, log_sum_exp, d_q, d_k, d_v]
+        [out, log_sum_exp, d_q, d_k, d_v].iter().map(|buffer| self.download(buffer)).collect()
     }
-    fn rows(&self, x: &Vec<f32>, w: &Vec<f32>, d_y: &Vec<f32>) -> Vec<Vec<f32>> {
-        let (mut y, mut inv_rms, mut d_x) = (poisoned(x.len()), poisoned(x.len() / w.len()), numbers(9, x.len()));
-        self.rms_norm(x, w, 1e-5, &mut y, &mut inv_rms);
-        self.rms_norm_backward(d_y, x, w, &inv_rms, &mut d_x);
-        vec![y, inv_rms, d_x]
+    fn rows(&self, x: &[f32], w: &[f32], d_y: &[f32]) -> Vec<Vec<f32>> {
+        let (mut y, mut inv_rms, mut d_x) = (self.scratch(x.len()), self.scratch(x.len() / w.len()), self.upload(&numbers(9, x.len())));
+        let [x, w, d_y] = [x, w, d_y].map(|values| self.upload(values));
+        self.rms_norm(&x, &w, 1e-5, &mut y, &mut inv_rms);
+        self.rms_norm_backward(&d_y, &x, &w, &inv_rms, &mut d_x);
+        [y, inv_rms, d_x].iter().map(|buffer| self.download(buffer)).collect()
     }
-    fn elements(&self, gate: &Vec<f32>, up: &Vec<f32>, d_out: &Vec<f32>) -> Vec<Vec<f32>> {
+    fn elements(&self, gate: &[f32], up: &[f32], d_out: &[f32]) -> Vec<Vec<f32>> {
         let mut results = Vec::new();
+        let [gate, up, d_out] = [gate, up, d_out].map(|values| self.upload(values));
         for activation in [Activation::Silu, Activation::GeluTanh] {
-            let (mut out, mut d_gate, mut d_up) = (poisoned(gate.len()), gate.clone(), up.clone());
-            self.gated(activation, gate, up, &mut out);
-            self.gated_backward(activation, d_out, &mut d_gate, &mut d_up);
-            results.extend([out, d_gate, d_up]);
+            let mut out = self.scratch(self.len(&gate));
+            let [mut d_gate, mut d_up] = [&gate, &up].map(|from| self.upload(&self.download(from)));
+            self.gated(activation, &gate, &up, &mut out);
+            self.gated_backward(activation, &d_out, &mut d_gate, &mut d_up);
+            results.extend([out, d_gate, d_up].iter().map(|buffer| self.download(buffer)));
         }
-        let mut dropped = poisoned(gate.len());
-        self.dropout(0.25, 7, gate, &mut dropped);
-        results.push(dropped);
-        results.push(vec![self.sum_of_squares(gate) as f32]);
+        let mut dropped = self.scratch(self.len(&gate));
+        self.dropout(0.25, 7, &gate, &mut dropped);
+        results.push(self.download(&dropped));
+        results.push(vec![self.sum_of_squares(&gate) as f32]);
         results
     }
-    fn loss(&self, logits: &Vec<f32>, targets: &[u32], weights: &[f32]) -> Vec<Vec<f32>> {
-        let mut gradient = logits.clone();
+    fn loss(&self, logits: &[f32], targets: &[u32], weights: &[f32]) -> Vec<Vec<f32>> {
+        let mut gradient = self.upload(logits);
         let sum = self.cross_entropy(&mut gradient, targets, weights);
-        vec![gradient, [sum.loss_sum_nats, sum.n_tokens, sum.n_correct].map(|v| v as f32).to_vec()]
+        vec![self.download(&gradient), [sum.loss_sum_nats, sum.n_tokens, sum.n_correct].map(|v| v as f32).to_vec()]
     }
-    fn adamw(&self, gradient: &Vec<f32>, parameter: &Vec<f32>) -> Vec<Vec<f32>> {
-        let (mut p, mut m, mut v) = (parameter.clone(), vec![0.0; parameter.len()], vec![0.0; parameter.len()]);
+    fn adamw(&self, gradient: &[f32], parameter: &[f32]) -> Vec<Vec<f32>> {
+        let (mut p, mut m, mut v) = (self.upload(parameter), self.zeros(parameter.len()), self.zeros(parameter.len()));
         for t in 1..=3 {
             let step = AdamwStep { learning_rate: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.1, t, gradient_scale: 0.5 };
-            Device::adamw(self, step, gradient, &mut p, &mut m, &mut v);
+            Device::adamw(self, step, &self.upload(gradient), &mut p, &mut m, &mut v);
         }
-        vec![p, m, v]
+        [p, m, v].iter().map(|buffer| self.download(buffer)).collect()
     }
-    fn rope(&self, x: &Vec<f32>, (n_heads, head_size): (usize, usize), cos: &Vec<f32>, sin: &Vec<f32>) -> Vec<Vec<f32>> {
-        let mut turned = x.clone();
-        Device::rope(self, &mut turned, n_heads, head_size, cos, sin, false);
-        let mut back = turned.clone();
-        Device::rope(self, &mut back, n_heads, head_size, cos, sin, true);
-        vec![turned, back]
+    fn rope(&self, x: &[f32], (n_heads, head_size): (usize, usize), cos: &[f32], sin: &[f32]) -> Vec<Vec<f32>> {
+        let [mut x, cos, sin] = [x, cos, sin].map(|values| self.upload(values));
+        Device::rope(self, &mut x, n_heads, head_size, &cos, &sin, false);
+        let turned = self.download(&x);
+        Device::rope(self, &mut x, n_heads, head_size, &cos, &sin, true);
+        vec![turned, self.download(&x)]
     }
 }
 
@@ -224,14 +238,14 @@ fn a_row_does_not_depend_on_its_neighbours() {
     let x = numbers(1, 33 * k);
     for device in devices(Precision::F32) {
         let mut all = poisoned(33 * n);
-        Device::linear(&device, &w, &x, 33, None, &mut all);
+        Operations::linear(&device, &w, &x, 33, None, &mut all);
         let mut few = poisoned(33 * n);
-        Device::linear_few(&device, &w, &x, 33, None, &mut few);
+        Operations::linear_few(&device, &w, &x, 33, None, &mut few);
         for row in [0, 13, 14, 32] {
             let (mut alone, mut alone_few) = (poisoned(n), poisoned(n));
             let x = x[row * k..(row + 1) * k].to_vec();
-            Device::linear(&device, &w, &x, 1, None, &mut alone);
-            Device::linear_few(&device, &w, &x, 1, None, &mut alone_few);
+            Operations::linear(&device, &w, &x, 1, None, &mut alone);
+            Operations::linear_few(&device, &w, &x, 1, None, &mut alone_few);
             assert_eq!(alone, all[row * n..(row + 1) * n], "row {row}");
             assert_eq!(alone_few, few[row * n..(row + 1) * n], "row {row}");
         }
@@ -271,14 +285,15 @@ fn attention_of_a_decoding_step_has_the_bits_of_the_whole() {
     let q = numbers(1, rows * 64);
     let [k, v] = [3, 4].map(|seed| numbers(seed, rows * 32));
     for device in devices(Precision::F32) {
-        let (mut whole, mut lse) = (poisoned(q.len()), poisoned(rows * 4));
+        let [q, k, v] = [&q, &k, &v].map(|values| device.upload(values));
+        let (mut whole, mut lse) = (device.scratch(q.len()), device.scratch(rows * 4));
         let all = AttentionSpan { queries: 0..rows, prefix: 0..0, own: 0..rows };
         Device::attention(&device, &AttentionInputs { shape, spans: &[all], q: &q, k: &k, v: &v }, &mut whole, &mut lse);
-        let (mut last, mut lse) = (poisoned(64), poisoned(4));
+        let (mut last, mut lse) = (device.scratch(64), device.scratch(4));
         let step = AttentionSpan { queries: 0..1, prefix: 0..17, own: 17..rows };
-        let query = q[(rows - 1) * 64..].to_vec();
+        let query = device.upload(&q[(rows - 1) * 64..]);
         Device::attention(&device, &AttentionInputs { shape, spans: &[step], q: &query, k: &k, v: &v }, &mut last, &mut lse);
-        assert_eq!(last, whole[(rows - 1) * 64..]);
+        assert_eq!(last[..], whole[(rows - 1) * 64..]);
     }
 }
 
@@ -293,7 +308,7 @@ fn norms() {
 #[test]
 fn gates_dropout_and_sums() {
     for len in [1, 17, 40_000] {
-        let [gate, up, d_out] = [1, 2, 3].map(|seed| numbers(seed, len).into_iter().map(|v| v * 9.0).collect());
+        let [gate, up, d_out] = [1, 2, 3].map(|seed| numbers(seed, len).into_iter().map(|v| v * 9.0).collect::<Vec<f32>>());
         compare(Precision::F32, 3e-6, &format!("gate {len}"), |device| device.elements(&gate, &up, &d_out));
     }
 }
@@ -301,7 +316,7 @@ fn gates_dropout_and_sums() {
 #[test]
 fn losses() {
     for (rows, vocab) in [(1, 2), (5, 515), (3, 1000)] {
-        let logits = numbers(1, rows * vocab).into_iter().map(|v| v * 12.0).collect();
+        let logits: Vec<f32> = numbers(1, rows * vocab).into_iter().map(|v| v * 12.0).collect();
         let targets: Vec<u32> = (0..rows as u32).map(|i| i * 37 % vocab as u32).collect();
         let weights: Vec<f32> = (1..=rows).map(|w| w as f32).collect();
         compare(Precision::F32, 2e-6, &format!("loss {rows}x{vocab}"), |device| device.loss(&logits, &targets, &weights));
@@ -314,7 +329,7 @@ fn updates_and_rotations() {
     compare(Precision::F32, 3e-6, "adamw", |device| device.adamw(&gradient, &parameter));
     let (rows, n_heads, head_size, half) = (19, 3, 24, 8);
     let angles = numbers(1, rows * half);
-    let [cos, sin] = [angles.iter().map(|a| a.cos()).collect(), angles.iter().map(|a| a.sin()).collect()];
+    let [cos, sin] = [f32::cos, f32::sin].map(|of| angles.iter().copied().map(of).collect::<Vec<f32>>());
     let x = numbers(2, rows * n_heads * head_size);
     compare(Precision::F32, 1e-6, "rope", |device| {
         let results = device.rope(&x, (n_heads, head_size), &cos, &sin);

@@ -70,7 +70,7 @@ impl<D: Device> Decoder<D> {
                     device.copy_block(new, from, stored, to, n_new, width);
                 }
             }
-            let (mut a, mut log_sum_exp) = (device.zeros(device.len(&q)), device.zeros(ids.len() * self.config.n_heads));
+            let (mut a, mut log_sum_exp) = (device.scratch(device.len(&q)), device.scratch(ids.len() * self.config.n_heads));
             let [keys, values] = &cache.layers[i];
             let inputs = AttentionInputs { shape: pass.shape(i), spans: &spans, q: &q, k: keys, v: values };
             device.attention(&inputs, &mut a, &mut log_sum_exp);

@@ -18,9 +18,9 @@ impl<D: Device> Decoder<D> {
     /// Final norm of the given rows of `x` `[T, C]`; also the rows themselves and `1 / rms`.
     fn final_norm(&self, x: &D::Buffer, rows: &[usize]) -> [D::Buffer; 3] {
         let (device, c) = (&*self.device, self.config.hidden_size);
-        let mut gathered = device.zeros(rows.len() * c);
+        let mut gathered = device.scratch(rows.len() * c);
         device.gather_rows(x, rows, c, &mut gathered);
-        let (mut n, mut inv_rms) = (device.zeros(rows.len() * c), device.zeros(rows.len()));
+        let (mut n, mut inv_rms) = (device.scratch(rows.len() * c), device.scratch(rows.len()));
         device.rms_norm(&gathered, &self.final_norm, self.config.rms_norm_eps, &mut n, &mut inv_rms);
         [gathered, n, inv_rms]
     }
@@ -28,7 +28,7 @@ impl<D: Device> Decoder<D> {
     /// Logits `[rows, V]` of the given rows of the last layer's output `x` `[T, C]`.
     pub(super) fn head_logits(&self, x: &D::Buffer, rows: &[usize], few: bool) -> D::Buffer {
         let [_, n, _] = self.final_norm(x, rows);
-        let mut logits = self.device.zeros(rows.len() * self.config.vocab_size);
+        let mut logits = self.device.scratch(rows.len() * self.config.vocab_size);
         if few {
             self.device.linear_few(&self.head, &n, rows.len(), None, &mut logits);
         } else {
@@ -44,14 +44,14 @@ impl<D: Device> Decoder<D> {
         for chunk in targets.chunks(self.rows_a_chunk()) {
             let rows: Vec<usize> = chunk.iter().map(|target| target.row).collect();
             let [gathered, n, inv_rms] = self.final_norm(x, &rows);
-            let mut logits = device.zeros(rows.len() * v);
+            let mut logits = device.scratch(rows.len() * v);
             device.linear(&self.head, &n, rows.len(), None, &mut logits);
             let ids: Vec<u32> = chunk.iter().map(|target| target.id).collect();
             assert!(ids.iter().all(|id| (*id as usize) < v), "a target is not below the vocabulary's {v}");
             let weights: Vec<f32> = chunk.iter().map(|target| target.weight).collect();
             sum += device.cross_entropy(&mut logits, &ids, &weights);
             if let Some(d_x) = &mut d_x {
-                let (mut d_n, mut d_rows) = (device.zeros(rows.len() * c), device.zeros(rows.len() * c));
+                let (mut d_n, mut d_rows) = (device.scratch(rows.len() * c), device.zeros(rows.len() * c));
                 device.linear_backward(&self.head, &logits, rows.len(), &mut d_n, false);
                 device.rms_norm_backward(&d_n, &gathered, &self.final_norm, &inv_rms, &mut d_rows);
                 device.scatter_add_rows(&d_rows, &rows, c, d_x);

@@ -94,7 +94,7 @@ impl<D: Device> Pass<'_, D> {
 
     /// Norm of `x` `[T, C]`, with `1 / rms` `[T]`.
     pub(super) fn norm(&self, x: &D::Buffer, gain: &D::Buffer) -> (D::Buffer, D::Buffer) {
-        let (mut y, mut inv_rms) = (self.device.zeros(self.rows * self.config.hidden_size), self.device.zeros(self.rows));
+        let (mut y, mut inv_rms) = (self.device.scratch(self.rows * self.config.hidden_size), self.device.scratch(self.rows));
         self.device.rms_norm(x, gain, self.config.rms_norm_eps, &mut y, &mut inv_rms);
         (y, inv_rms)
     }
@@ -104,7 +104,7 @@ impl<D: Device> Pass<'_, D> {
         let width = widths.iter().sum();
         let mut col = 0;
         widths.map(|part| {
-            let mut to = self.device.zeros(self.rows * part);
+            let mut to = self.device.scratch(self.rows * part);
             let (from_place, to_place) = (Place { row: 0, col, width }, Place { row: 0, col: 0, width: part });
             self.device.copy_block(from, from_place, &mut to, to_place, self.rows, part);
             col += part;
@@ -115,7 +115,7 @@ impl<D: Device> Pass<'_, D> {
     /// The reverse of `split`.
     fn join<const N: usize>(&self, parts: [(&D::Buffer, usize); N]) -> D::Buffer {
         let width = parts.iter().map(|(_, width)| width).sum();
-        let mut to = self.device.zeros(self.rows * width);
+        let mut to = self.device.scratch(self.rows * width);
         let mut col = 0;
         for (from, part) in parts {
             let (from_place, to_place) = (Place { row: 0, col: 0, width: part }, Place { row: 0, col, width });
@@ -156,7 +156,7 @@ impl<D: Device> Layer<D> {
             GateUp::Separate(parts) => parts.each_ref().map(|part| pass.project(layer, part, &n2)),
             GateUp::Fused(gate_up) => pass.split(&pass.project(layer, gate_up, &n2), [f, f]),
         };
-        let mut h = pass.device.zeros(pass.rows * f);
+        let mut h = pass.device.scratch(pass.rows * f);
         pass.device.gated(pass.config.activation, &g, &u, &mut h);
         let mut y = pass.project(layer, &self.down, &h);
         pass.device.add(&mut y, &m);
@@ -166,8 +166,8 @@ impl<D: Device> Layer<D> {
     /// The layer's output for `x`, and what its backward needs.
     pub(super) fn forward(&self, pass: &Pass<'_, D>, layer: usize, x: D::Buffer) -> (D::Buffer, Activations<D>) {
         let ([q, k, v], inv_rms_1) = self.queries_keys_values(pass, layer, &x);
-        let mut a = pass.device.zeros(pass.device.len(&q));
-        let mut log_sum_exp = pass.device.zeros(pass.rows * pass.config.n_heads);
+        let mut a = pass.device.scratch(pass.device.len(&q));
+        let mut log_sum_exp = pass.device.scratch(pass.rows * pass.config.n_heads);
         let inputs = AttentionInputs { shape: pass.shape(layer), spans: pass.spans, q: &q, k: &k, v: &v };
         pass.device.attention(&inputs, &mut a, &mut log_sum_exp);
         let (y, [m, inv_rms_2, g, u]) = self.after_attention(pass, layer, &x, &a);
@@ -228,15 +228,15 @@ impl<D: Device> Layer<D> {
         reach: Reach,
     ) {
         let (device, f) = (pass.device, pass.config.intermediate_size);
-        let mut h = device.zeros(pass.rows * f);
+        let mut h = device.scratch(pass.rows * f);
         device.gated(pass.config.activation, &saved.g, &saved.u, &mut h);
         if !reach.into_gate_up {
             return Self::project_backward(pass, layer, &self.down, (d_x, &h), gradients, None);
         }
-        let mut d_h = device.zeros(pass.rows * f);
+        let mut d_h = device.scratch(pass.rows * f);
         Self::project_backward(pass, layer, &self.down, (d_x, &h), gradients, Some((&mut d_h, false)));
         let whole = |from: &D::Buffer| {
-            let mut to = device.zeros(pass.rows * f);
+            let mut to = device.scratch(pass.rows * f);
             let place = Place { row: 0, col: 0, width: f };
             device.copy_block(from, place, &mut to, place, pass.rows, f);
             to
@@ -244,7 +244,7 @@ impl<D: Device> Layer<D> {
         let (mut d_g, mut d_u) = (whole(&saved.g), whole(&saved.u));
         device.gated_backward(pass.config.activation, &d_h, &mut d_g, &mut d_u);
         let (n2, _) = pass.norm(&saved.m, &self.feed_forward_norm);
-        let mut d_n2 = reach.into_attention.then(|| device.zeros(pass.rows * pass.config.hidden_size));
+        let mut d_n2 = reach.into_attention.then(|| device.scratch(pass.rows * pass.config.hidden_size));
         match &self.gate_up {
             GateUp::Separate([gate, up]) => {
                 Self::project_backward(pass, layer, gate, (&d_g, &n2), gradients, d_n2.as_mut().map(|d| (d, false)));
@@ -273,10 +273,11 @@ impl<D: Device> Layer<D> {
         if !reach.into_qkv {
             return Self::project_backward(pass, layer, &self.o, (d_x, &saved.a), gradients, None);
         }
-        let mut d_a = device.zeros(device.len(&saved.a));
+        let mut d_a = device.scratch(device.len(&saved.a));
         Self::project_backward(pass, layer, &self.o, (d_x, &saved.a), gradients, Some((&mut d_a, false)));
         let Activations { x, inv_rms_1, q, k, v, a, log_sum_exp, .. } = saved;
-        let [mut d_q, mut d_k, mut d_v] = [&q, &k, &v].map(|like| device.zeros(device.len(like)));
+        let mut d_q = device.scratch(device.len(&q));
+        let [mut d_k, mut d_v] = [&k, &v].map(|like| device.zeros(device.len(like)));
         let inputs = AttentionInputs { shape: pass.shape(layer), spans: pass.spans, q: &q, k: &k, v: &v };
         let result = AttentionResult { out: &a, log_sum_exp: &log_sum_exp, d_out: &d_a };
         device.attention_backward(&inputs, &result, AttentionGradients { q: &mut d_q, k: &mut d_k, v: &mut d_v });
@@ -284,7 +285,7 @@ impl<D: Device> Layer<D> {
         device.rope(&mut d_q, n_heads, head_size, &pass.angles.cos, &pass.angles.sin, true);
         device.rope(&mut d_k, n_kv_heads, head_size, &pass.angles.cos, &pass.angles.sin, true);
         let (n1, _) = pass.norm(&x, &self.attention_norm);
-        let mut d_n1 = reach.below.then(|| device.zeros(pass.rows * hidden_size));
+        let mut d_n1 = reach.below.then(|| device.scratch(pass.rows * hidden_size));
         match &self.qkv {
             Qkv::Separate(parts) => {
                 for (i, (part, d)) in parts.iter().zip([&d_q, &d_k, &d_v]).enumerate() {

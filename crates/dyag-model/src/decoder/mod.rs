@@ -68,7 +68,7 @@ impl<D: Device> Decoder<D> {
     fn embed(&self, ids: &[u32]) -> D::Buffer {
         let vocab_size = self.config.vocab_size;
         assert!(ids.iter().all(|id| (*id as usize) < vocab_size), "a token id is not below the vocabulary's {vocab_size}");
-        let mut x = self.device.zeros(ids.len() * self.config.hidden_size);
+        let mut x = self.device.scratch(ids.len() * self.config.hidden_size);
         self.device.embed(&self.embedding, ids, &mut x);
         x
     }

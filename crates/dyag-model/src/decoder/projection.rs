@@ -49,7 +49,7 @@ impl<D: Device> Linear<D> {
 
     /// `y` `[T, out]` from `x` `[T, in]`.
     pub(super) fn forward(&self, device: &D, x: &D::Buffer, rows: usize, lora: Option<&Lora<'_, D>>) -> D::Buffer {
-        let mut y = device.zeros(rows * self.n_out);
+        let mut y = device.scratch(rows * self.n_out);
         device.linear(&self.weight, x, rows, self.bias.as_ref(), &mut y);
         if let Some(lora) = lora {
             let u = self.squeeze(device, x, rows, lora);
@@ -69,11 +69,11 @@ impl<D: Device> Linear<D> {
 
     /// As `forward`, for the few rows of a decoding step.
     pub(super) fn forward_few(&self, device: &D, x: &D::Buffer, rows: usize, lora: Option<&Lora<'_, D>>) -> D::Buffer {
-        let mut y = device.zeros(rows * self.n_out);
+        let mut y = device.scratch(rows * self.n_out);
         device.linear_few(&self.weight, x, rows, self.bias.as_ref(), &mut y);
         if let Some(Lora { pair, .. }) = lora {
             let squeeze = Matmul { m: rows, n: pair.rank, k: self.n_in, transpose_a: false, transpose_b: true, alpha: 1.0, beta: 0.0 };
-            let mut u = device.zeros(rows * pair.rank);
+            let mut u = device.scratch(rows * pair.rank);
             device.matmul_few(squeeze, x, &pair.a, &mut u);
             device.matmul_few(Matmul { n: self.n_out, k: pair.rank, alpha: pair.scale, beta: 1.0, ..squeeze }, &u, &pair.b, &mut y);
         }
@@ -82,7 +82,7 @@ impl<D: Device> Linear<D> {
 
     /// `u = x Aᵀ` `[T, R]`.
     fn squeeze(&self, device: &D, x: &D::Buffer, rows: usize, lora: &Lora<'_, D>) -> D::Buffer {
-        let mut u = device.zeros(rows * lora.pair.rank);
+        let mut u = device.scratch(rows * lora.pair.rank);
         let sizes = Matmul { m: rows, n: lora.pair.rank, k: self.n_in, transpose_a: false, transpose_b: true, alpha: 1.0, beta: 0.0 };
         match lora.dropout {
             None => device.matmul(sizes, x, &lora.pair.a, &mut u),
@@ -128,8 +128,8 @@ impl<D: Device> Linear<D> {
             Some(dropout) => {
                 device.matmul(to_a, &d_u, &dropout.apply(device, x), &mut gradient.a);
                 if let Some((d_x, _)) = d_x {
-                    let mut d_dropped = device.zeros(rows * self.n_in);
-                    device.matmul(to_x, &d_u, a, &mut d_dropped);
+                    let mut d_dropped = device.scratch(rows * self.n_in);
+                    device.matmul(Matmul { beta: 0.0, ..to_x }, &d_u, a, &mut d_dropped);
                     device.add(d_x, &dropout.apply(device, &d_dropped));
                 }
             }

@@ -34,7 +34,7 @@ impl Dropout {
     }
 
     pub(super) fn apply<D: Device>(self, device: &D, x: &D::Buffer) -> D::Buffer {
-        let mut out = device.zeros(device.len(x));
+        let mut out = device.scratch(device.len(x));
         device.dropout(self.p, self.seed, x, &mut out);
         out
     }
