@@ -1,0 +1,142 @@
+//! Memory that is used again: a training step makes the same buffers as the one before, and fresh pages cost more than what is computed in them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Elements of the smallest buffer.
+const SMALLEST: usize = 64;
+
+/// Buffers that nobody uses now. Together with those in use they never take more than the most that was in use at one time.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Free memory by its size in elements.
+    free: BTreeMap<usize, Vec<Vec<f32>>>,
+    /// Elements of the free memory.
+    n_free: usize,
+    /// Elements in use.
+    n_used: usize,
+    /// The most elements that were in use.
+    most_used: usize,
+}
+
+/// Dense f32 storage of a [`super::CpuDevice`], which gets the memory back when the buffer is dropped.
+pub struct CpuBuffer {
+    /// At least `len` elements.
+    memory: Vec<f32>,
+    len: usize,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A buffer of `len` elements with whatever its memory held.
+    pub(super) fn take(self: &Arc<Self>, len: usize) -> CpuBuffer {
+        let size = size_class(len);
+        let mut state = self.state();
+        let found = state.free.range_mut(size..=size + size / 4).find_map(|(_, memories)| memories.pop());
+        let memory = if let Some(memory) = found {
+            state.n_free -= memory.len();
+            memory
+        } else {
+            let room = state.most_used.saturating_sub(state.n_used + size);
+            state.shrink(room);
+            vec![0.0; size]
+        };
+        state.n_used += memory.len();
+        state.most_used = state.most_used.max(state.n_used);
+        CpuBuffer { memory, len, pool: Arc::clone(self) }
+    }
+}
+
+impl State {
+    /// Gives free memory back to the system, the largest first, until at most `room` elements are left.
+    fn shrink(&mut self, room: usize) {
+        while self.n_free > room {
+            let Some(mut entry) = self.free.last_entry() else { break };
+            match entry.get_mut().pop() {
+                Some(memory) => self.n_free -= memory.len(),
+                None => drop(entry.remove()),
+            }
+        }
+    }
+}
+
+/// The next of eight sizes between two powers of two, so that packs of nearly the same length use the same memory.
+fn size_class(len: usize) -> usize {
+    let step = len.max(SMALLEST).next_power_of_two() / 16;
+    len.max(SMALLEST).next_multiple_of(step.max(1))
+}
+
+impl Drop for CpuBuffer {
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.memory);
+        let mut state = self.pool.state();
+        state.n_used -= memory.len();
+        state.n_free += memory.len();
+        state.free.entry(memory.len()).or_default().push(memory);
+    }
+}
+
+impl Deref for CpuBuffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.memory[..self.len]
+    }
+}
+
+impl DerefMut for CpuBuffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[..self.len]
+    }
+}
+
+impl fmt::Debug for CpuBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CpuBuffer").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_comes_back_and_is_used_again() {
+        let pool = Arc::new(Pool::default());
+        let first = pool.take(1000);
+        let address = first.as_ptr();
+        drop(first);
+        let second = pool.take(990);
+        assert_eq!((second.as_ptr(), second.len()), (address, 990));
+    }
+
+    #[test]
+    fn used_and_free_memory_stay_below_the_most_ever_used() {
+        let pool = Arc::new(Pool::default());
+        drop((pool.take(100_000), pool.take(100_000)));
+        let most = pool.state().most_used;
+        for len in (1..60).map(|i| i * 1700) {
+            let _buffers = (pool.take(len), pool.take(len / 3));
+            let state = pool.state();
+            assert!(state.n_used + state.n_free <= most, "{} used and {} free of {most}", state.n_used, state.n_free);
+        }
+    }
+
+    #[test]
+    fn sizes_round_up_by_an_eighth_at_most() {
+        for len in 1..5000 {
+            let size = size_class(len);
+            assert!(size >= len && (len < SMALLEST || size <= len + len / 8), "{len} becomes {size}");
+            assert_eq!(size_class(size), size);
+        }
+    }
+}
