@@ -65,6 +65,17 @@ pub struct Matmul {
     pub beta: f32,
 }
 
+/// A term `u v` of low rank beside a product with a frozen matrix; in f32 whatever the precision.
+#[derive(Debug)]
+pub struct LowRank<'a, B> {
+    /// `[T, R]`.
+    pub u: &'a B,
+    /// The other factor: `[out, R]` for [`Device::linear`], `[R, in]` for [`Device::linear_backward`].
+    pub v: &'a B,
+    /// R.
+    pub rank: usize,
+}
+
 /// Where a rectangle lies in a row-major buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -176,15 +187,31 @@ pub trait Device: Send + Sync {
     /// `d_x += r * (w*d_y - x * r² * mean(x * w * d_y))`; the weight is frozen.
     fn rms_norm_backward(&self, d_y: &Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, inv_rms: &Self::Buffer, d_x: &mut Self::Buffer);
 
-    /// `y = x Wᵀ (+ bias)` for `rows` rows.
-    fn linear(&self, w: &Self::Weight, x: &Self::Buffer, rows: usize, bias: Option<&Self::Buffer>, y: &mut Self::Buffer);
+    /// `y = x Wᵀ (+ bias) (+ u vᵀ)` for `rows` rows.
+    fn linear(
+        &self,
+        w: &Self::Weight,
+        x: &Self::Buffer,
+        rows: usize,
+        bias: Option<&Self::Buffer>,
+        low_rank: Option<LowRank<'_, Self::Buffer>>,
+        y: &mut Self::Buffer,
+    );
 
-    /// As [`Device::linear`], for the few rows of a decoding step: reads each weight once and packs nothing. A separate operation, not a choice by
+    /// `y = x Wᵀ (+ bias)` as [`Device::linear`] has it, for the few rows of a decoding step: reads each weight once and packs nothing. A separate operation, not a choice by
     /// the number of rows, so that a row's bits do not depend on how many there are.
     fn linear_few(&self, w: &Self::Weight, x: &Self::Buffer, rows: usize, bias: Option<&Self::Buffer>, y: &mut Self::Buffer);
 
-    /// `d_x = d_y W`, or `d_x += d_y W` when `accumulate`. The frozen weight gets no gradient.
-    fn linear_backward(&self, w: &Self::Weight, d_y: &Self::Buffer, rows: usize, d_x: &mut Self::Buffer, accumulate: bool);
+    /// `d_x = d_y W (+ u v)`, or `d_x += d_y W (+ u v)` when `accumulate`. The frozen weight gets no gradient.
+    fn linear_backward(
+        &self,
+        w: &Self::Weight,
+        d_y: &Self::Buffer,
+        rows: usize,
+        low_rank: Option<LowRank<'_, Self::Buffer>>,
+        d_x: &mut Self::Buffer,
+        accumulate: bool,
+    );
 
     /// A product of plain buffers, in f32: what adapters are made of.
     fn matmul(&self, sizes: Matmul, a: &Self::Buffer, b: &Self::Buffer, c: &mut Self::Buffer);

@@ -4,8 +4,8 @@
 //! implementations that share no arithmetic.
 
 use crate::device::{
-    Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Device, LossSum, Matmul,
-    Place, Precision,
+    Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Device, LossSum, LowRank,
+    Matmul, Place, Precision,
 };
 use crate::random::dropped;
 use crate::rounding::round_to_bf16;
@@ -179,22 +179,42 @@ impl Device for ReferenceDevice {
         }
     }
 
-    fn linear(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>) {
+    fn linear(
+        &self,
+        w: &WeightMatrix,
+        x: &Vec<f32>,
+        rows: usize,
+        bias: Option<&Vec<f32>>,
+        low_rank: Option<LowRank<'_, Vec<f32>>>,
+        y: &mut Vec<f32>,
+    ) {
         let x: Vec<f64> = x.iter().map(|v| self.rounded(*v)).collect();
         for j in 0..w.rows() {
             let weights = self.row(w, j);
             for i in 0..rows {
                 let sum: f64 = x[i * w.cols()..(i + 1) * w.cols()].iter().zip(&weights).map(|(x, w)| x * w).sum();
-                y[i * w.rows() + j] = (sum + bias.map_or(0.0, |b| f64::from(b[j]))) as f32;
+                let beside = low_rank.as_ref().map_or(0.0, |low_rank| {
+                    let (u, v) = (&low_rank.u[i * low_rank.rank..], &low_rank.v[j * low_rank.rank..]);
+                    u.iter().zip(v).take(low_rank.rank).map(|(u, v)| f64::from(*u) * f64::from(*v)).sum()
+                });
+                y[i * w.rows() + j] = (sum + beside + bias.map_or(0.0, |b| f64::from(b[j]))) as f32;
             }
         }
     }
 
     fn linear_few(&self, w: &WeightMatrix, x: &Vec<f32>, rows: usize, bias: Option<&Vec<f32>>, y: &mut Vec<f32>) {
-        self.linear(w, x, rows, bias, y);
+        self.linear(w, x, rows, bias, None, y);
     }
 
-    fn linear_backward(&self, w: &WeightMatrix, d_y: &Vec<f32>, rows: usize, d_x: &mut Vec<f32>, accumulate: bool) {
+    fn linear_backward(
+        &self,
+        w: &WeightMatrix,
+        d_y: &Vec<f32>,
+        rows: usize,
+        low_rank: Option<LowRank<'_, Vec<f32>>>,
+        d_x: &mut Vec<f32>,
+        accumulate: bool,
+    ) {
         let (n, k) = (w.rows(), w.cols());
         let mut sums: Vec<f64> = d_x.iter().map(|v| if accumulate { f64::from(*v) } else { 0.0 }).collect();
         for j in 0..n {
@@ -202,6 +222,13 @@ impl Device for ReferenceDevice {
             for i in 0..rows {
                 let d = self.rounded(d_y[i * n + j]);
                 sums[i * k..(i + 1) * k].iter_mut().zip(&weights).for_each(|(sum, w)| *sum += d * w);
+            }
+        }
+        if let Some(LowRank { u, v, rank }) = low_rank {
+            for (u, sums) in u.chunks_exact(rank).zip(sums.chunks_exact_mut(k)) {
+                for (u, v) in u.iter().zip(v.chunks_exact(k)) {
+                    sums.iter_mut().zip(v).for_each(|(sum, v)| *sum += f64::from(*u) * f64::from(*v));
+                }
             }
         }
         d_x.iter_mut().zip(sums).for_each(|(d, sum)| *d = sum as f32);

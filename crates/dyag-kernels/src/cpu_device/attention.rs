@@ -7,9 +7,9 @@ use rayon::prelude::*;
 
 use super::CpuBuffer;
 use super::math::{self, for_each_level};
-use super::product::{self, Columns, Rows, Shared, Sizes};
+use super::product::{self, Columns, Rows, Shared, Term};
 use crate::cpu::Level;
-use crate::device::{AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan};
+use crate::device::{AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Precision};
 
 /// Queries computed together.
 const QUERY_BLOCK: usize = 56;
@@ -64,10 +64,10 @@ impl<'a> Block<'a> {
         let n_keys = self.keys.len();
         assert_eq!(out.len(), self.queries.len() * n_keys);
         for (column, rows) in self.key_runs() {
-            let sizes = Sizes { m: self.queries.len(), n: rows.len(), k: self.shape.head_size };
-            let columns = Columns::Plain { values: y.values_at(rows.start), row: 1, col: y.width, alpha: scale };
+            let b = Columns::Plain { values: y.values_at(rows.start), row: 1, col: y.width, alpha: scale };
+            let term = Term { k: self.shape.head_size, a: x.rows(self.first_row()), b, precision: Precision::F32 };
             // SAFETY: columns `column ..` of `out`, which this thread owns.
-            unsafe { product::accumulate_here(level, sizes, x.rows(self.first_row()), &columns, out.as_mut_ptr().add(column), n_keys) };
+            unsafe { product::add_product_here(level, (self.queries.len(), rows.len()), &term, out.as_mut_ptr().add(column), n_keys) };
         }
     }
 
@@ -77,11 +77,11 @@ impl<'a> Block<'a> {
     /// The rows of `out` must be writable by this thread alone.
     unsafe fn mix(&self, level: Level, weights: &[f32], y: Head<'_>, out: *mut f32, out_row: usize) {
         for (column, rows) in self.key_runs() {
-            let sizes = Sizes { m: self.queries.len(), n: self.shape.head_size, k: rows.len() };
             let a = Rows { values: &weights[column..], row: self.keys.len(), col: 1 };
-            let columns = Columns::Plain { values: y.values_at(rows.start), row: y.width, col: 1, alpha: 1.0 };
+            let b = Columns::Plain { values: y.values_at(rows.start), row: y.width, col: 1, alpha: 1.0 };
+            let term = Term { k: rows.len(), a, b, precision: Precision::F32 };
             // SAFETY: the caller's contract.
-            unsafe { product::accumulate_here(level, sizes, a, &columns, out, out_row) };
+            unsafe { product::add_product_here(level, (self.queries.len(), self.shape.head_size), &term, out, out_row) };
         }
     }
 
@@ -91,11 +91,11 @@ impl<'a> Block<'a> {
     /// This head's columns of the keys' rows must be writable by this thread alone.
     unsafe fn spread(&self, level: Level, weights: &[f32], x: Head<'_>, out: *mut f32, out_row: usize) {
         for (column, rows) in self.key_runs() {
-            let sizes = Sizes { m: rows.len(), n: self.shape.head_size, k: self.queries.len() };
             let a = Rows { values: &weights[column..], row: 1, col: self.keys.len() };
-            let columns = Columns::Plain { values: x.values_at(self.first_row()), row: x.width, col: 1, alpha: 1.0 };
+            let b = Columns::Plain { values: x.values_at(self.first_row()), row: x.width, col: 1, alpha: 1.0 };
+            let term = Term { k: self.queries.len(), a, b, precision: Precision::F32 };
             // SAFETY: the caller's contract.
-            unsafe { product::accumulate_here(level, sizes, a, &columns, out.add(rows.start * out_row), out_row) };
+            unsafe { product::add_product_here(level, (rows.len(), self.shape.head_size), &term, out.add(rows.start * out_row), out_row) };
         }
     }
 }
@@ -201,11 +201,11 @@ pub(super) fn attention(level: Level, inputs: &AttentionInputs<'_, CpuBuffer>, o
                 let visible = block.visible(block.queries.start + i);
                 totals[i] = softmax_row(level, row, visible);
             }
-            let sizes = Sizes { m: n_queries, n: head_size, k: n_keys };
-            let weights = Rows { values: &scores, row: n_keys, col: 1 };
-            let columns = Columns::Plain { values: values.values_at(block.keys.start), row: values.width, col: 1, alpha: 1.0 };
+            let a = Rows { values: &scores, row: n_keys, col: 1 };
+            let b = Columns::Plain { values: values.values_at(block.keys.start), row: values.width, col: 1, alpha: 1.0 };
+            let term = Term { k: n_keys, a, b, precision: Precision::F32 };
             // SAFETY: `mixed` is this task's own.
-            unsafe { product::accumulate_here(level, sizes, weights, &columns, mixed.as_mut_ptr(), head_size) };
+            unsafe { product::add_product_here(level, (n_queries, head_size), &term, mixed.as_mut_ptr(), head_size) };
             for (i, mixed) in mixed.chunks_exact(head_size).enumerate() {
                 let row = block.first_row() + i;
                 let (largest, total) = totals[i];

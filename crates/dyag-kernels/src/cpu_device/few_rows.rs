@@ -64,26 +64,37 @@ pub(super) fn linear_few(
     });
 }
 
-/// `y = beta * y + alpha * x wᵀ` of plain buffers.
+/// Rows of the result a task takes.
+const ROWS_A_TASK: usize = 24;
+
+/// `y = beta * y + alpha * x wᵀ` of plain buffers, each element a sum of dot products of [`SPAN`] elements.
 pub(super) fn matmul_few(level: Level, s: Matmul, x: &[f32], w: &[f32], y: &mut [f32]) {
     let Matmul { m, n, k, transpose_a, transpose_b, alpha, beta } = s;
     assert!(!transpose_a && transpose_b && x.len() == m * k && w.len() == n * k && y.len() == m * n);
     let y = Shared(y.as_mut_ptr());
-    let of_x = |i: usize| &x[i * k..][..k];
-    w.par_chunks(COLUMNS * k).enumerate().with_min_len(COLUMNS_A_TASK / COLUMNS).for_each(|(group, w)| {
-        add_dots(
-            level,
-            m,
-            of_x,
-            w.len() / k,
-            |c| &w[c * k..][..k],
-            |i, c, dot| {
-                // SAFETY: column `group * COLUMNS + c` of every row belongs to this call.
-                let y = unsafe { &mut *y.get().add(i * n + group * COLUMNS + c) };
+    let column_tasks = n.div_ceil(COLUMNS_A_TASK);
+    // A decoding step has tasks of one row: enough of them to a thread that its waking pays.
+    let least = (1 << 16) / (m.min(ROWS_A_TASK) * COLUMNS_A_TASK * k).max(1);
+    (0..column_tasks * m.div_ceil(ROWS_A_TASK)).into_par_iter().with_min_len(least.max(1)).for_each(|task| {
+        let (i_from, j_from) = (task / column_tasks * ROWS_A_TASK, task % column_tasks * COLUMNS_A_TASK);
+        let (rows, columns) = (ROWS_A_TASK.min(m - i_from), COLUMNS_A_TASK.min(n - j_from));
+        let mut sums = [[0.0; COLUMNS_A_TASK]; ROWS_A_TASK];
+        for from in (0..k).step_by(SPAN) {
+            let len = SPAN.min(k - from);
+            for j in (0..columns).step_by(COLUMNS) {
+                let of_x = |i: usize| &x[(i_from + i) * k + from..][..len];
+                let of_w = |c: usize| &w[(j_from + j + c) * k + from..][..len];
+                add_dots(level, rows, of_x, COLUMNS.min(columns - j), of_w, |i, c, dot| sums[i][j + c] += dot);
+            }
+        }
+        for (i, sums) in sums.iter().enumerate().take(rows) {
+            for (j, sum) in sums.iter().enumerate().take(columns) {
+                // SAFETY: this row and column belong to this task.
+                let y = unsafe { &mut *y.get().add((i_from + i) * n + j_from + j) };
                 let old = if beta == 0.0 { 0.0 } else { beta * *y };
-                *y = old + alpha * dot;
-            },
-        );
+                *y = old + alpha * sum;
+            }
+        }
     });
 }
 

@@ -21,8 +21,9 @@ pub(super) struct Tile {
     pub(super) a: *const f32,
     pub(super) a_row: usize,
     pub(super) a_col: usize,
-    /// Panel `[k, PANEL]`.
+    /// First element of `b`, lines `b_row` apart: a panel where that is [`PANEL`], else a matrix where it lies, which only AVX-512 reads.
     pub(super) b: *const f32,
+    pub(super) b_row: usize,
     /// First element of `c`, rows `c_row` apart.
     pub(super) c: *mut f32,
     pub(super) c_row: usize,
@@ -39,6 +40,7 @@ pub(super) struct Tile {
 /// All elements that the tile names must be readable (`a`, `b`) or writable by this thread alone (`c`), and the machine must have `level`.
 pub(super) unsafe fn accumulate(level: Level, tile: Tile) {
     debug_assert!((1..=MAX_ROWS).contains(&tile.rows) && (1..=PANEL).contains(&tile.cols));
+    debug_assert!(tile.b_row == PANEL || level == Level::Avx512);
     if let Some(start) = tile.start.filter(|_| level != Level::Avx512) {
         for i in 0..tile.rows {
             // SAFETY: `cols` elements of row i of `c` and of `start`.
@@ -96,7 +98,7 @@ mod x86 {
     /// # Safety
     /// As [`super::accumulate`], on a machine with AVX-512.
     pub(super) unsafe fn dispatch_avx512(tile: Tile) {
-        match (tile.a_row == 1 && tile.a_col == MAX_ROWS, tile.cols > 16) {
+        match (tile.a_row == 1 && tile.a_col == MAX_ROWS && tile.b_row == PANEL, tile.cols > 16) {
             (true, true) => by_rows!(tile, avx512, true 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
             (true, false) => by_rows!(tile, avx512, true 1, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
             (false, true) => by_rows!(tile, avx512, false 2, 1 2 3 4 5 6 7 8 9 10 11 12 13 14),
@@ -104,7 +106,10 @@ mod x86 {
         }
     }
 
-    /// `PACKED`: `a` lies in a panel, so that its addresses are known from one register.
+    /// Iterations that what is read next is fetched ahead of its use.
+    const AHEAD: usize = 16;
+
+    /// `PACKED`: both operands lie in panels, so that their addresses are known from one register each.
     #[target_feature(enable = "avx512f")]
     unsafe fn avx512<const ROWS: usize, const PACKED: bool, const VECTORS: usize>(t: Tile) {
         let mut masks = [0u16; VECTORS];
@@ -113,14 +118,19 @@ mod x86 {
             *mask = ((1u32 << left) - 1) as u16;
         }
         let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-        let (a_row, a_col) = if PACKED { (1, MAX_ROWS) } else { (t.a_row, t.a_col) };
+        let (a_row, a_col, b_row) = if PACKED { (1, MAX_ROWS, PANEL) } else { (t.a_row, t.a_col, t.b_row) };
+        // Where the rows of `a` lie side by side, a step of k is a leap in memory that nothing foresees.
+        let leaps = !PACKED && a_row == 1;
         let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.k {
             let mut columns = [_mm512_setzero_ps(); VECTORS];
             for (v, column) in columns.iter_mut().enumerate() {
-                // SAFETY: the panel is PANEL wide, whatever the tile's columns.
-                *column = unsafe { _mm512_loadu_ps(b.add(v * 16)) };
-                _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(v * 16 + 16 * PANEL).cast());
+                // SAFETY: a panel is PANEL wide, whatever the tile's columns; elsewhere the mask ends at them.
+                *column = unsafe { if PACKED { _mm512_loadu_ps(b.add(v * 16)) } else { _mm512_maskz_loadu_ps(masks[v], b.add(v * 16)) } };
+                _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(v * 16 + AHEAD * b_row).cast());
+            }
+            if leaps {
+                _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(AHEAD * a_col).cast());
             }
             for (i, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: row i, column k of `a`.
@@ -130,7 +140,7 @@ mod x86 {
                 }
             }
             a = a.wrapping_add(a_col);
-            b = b.wrapping_add(PANEL);
+            b = b.wrapping_add(b_row);
         }
         for (i, sums) in sums.iter().enumerate() {
             for v in 0..VECTORS {

@@ -20,7 +20,7 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::cpu::{self, Level};
 use crate::device::{
-    Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, Device, LossSum, Matmul, Place, Precision,
+    Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, Device, LossSum, LowRank, Matmul, Place, Precision,
 };
 use crate::weight::WeightMatrix;
 
@@ -166,20 +166,36 @@ impl Device for CpuDevice {
         self.threads.install(|| elementwise::rms_norm_backward(self.level, d_y, x, w, inv_rms, d_x));
     }
 
-    fn linear(&self, w: &WeightMatrix, x: &CpuBuffer, rows: usize, bias: Option<&CpuBuffer>, y: &mut CpuBuffer) {
-        self.threads.install(|| product::linear(self.level, self.precision, w, x, rows, bias.map(|bias| &**bias), y));
+    fn linear(
+        &self,
+        w: &WeightMatrix,
+        x: &CpuBuffer,
+        rows: usize,
+        bias: Option<&CpuBuffer>,
+        low_rank: Option<LowRank<'_, CpuBuffer>>,
+        y: &mut CpuBuffer,
+    ) {
+        self.threads.install(|| self.forward_product(w, (x, rows), bias.map(|bias| &**bias), low_rank, y));
     }
 
     fn linear_few(&self, w: &WeightMatrix, x: &CpuBuffer, rows: usize, bias: Option<&CpuBuffer>, y: &mut CpuBuffer) {
         self.threads.install(|| few_rows::linear_few(self.level, self.precision, w, x, rows, bias.map(|bias| &**bias), y));
     }
 
-    fn linear_backward(&self, w: &WeightMatrix, d_y: &CpuBuffer, rows: usize, d_x: &mut CpuBuffer, accumulate: bool) {
-        self.threads.install(|| product::linear_backward(self.level, self.precision, w, d_y, rows, d_x, accumulate));
+    fn linear_backward(
+        &self,
+        w: &WeightMatrix,
+        d_y: &CpuBuffer,
+        rows: usize,
+        low_rank: Option<LowRank<'_, CpuBuffer>>,
+        d_x: &mut CpuBuffer,
+        accumulate: bool,
+    ) {
+        self.threads.install(|| self.backward_product(w, (d_y, rows), low_rank, d_x, accumulate));
     }
 
     fn matmul(&self, sizes: Matmul, a: &CpuBuffer, b: &CpuBuffer, c: &mut CpuBuffer) {
-        self.threads.install(|| product::matmul(self.level, sizes, a, b, c));
+        self.threads.install(|| self.plain_product(sizes, a, b, c));
     }
 
     fn matmul_few(&self, sizes: Matmul, x: &CpuBuffer, w: &CpuBuffer, y: &mut CpuBuffer) {

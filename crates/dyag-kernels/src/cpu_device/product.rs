@@ -1,13 +1,15 @@
 //! Products in f32 over packed panels: frozen weights in either orientation, widened block by block as they are used, and plain buffers.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::microkernel::{self, MAX_ROWS, PANEL, Tile};
-use super::transpose;
+use super::pool::{CpuBuffer, Pool};
+use super::{CpuDevice, few_rows, transpose};
 use crate::cpu::Level;
-use crate::device::{Matmul, Precision};
+use crate::device::{LowRank, Matmul, Precision};
 use crate::rounding::round_to_bf16;
 use crate::weight::WeightMatrix;
 
@@ -24,7 +26,24 @@ pub(super) enum Columns<'a> {
     Plain { values: &'a [f32], row: usize, col: usize, alpha: f32 },
 }
 
-impl Columns<'_> {
+impl<'a> Columns<'a> {
+    /// Whether there is a `b` `[k, n]` in it.
+    fn holds(&self, k: usize, n: usize) -> bool {
+        match *self {
+            Self::Transposed(w, _) => (w.cols(), w.rows()) == (k, n),
+            Self::Direct(w, _) => (w.rows(), w.cols()) == (k, n),
+            Self::Plain { values, row, col, .. } => (k - 1) * row + (n - 1) * col < values.len(),
+        }
+    }
+
+    /// The matrix as it lies, when a kernel can read it so: its values from `(0, 0)`, and its rows' distance.
+    fn direct(&self, level: Level) -> Option<(&'a [f32], usize)> {
+        match *self {
+            Self::Plain { values, row, col: 1, alpha: 1.0 } if level == Level::Avx512 => Some((values, row)),
+            _ => None,
+        }
+    }
+
     /// Columns a task takes: blocks of the format must not be cut, and more columns share one reading of `a`.
     fn columns_a_task(&self) -> usize {
         match self {
@@ -106,41 +125,61 @@ pub(super) struct Rows<'a> {
     pub(super) col: usize,
 }
 
+/// A summand of a product: `a [m, k] b [k, n]`.
+pub(super) struct Term<'a> {
+    /// Length of the sums.
+    pub(super) k: usize,
+    pub(super) a: Rows<'a>,
+    pub(super) b: Columns<'a>,
+    /// What `a` is rounded to.
+    pub(super) precision: Precision,
+}
+
+impl Term<'_> {
+    /// Whether both operands hold what a product `[m, n]` reads.
+    fn fits(&self, m: usize, n: usize) -> bool {
+        (m - 1) * self.a.row + (self.k - 1) * self.a.col < self.a.values.len() && self.b.holds(self.k, n)
+    }
+}
+
 /// `a` as the inner loop reads it.
-#[derive(Clone, Copy)]
 enum Left<'a> {
     /// Where it lies.
     Strided(Rows<'a>),
     /// Copied by [`pack_rows`]: rows a power of two apart would fight over the same cache lines.
-    Packed(&'a [f32]),
+    Packed(CpuBuffer),
 }
 
 impl Left<'_> {
-    /// First element, row step and column step of the rows from `m` in the block of columns from `k`.
-    fn at(&self, m: usize, k: usize, sizes: Sizes) -> (*const f32, usize, usize) {
+    /// First element, row step and column step of the rows from `m` in the block of columns from `k_from`, of `rows` rows and `k` columns in all.
+    fn at(&self, m: usize, k_from: usize, rows: usize, k: usize) -> (*const f32, usize, usize) {
         match self {
-            Self::Strided(rows) => (rows.values[m * rows.row + k * rows.col..].as_ptr(), rows.row, rows.col),
+            Self::Strided(rows) => (rows.values[m * rows.row + k_from * rows.col..].as_ptr(), rows.row, rows.col),
             Self::Packed(values) => {
-                let k_len = K_BLOCK.min(sizes.k - k);
-                (values[k * sizes.m.next_multiple_of(MAX_ROWS) + m * k_len..].as_ptr(), 1, MAX_ROWS)
+                let k_len = K_BLOCK.min(k - k_from);
+                (values[k_from * rows.next_multiple_of(MAX_ROWS) + m * k_len..].as_ptr(), 1, MAX_ROWS)
             }
         }
     }
 }
 
-/// Copies `a`, rounded, to `[block of k][panel of rows][k][MAX_ROWS]`, zeros past the last row.
-fn pack_rows(sizes: Sizes, a: Rows<'_>, precision: Precision) -> Vec<f32> {
-    let Sizes { m, k, .. } = sizes;
+/// Copies `a` `[m, k]`, rounded, to `[block of k][panel of rows][k][MAX_ROWS]`. What lies past the last row is not looked at.
+fn pack_rows(level: Level, memory: &Arc<Pool>, m: usize, term: &Term<'_>) -> CpuBuffer {
+    let Term { k, a, precision, .. } = *term;
     let padded = m.next_multiple_of(MAX_ROWS);
-    let mut packed = vec![0.0; padded * k];
+    let mut packed = memory.take(padded * k);
     packed.par_chunks_mut(padded * K_BLOCK).enumerate().for_each(|(block, out)| {
         let (k_from, k_len) = (block * K_BLOCK, out.len() / padded);
         out.par_chunks_mut(k_len * MAX_ROWS).enumerate().with_min_len(4).for_each(|(panel, out)| {
-            let m_from = panel * MAX_ROWS;
-            for i in 0..MAX_ROWS.min(m - m_from) {
-                let first = (m_from + i) * a.row + k_from * a.col;
+            let (m_from, rows) = (panel * MAX_ROWS, MAX_ROWS.min(m - panel * MAX_ROWS));
+            let values = &a.values[m_from * a.row + k_from * a.col..];
+            if a.col == 1 {
+                transpose::into_row_panel(level, values, a.row, rows, k_len, out);
+            } else {
                 for (kk, line) in out.chunks_exact_mut(MAX_ROWS).enumerate() {
-                    line[i] = a.values[first + kk * a.col];
+                    for (i, to) in line[..rows].iter_mut().enumerate() {
+                        *to = values[i * a.row + kk * a.col];
+                    }
                 }
             }
             round_to(precision, out);
@@ -172,14 +211,6 @@ impl Start<'_> {
     }
 }
 
-/// Sizes of a product `c [m, n] += a [m, k] b [k, n]`.
-#[derive(Clone, Copy)]
-pub(super) struct Sizes {
-    pub(super) m: usize,
-    pub(super) n: usize,
-    pub(super) k: usize,
-}
-
 /// A pointer that tasks writing disjoint parts may share.
 #[derive(Clone, Copy)]
 pub(super) struct Shared(pub(super) *mut f32);
@@ -209,37 +240,38 @@ thread_local! {
 /// Columns from which on copying `a` pays.
 const MANY_COLUMNS: usize = 3 * PANEL;
 
-/// `c = start + a b`, on the current rayon pool, with `a` rounded to `precision`. `c` is `[m, n]` row-major.
-fn product(level: Level, precision: Precision, sizes: Sizes, a: Rows<'_>, b: &Columns<'_>, start: Start<'_>, c: &mut [f32]) {
-    let Sizes { m, n, k } = sizes;
+/// `c = start + sum of terms`, on the current rayon pool. `c` is `[m, n]` row-major.
+fn product(level: Level, memory: &Arc<Pool>, (m, n): (usize, usize), terms: &[Term<'_>], start: Start<'_>, c: &mut [f32]) {
     assert_eq!(c.len(), m * n);
-    assert!(k > 0, "a product sums something");
     if let Start::Row(row) = start {
         assert_eq!(row.len(), n);
     }
     if m == 0 || n == 0 {
         return;
     }
-    assert!((m - 1) * a.row + (k - 1) * a.col < a.values.len());
-    let width = b.columns_a_task();
+    for term in terms {
+        assert!(term.k > 0 && term.fits(m, n), "operands have the sizes of the product");
+    }
+    let width = terms.iter().map(|term| term.b.columns_a_task()).max().expect("a product has a term");
     let n_tasks = n.div_ceil(width);
     // Few columns: split the rows too, so that every thread has work. Splitting changes no bits.
     let threads = rayon::current_num_threads();
     let row_tasks = if n_tasks >= 4 * threads { 1 } else { (4 * threads).div_ceil(n_tasks).min(m.div_ceil(4 * MAX_ROWS)) };
     let rows_a_task = m.div_ceil(row_tasks).next_multiple_of(MAX_ROWS);
-    let packed: Vec<f32>;
-    let a = if n >= MANY_COLUMNS || precision != Precision::F32 {
-        packed = pack_rows(sizes, a, precision);
-        Left::Packed(&packed)
-    } else {
-        Left::Strided(a)
-    };
+    let lefts: Vec<Left<'_>> = terms
+        .iter()
+        .map(|term| {
+            let copy = n >= MANY_COLUMNS && m > 2 * MAX_ROWS || term.precision != Precision::F32;
+            if copy { Left::Packed(pack_rows(level, memory, m, term)) } else { Left::Strided(term.a) }
+        })
+        .collect();
     let c = Shared(c.as_mut_ptr());
     let task = |index: usize| {
         let (n_from, m_from) = (index % n_tasks * width, index / n_tasks * rows_a_task);
-        let block = Block { m_from, m_to: (m_from + rows_a_task).min(m), n_from, n_len: width.min(n - n_from) };
+        let block = Block { m, m_from, m_to: (m_from + rows_a_task).min(m), n_from, n_len: width.min(n - n_from) };
+        let out = Output { start, c: c.get(), row: n };
         // SAFETY: blocks of different tasks are disjoint parts of `c`, which outlives the call; `a` was checked above.
-        SCRATCH.with_borrow_mut(|scratch| unsafe { accumulate_block(level, sizes, a, b, Output { start, c: c.get(), row: n }, block, scratch) });
+        SCRATCH.with_borrow_mut(|scratch| unsafe { compute_block(level, terms, &lefts, out, block, scratch) });
     };
     let n_row_tasks = m.div_ceil(rows_a_task);
     if threads == 1 || n_tasks * n_row_tasks == 1 {
@@ -249,22 +281,23 @@ fn product(level: Level, precision: Precision, sizes: Sizes, a: Rows<'_>, b: &Co
     }
 }
 
-/// `c += a b` by this thread alone, into rows of `c` that are `row` elements apart.
+/// `c += a b` for `m` rows and `n` columns by this thread alone, into rows of `c` that are `row` elements apart.
 ///
 /// # Safety
 /// Row `i`, column `j` of `c` must be writable by this thread alone at `c + i * row + j`.
-pub(super) unsafe fn accumulate_here(level: Level, sizes: Sizes, a: Rows<'_>, b: &Columns<'_>, c: *mut f32, row: usize) {
-    let Sizes { m, n, k } = sizes;
-    if m == 0 || n == 0 || k == 0 {
+pub(super) unsafe fn add_product_here(level: Level, (m, n): (usize, usize), term: &Term<'_>, c: *mut f32, row: usize) {
+    if m == 0 || n == 0 || term.k == 0 {
         return;
     }
-    assert!((m - 1) * a.row + (k - 1) * a.col < a.values.len());
-    let width = b.columns_a_task();
+    assert!(term.fits(m, n), "operands have the sizes of the product");
+    let width = term.b.columns_a_task();
     for n_from in (0..n).step_by(width) {
-        let block = Block { m_from: 0, m_to: m, n_from, n_len: width.min(n - n_from) };
-        // SAFETY: the caller's contract; `a` was checked above.
-        SCRATCH
-            .with_borrow_mut(|scratch| unsafe { accumulate_block(level, sizes, Left::Strided(a), b, Output { start: Start::Held, c, row }, block, scratch) });
+        let block = Block { m, m_from: 0, m_to: m, n_from, n_len: width.min(n - n_from) };
+        let out = Output { start: Start::Held, c, row };
+        SCRATCH.with_borrow_mut(|scratch| {
+            // SAFETY: the caller's contract; `a` was checked above.
+            unsafe { compute_block(level, std::slice::from_ref(term), &[Left::Strided(term.a)], out, block, scratch) };
+        });
     }
 }
 
@@ -279,6 +312,8 @@ struct Output<'a> {
 /// The part of `c` a task computes.
 #[derive(Clone, Copy)]
 struct Block {
+    /// Rows of all of `c`.
+    m: usize,
     m_from: usize,
     m_to: usize,
     n_from: usize,
@@ -286,74 +321,125 @@ struct Block {
 }
 
 /// # Safety
-/// The block of `c` must be writable by this thread alone, and `a` must hold `m` rows.
-unsafe fn accumulate_block(level: Level, sizes: Sizes, a: Left<'_>, b: &Columns<'_>, out: Output<'_>, block: Block, scratch: &mut Scratch) {
+/// The block of `c` must be writable by this thread alone, and every `a` must hold `block.m` rows.
+unsafe fn compute_block(level: Level, terms: &[Term<'_>], lefts: &[Left<'_>], out: Output<'_>, block: Block, scratch: &mut Scratch) {
     let n_panels = block.n_len.div_ceil(PANEL);
     scratch.panels.resize(scratch.panels.len().max(n_panels * PANEL * K_BLOCK), 0.0);
     scratch.row.resize(scratch.row.len().max((transpose::ROWS * K_BLOCK).max(block.n_len)), 0.0);
-    for k_from in (0..sizes.k).step_by(K_BLOCK) {
-        let k_len = K_BLOCK.min(sizes.k - k_from);
-        let panels = &mut scratch.panels[..n_panels * PANEL * k_len];
-        b.pack(level, k_from..k_from + k_len, block.n_from..block.n_from + block.n_len, &mut scratch.row, panels);
-        for (p, panel) in panels.chunks_exact(PANEL * k_len).enumerate() {
-            let n = block.n_from + p * PANEL;
-            for m in (block.m_from..block.m_to).step_by(MAX_ROWS) {
-                let (a, a_row, a_col) = a.at(m, k_from, sizes);
-                // SAFETY: row m and column n lie inside `a` and the block of `c`.
-                unsafe {
-                    let tile = Tile {
-                        k: k_len,
-                        a,
-                        a_row,
-                        a_col,
-                        b: panel.as_ptr(),
-                        c: out.c.add(m * out.row + n),
-                        c_row: out.row,
-                        start: if k_from == 0 { out.start.at(n) } else { None },
-                        rows: MAX_ROWS.min(block.m_to - m),
-                        cols: PANEL.min(block.n_from + block.n_len - n),
-                    };
-                    microkernel::accumulate(level, tile);
+    // Rows as even as can be: a rest of one or two rows would wait for its own sums.
+    let n_rows = block.m_to - block.m_from;
+    let rows_a_tile = n_rows.div_ceil(n_rows.div_ceil(MAX_ROWS));
+    let mut start = out.start;
+    for (term, left) in terms.iter().zip(lefts) {
+        let rows_a_tile = if matches!(left, Left::Packed(_)) { MAX_ROWS } else { rows_a_tile };
+        for k_from in (0..term.k).step_by(K_BLOCK) {
+            let k_len = K_BLOCK.min(term.k - k_from);
+            let direct = term.b.direct(level);
+            if direct.is_none() {
+                let panels = &mut scratch.panels[..n_panels * PANEL * k_len];
+                term.b.pack(level, k_from..k_from + k_len, block.n_from..block.n_from + block.n_len, &mut scratch.row, panels);
+            }
+            for p in 0..n_panels {
+                let n = block.n_from + p * PANEL;
+                let (b, b_row) = match direct {
+                    Some((values, row)) => (values[k_from * row + n..].as_ptr(), row),
+                    None => (scratch.panels[p * PANEL * k_len..].as_ptr(), PANEL),
+                };
+                for m in (block.m_from..block.m_to).step_by(rows_a_tile) {
+                    let (a, a_row, a_col) = left.at(m, k_from, block.m, term.k);
+                    // SAFETY: row m and column n lie inside `a` and the block of `c`.
+                    unsafe {
+                        let tile = Tile {
+                            k: k_len,
+                            a,
+                            a_row,
+                            a_col,
+                            b,
+                            b_row,
+                            c: out.c.add(m * out.row + n),
+                            c_row: out.row,
+                            start: start.at(n),
+                            rows: rows_a_tile.min(block.m_to - m),
+                            cols: PANEL.min(block.n_from + block.n_len - n),
+                        };
+                        microkernel::accumulate(level, tile);
+                    }
                 }
             }
+            start = Start::Held;
         }
     }
 }
 
-/// `y = x Wᵀ (+ bias)`.
-pub(super) fn linear(level: Level, precision: Precision, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]) {
-    assert_eq!((x.len(), y.len()), (rows * w.cols(), rows * w.rows()));
-    let start = bias.map_or(Start::Zero, Start::Row);
-    let sizes = Sizes { m: rows, n: w.rows(), k: w.cols() };
-    product(level, precision, sizes, Rows { values: x, row: w.cols(), col: 1 }, &Columns::Transposed(w, precision), start, y);
-}
-
-/// `d_x (+)= d_y W`.
-pub(super) fn linear_backward(level: Level, precision: Precision, w: &WeightMatrix, d_y: &[f32], rows: usize, d_x: &mut [f32], add: bool) {
-    assert_eq!((d_y.len(), d_x.len()), (rows * w.rows(), rows * w.cols()));
-    let start = if add { Start::Held } else { Start::Zero };
-    let sizes = Sizes { m: rows, n: w.cols(), k: w.rows() };
-    product(level, precision, sizes, Rows { values: d_y, row: w.rows(), col: 1 }, &Columns::Direct(w, precision), start, d_x);
-}
-
-/// `c = alpha * op(a) op(b) + beta * c` over plain buffers.
-pub(super) fn matmul(level: Level, s: Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
-    assert!(a.len() >= s.m * s.k && b.len() >= s.k * s.n);
-    let c = &mut c[..s.m * s.n];
-    let start = if s.beta == 0.0 { Start::Zero } else { Start::Held };
-    if s.beta != 0.0 && s.beta != 1.0 {
-        c.par_chunks_mut(1 << 14).for_each(|part| part.iter_mut().for_each(|v| *v *= s.beta));
+impl CpuDevice {
+    /// `y = x Wᵀ (+ bias) (+ u vᵀ)`.
+    pub(super) fn forward_product(
+        &self,
+        w: &WeightMatrix,
+        (x, rows): (&[f32], usize),
+        bias: Option<&[f32]>,
+        low_rank: Option<LowRank<'_, CpuBuffer>>,
+        y: &mut [f32],
+    ) {
+        assert_eq!((x.len(), y.len()), (rows * w.cols(), rows * w.rows()));
+        let a = Rows { values: x, row: w.cols(), col: 1 };
+        let frozen = Term { k: w.cols(), a, b: Columns::Transposed(w, self.precision), precision: self.precision };
+        let beside = low_rank.map(|LowRank { u, v, rank }| Term {
+            k: rank,
+            a: Rows { values: u, row: rank, col: 1 },
+            b: Columns::Plain { values: v, row: 1, col: rank, alpha: 1.0 },
+            precision: Precision::F32,
+        });
+        let terms: Vec<Term<'_>> = [frozen].into_iter().chain(beside).collect();
+        product(self.level, &self.memory, (rows, w.rows()), &terms, bias.map_or(Start::Zero, Start::Row), y);
     }
-    let (a_row, a_col) = if s.transpose_a { (1, s.m) } else { (s.k, 1) };
-    let (row, col) = if s.transpose_b { (1, s.k) } else { (s.n, 1) };
-    let sizes = Sizes { m: s.m, n: s.n, k: s.k };
-    product(
-        level,
-        Precision::F32,
-        sizes,
-        Rows { values: a, row: a_row, col: a_col },
-        &Columns::Plain { values: b, row, col, alpha: s.alpha },
-        start,
-        c,
-    );
+
+    /// `d_x (+)= d_y W (+ u v)`.
+    pub(super) fn backward_product(
+        &self,
+        w: &WeightMatrix,
+        (d_y, rows): (&[f32], usize),
+        low_rank: Option<LowRank<'_, CpuBuffer>>,
+        d_x: &mut [f32],
+        add: bool,
+    ) {
+        assert_eq!((d_y.len(), d_x.len()), (rows * w.rows(), rows * w.cols()));
+        let a = Rows { values: d_y, row: w.rows(), col: 1 };
+        let frozen = Term { k: w.rows(), a, b: Columns::Direct(w, self.precision), precision: self.precision };
+        let beside = low_rank.map(|LowRank { u, v, rank }| Term {
+            k: rank,
+            a: Rows { values: u, row: rank, col: 1 },
+            b: Columns::Plain { values: v, row: w.cols(), col: 1, alpha: 1.0 },
+            precision: Precision::F32,
+        });
+        let terms: Vec<Term<'_>> = [frozen].into_iter().chain(beside).collect();
+        product(self.level, &self.memory, (rows, w.cols()), &terms, if add { Start::Held } else { Start::Zero }, d_x);
+    }
+
+    /// `c = alpha * op(a) op(b) + beta * c` over plain buffers.
+    pub(super) fn plain_product(&self, s: Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
+        let Matmul { m, n, k, transpose_a, transpose_b, alpha, beta } = s;
+        assert!(a.len() >= m * k && b.len() >= k * n);
+        let (a, b, c) = (&a[..m * k], &b[..k * n], &mut c[..m * n]);
+        if !transpose_a && transpose_b && n <= FEW_COLUMNS {
+            return few_rows::matmul_few(self.level, s, a, b, c);
+        }
+        let start = if beta == 0.0 { Start::Zero } else { Start::Held };
+        if beta != 0.0 && beta != 1.0 {
+            c.par_chunks_mut(1 << 14).for_each(|part| part.iter_mut().for_each(|v| *v *= beta));
+        }
+        // A factor of the whole result is cheaper on the result than on `b`, which could then be read where it lies.
+        let late = beta == 0.0 && n <= FEW_COLUMNS && !transpose_b;
+        let (a_row, a_col) = if transpose_a { (1, m) } else { (k, 1) };
+        let (row, col) = if transpose_b { (1, k) } else { (n, 1) };
+        let b = Columns::Plain { values: b, row, col, alpha: if late { 1.0 } else { alpha } };
+        let term = Term { k, a: Rows { values: a, row: a_row, col: a_col }, b, precision: Precision::F32 };
+        product(self.level, &self.memory, (m, n), &[term], start, c);
+        if late && alpha != 1.0 {
+            c.iter_mut().for_each(|v| *v *= alpha);
+        }
+    }
 }
+
+/// Columns up to which a product of plain buffers is made of dot products, without panels.
+const FEW_COLUMNS: usize = 64;

@@ -50,6 +50,7 @@ trait Operations {
     fn linear(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]);
     fn linear_few(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]);
     fn linear_backward(&self, w: &WeightMatrix, d_y: &[f32], rows: usize, d_x: &mut [f32], accumulate: bool);
+    fn low_rank(&self, w: &WeightMatrix, x_and_d_y: [&[f32]; 2], rows: usize, rank: usize) -> Vec<Vec<f32>>;
     fn matmul(&self, sizes: Matmul, a: &[f32], b: &[f32], c: &mut [f32]);
     fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], qkv: [&[f32]; 3], d_out: &[f32]) -> Vec<Vec<f32>>;
     fn rows(&self, x: &[f32], w: &[f32], d_y: &[f32]) -> Vec<Vec<f32>>;
@@ -69,14 +70,23 @@ fn in_place<D: Device>(device: &D, values: &mut [f32], operation: impl FnOnce(&m
 impl<D: Device<Weight = WeightMatrix>> Operations for D {
     fn linear(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]) {
         let (x, bias) = (self.upload(x), bias.map(|bias| self.upload(bias)));
-        in_place(self, y, |y| Device::linear(self, w, &x, rows, bias.as_ref(), y));
+        in_place(self, y, |y| Device::linear(self, w, &x, rows, bias.as_ref(), None, y));
     }
     fn linear_few(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]) {
         let (x, bias) = (self.upload(x), bias.map(|bias| self.upload(bias)));
         in_place(self, y, |y| Device::linear_few(self, w, &x, rows, bias.as_ref(), y));
     }
     fn linear_backward(&self, w: &WeightMatrix, d_y: &[f32], rows: usize, d_x: &mut [f32], accumulate: bool) {
-        in_place(self, d_x, |d_x| Device::linear_backward(self, w, &self.upload(d_y), rows, d_x, accumulate));
+        in_place(self, d_x, |d_x| Device::linear_backward(self, w, &self.upload(d_y), rows, None, d_x, accumulate));
+    }
+    fn low_rank(&self, w: &WeightMatrix, [x, d_y]: [&[f32]; 2], rows: usize, rank: usize) -> Vec<Vec<f32>> {
+        let [u, out, within] =
+            [(4, rows * rank), (5, w.rows() * rank), (6, rank * w.cols())].map(|(seed, len)| self.upload(&numbers(seed, len)));
+        let (mut y, mut d_x) = (self.scratch(rows * w.rows()), self.upload(x));
+        Device::linear(self, w, &self.upload(x), rows, None, Some(LowRank { u: &u, v: &out, rank }), &mut y);
+        let beside = Some(LowRank { u: &u, v: &within, rank });
+        Device::linear_backward(self, w, &self.upload(d_y), rows, beside, &mut d_x, true);
+        vec![self.download(&y), self.download(&d_x)]
     }
     fn matmul(&self, sizes: Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
         in_place(self, c, |c| Device::matmul(self, sizes, &self.upload(a), &self.upload(b), c));
@@ -188,6 +198,11 @@ fn products_with_frozen_weights() {
                     device.linear_backward(&w, &d_y, rows, &mut added, true);
                     vec![plain, with_bias, few, d_x, added]
                 });
+                for rank in [1, 16, 300] {
+                    compare(precision, 2e-6, &format!("{} {rows}x{n}x{k}, rank {rank} beside it", format.name()), |device| {
+                        device.low_rank(&w, [&x, &d_y], rows, rank)
+                    });
+                }
             }
         }
     }
@@ -214,7 +229,7 @@ fn interleaved_rows_are_served_in_order() {
 
 #[test]
 fn plain_products() {
-    for (m, n, k) in [(1, 1, 1), (16, 5, 300), (67, 16, 31), (3, 100, 7), (130, 129, 40)] {
+    for (m, n, k) in [(1, 1, 1), (16, 5, 300), (67, 16, 31), (3, 100, 7), (130, 129, 40), (31, 16, 1200)] {
         for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false), (true, true)] {
             let (a, b, old) = (numbers(1, m * k), numbers(2, k * n), numbers(3, m * n));
             compare(Precision::F32, 2e-6, &format!("matmul {m}x{n}x{k} {transpose_a} {transpose_b}"), |device| {

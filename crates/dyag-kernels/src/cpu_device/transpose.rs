@@ -1,6 +1,6 @@
-//! Turning sixteen rows into the columns of a packed panel.
+//! Turning rows into the columns of a packed panel.
 
-use super::microkernel::PANEL;
+use super::microkernel::{MAX_ROWS, PANEL};
 use crate::cpu::Level;
 
 /// Rows turned at a time.
@@ -17,7 +17,10 @@ pub(super) fn into_panel(level: Level, rows: &[f32], len: usize, panel: &mut [f3
     if level == Level::Avx512 {
         while done + 16 <= len {
             // SAFETY: 16 elements of each row from `done`, and 16 lines of the panel, lie inside both, as asserted.
-            unsafe { x86::block(rows.as_ptr().add(done), len, panel.as_mut_ptr().add(done * PANEL)) };
+            unsafe {
+                let from = std::array::from_fn(|j| rows.as_ptr().add(j * len + done));
+                x86::block::<ROWS, PANEL>(from, panel.as_mut_ptr().add(done * PANEL));
+            }
             done += 16;
         }
     }
@@ -29,21 +32,47 @@ pub(super) fn into_panel(level: Level, rows: &[f32], len: usize, panel: &mut [f3
     }
 }
 
+/// Writes up to [`MAX_ROWS`] rows of `len` elements, `step` apart, as lines of a panel of rows: `panel[k * MAX_ROWS + i] = values[i * step + k]`.
+/// What lies past the last row is left with numbers of no meaning.
+///
+/// # Panics
+/// If the rows do not lie inside `values`, or the lines inside `panel`.
+pub(super) fn into_row_panel(level: Level, values: &[f32], step: usize, rows: usize, len: usize, panel: &mut [f32]) {
+    assert!((1..=MAX_ROWS).contains(&rows) && values.len() >= (rows - 1) * step + len && panel.len() >= len * MAX_ROWS);
+    let mut done = 0;
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx512 {
+        while done + 16 <= len {
+            // SAFETY: 16 elements of each row from `done`, and 16 lines of the panel, lie inside both, as asserted.
+            unsafe {
+                let from = std::array::from_fn(|i| values.as_ptr().add(i.min(rows - 1) * step + done));
+                x86::block::<MAX_ROWS, MAX_ROWS>(from, panel.as_mut_ptr().add(done * MAX_ROWS));
+            }
+            done += 16;
+        }
+    }
+    let _ = level;
+    for i in 0..rows {
+        for k in done..len {
+            panel[k * MAX_ROWS + i] = values[i * step + k];
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::PANEL;
-
-    /// Transposes 16 x 16 elements: rows `step` apart become lines [`PANEL`] apart.
+    /// Transposes 16 x 16 elements and writes the first `WIDTH` of each line, lines `STEP` apart.
     ///
     /// # Safety
-    /// AVX-512; both squares must be readable and writable.
+    /// AVX-512; 16 elements behind each pointer, and the lines writable.
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn block(from: *const f32, step: usize, to: *mut f32) {
+    pub(super) unsafe fn block<const WIDTH: usize, const STEP: usize>(from: [*const f32; 16], to: *mut f32) {
+        let mask = (u32::MAX >> (32 - WIDTH)) as u16;
         let zero = _mm512_setzero_ps();
         // SAFETY: row j of the square.
-        let rows: [__m512; 16] = std::array::from_fn(|j| unsafe { _mm512_loadu_ps(from.add(j * step)) });
+        let rows: [__m512; 16] = std::array::from_fn(|j| unsafe { _mm512_loadu_ps(from[j]) });
         // Pairs of rows, then fours: lane L of quads[4g + j] holds column 4L + j of rows 4g .. 4g + 4.
         let mut pairs = [zero; 16];
         for i in 0..8 {
@@ -71,7 +100,7 @@ mod x86 {
             ];
             for (k, column) in columns {
                 // SAFETY: line k of the square.
-                unsafe { _mm512_storeu_ps(to.add(k * PANEL), column) };
+                unsafe { _mm512_mask_storeu_ps(to.add(k * STEP), mask, column) };
             }
         }
     }

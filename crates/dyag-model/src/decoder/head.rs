@@ -32,7 +32,7 @@ impl<D: Device> Decoder<D> {
         if few {
             self.device.linear_few(&self.head, &n, rows.len(), None, &mut logits);
         } else {
-            self.device.linear(&self.head, &n, rows.len(), None, &mut logits);
+            self.device.linear(&self.head, &n, rows.len(), None, None, &mut logits);
         }
         logits
     }
@@ -45,14 +45,14 @@ impl<D: Device> Decoder<D> {
             let rows: Vec<usize> = chunk.iter().map(|target| target.row).collect();
             let [gathered, n, inv_rms] = self.final_norm(x, &rows);
             let mut logits = device.scratch(rows.len() * v);
-            device.linear(&self.head, &n, rows.len(), None, &mut logits);
+            device.linear(&self.head, &n, rows.len(), None, None, &mut logits);
             let ids: Vec<u32> = chunk.iter().map(|target| target.id).collect();
             assert!(ids.iter().all(|id| (*id as usize) < v), "a target is not below the vocabulary's {v}");
             let weights: Vec<f32> = chunk.iter().map(|target| target.weight).collect();
             sum += device.cross_entropy(&mut logits, &ids, &weights);
             if let Some(d_x) = &mut d_x {
                 let (mut d_n, mut d_rows) = (device.scratch(rows.len() * c), device.zeros(rows.len() * c));
-                device.linear_backward(&self.head, &logits, rows.len(), &mut d_n, false);
+                device.linear_backward(&self.head, &logits, rows.len(), None, &mut d_n, false);
                 device.rms_norm_backward(&d_n, &gathered, &self.final_norm, &inv_rms, &mut d_rows);
                 device.scatter_add_rows(&d_rows, &rows, c, d_x);
             }

@@ -1,6 +1,6 @@
 //! A frozen matrix with its low-rank pair: `y = x Wᵀ + bias + s (x Aᵀ) Bᵀ` (Hu et al. 2021, eq. 3), and its backward.
 
-use dyag_kernels::device::Matmul;
+use dyag_kernels::device::{LowRank, Matmul};
 use dyag_kernels::{Device, WeightMatrix};
 
 use super::device_adapter::{DeviceAdapter, DevicePair};
@@ -50,20 +50,9 @@ impl<D: Device> Linear<D> {
     /// `y` `[T, out]` from `x` `[T, in]`.
     pub(super) fn forward(&self, device: &D, x: &D::Buffer, rows: usize, lora: Option<&Lora<'_, D>>) -> D::Buffer {
         let mut y = device.scratch(rows * self.n_out);
-        device.linear(&self.weight, x, rows, self.bias.as_ref(), &mut y);
-        if let Some(lora) = lora {
-            let u = self.squeeze(device, x, rows, lora);
-            let expand = Matmul {
-                m: rows,
-                n: self.n_out,
-                k: lora.pair.rank,
-                transpose_a: false,
-                transpose_b: true,
-                alpha: lora.pair.scale,
-                beta: 1.0,
-            };
-            device.matmul(expand, &u, &lora.pair.b, &mut y);
-        }
+        let u = lora.map(|lora| self.squeeze(device, x, rows, lora));
+        let low_rank = lora.zip(u.as_ref()).map(|(lora, u)| LowRank { u, v: &lora.pair.b, rank: lora.pair.rank });
+        device.linear(&self.weight, x, rows, self.bias.as_ref(), low_rank, &mut y);
         y
     }
 
@@ -72,18 +61,23 @@ impl<D: Device> Linear<D> {
         let mut y = device.scratch(rows * self.n_out);
         device.linear_few(&self.weight, x, rows, self.bias.as_ref(), &mut y);
         if let Some(Lora { pair, .. }) = lora {
-            let squeeze = Matmul { m: rows, n: pair.rank, k: self.n_in, transpose_a: false, transpose_b: true, alpha: 1.0, beta: 0.0 };
             let mut u = device.scratch(rows * pair.rank);
-            device.matmul_few(squeeze, x, &pair.a, &mut u);
-            device.matmul_few(Matmul { n: self.n_out, k: pair.rank, alpha: pair.scale, beta: 1.0, ..squeeze }, &u, &pair.b, &mut y);
+            device.matmul_few(self.squeezing(pair, rows), x, &pair.a, &mut u);
+            let expand = Matmul { m: rows, n: self.n_out, k: pair.rank, transpose_a: false, transpose_b: true, alpha: 1.0, beta: 1.0 };
+            device.matmul_few(expand, &u, &pair.b, &mut y);
         }
         y
     }
 
-    /// `u = x Aᵀ` `[T, R]`.
+    /// Sizes of `u = s x Aᵀ`.
+    fn squeezing(&self, pair: &DevicePair<D>, rows: usize) -> Matmul {
+        Matmul { m: rows, n: pair.rank, k: self.n_in, transpose_a: false, transpose_b: true, alpha: pair.scale, beta: 0.0 }
+    }
+
+    /// `u = s x Aᵀ` `[T, R]`.
     fn squeeze(&self, device: &D, x: &D::Buffer, rows: usize, lora: &Lora<'_, D>) -> D::Buffer {
         let mut u = device.scratch(rows * lora.pair.rank);
-        let sizes = Matmul { m: rows, n: lora.pair.rank, k: self.n_in, transpose_a: false, transpose_b: true, alpha: 1.0, beta: 0.0 };
+        let sizes = self.squeezing(lora.pair, rows);
         match lora.dropout {
             None => device.matmul(sizes, x, &lora.pair.a, &mut u),
             Some(dropout) => device.matmul(sizes, &dropout.apply(device, x), &lora.pair.a, &mut u),
@@ -100,36 +94,38 @@ impl<D: Device> Linear<D> {
         d_x: Option<(&mut D::Buffer, bool)>,
     ) {
         let Backward { d_y, x, rows, lora } = pass;
-        let mut d_x = d_x;
-        if let Some((d_x, accumulate)) = &mut d_x {
-            device.linear_backward(&self.weight, d_y, rows, d_x, *accumulate);
-        }
-        let (Some(lora), Some(gradient)) = (lora, gradient) else { return };
+        let Some((lora, gradient)) = lora.zip(gradient) else {
+            if let Some((d_x, accumulate)) = d_x {
+                device.linear_backward(&self.weight, d_y, rows, None, d_x, accumulate);
+            }
+            return;
+        };
         let DevicePair { rank, scale, a, b } = lora.pair;
         let (rank, scale) = (*rank, *scale);
         let u = self.squeeze(device, x, rows, lora);
-        // dB += s d_yᵀ u
-        let sizes = Matmul { m: self.n_out, n: rank, k: rows, transpose_a: true, transpose_b: false, alpha: scale, beta: 1.0 };
+        // dB += d_yᵀ u
+        let sizes = Matmul { m: self.n_out, n: rank, k: rows, transpose_a: true, transpose_b: false, alpha: 1.0, beta: 1.0 };
         device.matmul(sizes, d_y, &u, &mut gradient.b);
-        // du = s d_y B
+        // d_u = s d_y B
         let mut d_u = u;
         let sizes = Matmul { m: rows, n: rank, k: self.n_out, transpose_a: false, transpose_b: false, alpha: scale, beta: 0.0 };
         device.matmul(sizes, d_y, b, &mut d_u);
-        // dA += duᵀ x, and d_x += du A, through the dropout of the forward pass when there was one
+        // dA += d_uᵀ x, and d_x += d_u A, through the dropout of the forward pass when there was one
         let to_a = Matmul { m: rank, n: self.n_in, k: rows, transpose_a: true, transpose_b: false, alpha: 1.0, beta: 1.0 };
-        let to_x = Matmul { m: rows, n: self.n_in, k: rank, transpose_a: false, transpose_b: false, alpha: 1.0, beta: 1.0 };
         match lora.dropout {
             None => {
                 device.matmul(to_a, &d_u, x, &mut gradient.a);
-                if let Some((d_x, _)) = d_x {
-                    device.matmul(to_x, &d_u, a, d_x);
+                if let Some((d_x, accumulate)) = d_x {
+                    device.linear_backward(&self.weight, d_y, rows, Some(LowRank { u: &d_u, v: a, rank }), d_x, accumulate);
                 }
             }
             Some(dropout) => {
                 device.matmul(to_a, &d_u, &dropout.apply(device, x), &mut gradient.a);
-                if let Some((d_x, _)) = d_x {
+                if let Some((d_x, accumulate)) = d_x {
+                    device.linear_backward(&self.weight, d_y, rows, None, d_x, accumulate);
                     let mut d_dropped = device.scratch(rows * self.n_in);
-                    device.matmul(Matmul { beta: 0.0, ..to_x }, &d_u, a, &mut d_dropped);
+                    let to_x = Matmul { m: rows, n: self.n_in, k: rank, transpose_a: false, transpose_b: false, alpha: 1.0, beta: 0.0 };
+                    device.matmul(to_x, &d_u, a, &mut d_dropped);
                     device.add(d_x, &dropout.apply(device, &d_dropped));
                 }
             }
