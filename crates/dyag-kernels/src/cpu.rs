@@ -11,6 +11,8 @@ pub enum Level {
     Avx2,
     /// AVX-512 F, BW, VL and DQ, with all of the above.
     Avx512,
+    /// AMX tiles of bf16, which products in bf16 use; all else is computed as on the rung below.
+    Amx,
 }
 
 impl Level {
@@ -20,7 +22,13 @@ impl Level {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
+    }
+
+    /// The rung of the vector instructions.
+    pub(crate) fn vector(self) -> Self {
+        self.min(Self::Avx512)
     }
 }
 
@@ -34,6 +42,9 @@ pub fn detected() -> Level {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512dq");
+        if avx512 && crate::cpu_device::tiles_available() {
+            return Level::Amx;
+        }
         if avx512 {
             return Level::Avx512;
         }
@@ -46,10 +57,10 @@ pub fn detected() -> Level {
 
 /// Every rung this machine has, from the lowest: what tests walk through.
 pub fn available() -> Vec<Level> {
-    [Level::Scalar, Level::Avx2, Level::Avx512].into_iter().filter(|level| *level <= detected()).collect()
+    [Level::Scalar, Level::Avx2, Level::Avx512, Level::Amx].into_iter().filter(|level| *level <= detected()).collect()
 }
 
-/// The rung in use: the highest one, or the one `DYAG_CPU` (`scalar`, `avx2`, `avx512`) asks for when the machine has it.
+/// The rung in use: the highest one, or the one `DYAG_CPU` (`scalar`, `avx2`, `avx512`, `amx`) asks for when the machine has it.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {

@@ -145,6 +145,11 @@ pub trait Device: Send + Sync {
     /// What products with frozen weights round to.
     fn precision(&self) -> Precision;
 
+    /// Calls `work`, which starts many operations, from where starting them is cheapest.
+    fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        work()
+    }
+
     /// Makes a frozen matrix usable.
     fn load_weight(&self, weight: &WeightMatrix) -> Self::Weight;
 

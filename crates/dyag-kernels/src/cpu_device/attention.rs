@@ -124,7 +124,11 @@ impl<'a> Head<'a> {
 
     /// This head's columns of all keys of a span, end to end: summed in one order, however the span is divided.
     fn gather(self, span: &AttentionSpan, head_size: usize) -> Vec<f32> {
-        span.prefix.clone().chain(span.own.clone()).flat_map(|row| &self.values_at(row)[..head_size]).copied().collect()
+        let mut gathered = Vec::with_capacity((span.prefix.len() + span.own.len()) * head_size);
+        for row in span.prefix.clone().chain(span.own.clone()) {
+            gathered.extend_from_slice(&self.values_at(row)[..head_size]);
+        }
+        gathered
     }
 
     fn rows(self, row: usize) -> Rows<'a> {

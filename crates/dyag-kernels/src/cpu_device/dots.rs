@@ -92,33 +92,32 @@ mod x86 {
         w: [*const f32; COLUMNS],
         out: &mut [[f32; COLUMNS]; ROWS],
     ) {
-        let mut sums = [[_mm512_setzero_ps(); COLUMNS]; R];
+        let mut sums = [[_mm512_setzero_ps(); R]; COLUMNS];
         let whole = k / LANES * LANES;
-        for from in (0..whole).step_by(LANES) {
-            // SAFETY: sixteen elements from `from` lie before `k`.
-            let rows: [__m512; R] = std::array::from_fn(|i| unsafe { _mm512_loadu_ps(x[i].add(from)) });
-            for j in 0..COLUMNS {
+        let mut from = 0;
+        while from < whole {
+            let mut rows = [_mm512_setzero_ps(); R];
+            for (row, x) in rows.iter_mut().zip(x) {
+                // SAFETY: sixteen elements from `from` lie before `k`.
+                *row = unsafe { _mm512_loadu_ps(x.add(from)) };
+            }
+            for (sums, w) in sums.iter_mut().zip(w) {
                 // SAFETY: as above.
-                let column = unsafe { _mm512_loadu_ps(w[j].add(from)) };
-                for i in 0..R {
-                    sums[i][j] = _mm512_fmadd_ps(rows[i], column, sums[i][j]);
+                let column = unsafe { _mm512_loadu_ps(w.add(from)) };
+                for (sum, row) in sums.iter_mut().zip(rows) {
+                    *sum = _mm512_fmadd_ps(row, column, *sum);
                 }
             }
+            from += LANES;
         }
-        if whole < k {
-            let mask = (1u16 << (k - whole)) - 1;
-            for j in 0..COLUMNS {
+        let rest = k - whole;
+        for (j, (sums, w)) in sums.into_iter().zip(w).enumerate() {
+            for (i, sum) in sums.into_iter().enumerate() {
+                let mask = (1u16 << rest) - 1;
                 // SAFETY: the mask ends at `k`.
-                let column = unsafe { _mm512_maskz_loadu_ps(mask, w[j].add(whole)) };
-                for i in 0..R {
-                    // SAFETY: as above.
-                    sums[i][j] = _mm512_fmadd_ps(unsafe { _mm512_maskz_loadu_ps(mask, x[i].add(whole)) }, column, sums[i][j]);
-                }
-            }
-        }
-        for (out, sums) in out.iter_mut().zip(sums) {
-            for (out, sums) in out.iter_mut().zip(sums) {
-                *out = fold(_mm256_add_ps(_mm512_castps512_ps256(sums), _mm512_extractf32x8_ps::<1>(sums)));
+                let (row, column) = unsafe { (_mm512_maskz_loadu_ps(mask, x[i].add(whole)), _mm512_maskz_loadu_ps(mask, w.add(whole))) };
+                let sum = if rest == 0 { sum } else { _mm512_fmadd_ps(row, column, sum) };
+                out[i][j] = fold(_mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps::<1>(sum)));
             }
         }
     }

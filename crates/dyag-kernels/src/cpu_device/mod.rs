@@ -11,6 +11,8 @@ mod pool;
 mod product;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 mod transpose;
 
 use std::sync::Arc;
@@ -44,8 +46,17 @@ pub struct CpuOptions {
 pub struct CpuDevice {
     threads: ThreadPool,
     memory: Arc<Pool>,
+    /// Of the vector instructions.
     level: Level,
     precision: Precision,
+    /// Products with frozen weights go through the matrix unit.
+    tiles: bool,
+}
+
+/// Whether the matrix unit can be used. Asks the system for it, once.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn tiles_available() -> bool {
+    tiles::available()
 }
 
 impl CpuDevice {
@@ -57,7 +68,8 @@ impl CpuDevice {
         let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
         let threads = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("dyag-{i}")).build()?;
         let level = options.level.unwrap_or_else(cpu::level);
-        Ok(Self { threads, memory: Arc::default(), level, precision: options.precision })
+        let tiles = level == Level::Amx && options.precision == Precision::Bf16;
+        Ok(Self { threads, memory: Arc::default(), level: level.vector(), precision: options.precision, tiles })
     }
 
     /// Number of threads.
@@ -75,11 +87,17 @@ impl Device for CpuDevice {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16 operands, f32 sums",
         };
-        format!("cpu {} {precision}", self.level.name())
+        let level = if self.tiles { Level::Amx } else { self.level };
+        format!("cpu {} {precision}", level.name())
     }
 
     fn precision(&self) -> Precision {
         self.precision
+    }
+
+    fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        // On a thread of the pool an operation begins without waking another.
+        self.threads.install(work)
     }
 
     fn load_weight(&self, weight: &WeightMatrix) -> WeightMatrix {

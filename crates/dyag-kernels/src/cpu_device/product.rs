@@ -7,6 +7,8 @@ use rayon::prelude::*;
 
 use super::microkernel::{self, MAX_ROWS, PANEL, Tile};
 use super::pool::{CpuBuffer, Pool};
+#[cfg(target_arch = "x86_64")]
+use super::tiles;
 use super::{CpuDevice, few_rows, transpose};
 use crate::cpu::Level;
 use crate::device::{LowRank, Matmul, Precision};
@@ -52,7 +54,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// Writes `b[k_from .. k_from + k_len, n_from .. n_from + n_len]` as panels `[panel][k_len][PANEL]`, zeros past `n_len`.
+    /// Writes `b[k_from .. k_from + k_len, n_from .. n_from + n_len]` as panels `[panel][k_len][PANEL]`. What lies past `n_len` is never part of a result.
     fn pack(&self, level: Level, k: Range<usize>, n: Range<usize>, row: &mut [f32], out: &mut [f32]) {
         let (k_from, k_len, n_from, n_len) = (k.start, k.len(), n.start, n.len());
         match *self {
@@ -69,7 +71,7 @@ impl<'a> Columns<'a> {
                                 row.fill(0.0);
                             }
                         }
-                        transpose::into_panel(level, rows, k_len, &mut panel[j..]);
+                        transpose::into_panel(level, rows, k_len, transpose::ROWS, k_len, &mut panel[j..]);
                     }
                 }
             }
@@ -82,6 +84,20 @@ impl<'a> Columns<'a> {
                         let line = &mut out[(p * k_len + k) * PANEL..][..PANEL];
                         line[..piece.len()].copy_from_slice(piece);
                         line[piece.len()..].fill(0.0);
+                    }
+                }
+            }
+            Self::Plain { values, row: 1, col, alpha } => {
+                for (p, panel) in out.chunks_exact_mut(k_len * PANEL).enumerate() {
+                    for j in (0..PANEL).step_by(transpose::ROWS) {
+                        let n = p * PANEL + j;
+                        if n < n_len {
+                            let rows = transpose::ROWS.min(n_len - n);
+                            transpose::into_panel(level, &values[(n_from + n) * col + k_from..], col, rows, k_len, &mut panel[j..]);
+                        }
+                    }
+                    if alpha != 1.0 {
+                        panel.iter_mut().for_each(|v| *v *= alpha);
                     }
                 }
             }
@@ -390,8 +406,15 @@ impl CpuDevice {
             b: Columns::Plain { values: v, row: 1, col: rank, alpha: 1.0 },
             precision: Precision::F32,
         });
+        let start = bias.map_or(Start::Zero, Start::Row);
+        #[cfg(target_arch = "x86_64")]
+        if self.tiles {
+            let product = tiles::Product { form: tiles::Form::Forward, w, a: x, rows, start, beside };
+            // SAFETY: `tiles` says that the unit is there.
+            return unsafe { product.compute(self.level, &self.memory, y) };
+        }
         let terms: Vec<Term<'_>> = [frozen].into_iter().chain(beside).collect();
-        product(self.level, &self.memory, (rows, w.rows()), &terms, bias.map_or(Start::Zero, Start::Row), y);
+        product(self.level, &self.memory, (rows, w.rows()), &terms, start, y);
     }
 
     /// `d_x (+)= d_y W (+ u v)`.
@@ -412,8 +435,15 @@ impl CpuDevice {
             b: Columns::Plain { values: v, row: w.cols(), col: 1, alpha: 1.0 },
             precision: Precision::F32,
         });
+        let start = if add { Start::Held } else { Start::Zero };
+        #[cfg(target_arch = "x86_64")]
+        if self.tiles {
+            let product = tiles::Product { form: tiles::Form::Backward, w, a: d_y, rows, start, beside };
+            // SAFETY: `tiles` says that the unit is there.
+            return unsafe { product.compute(self.level, &self.memory, d_x) };
+        }
         let terms: Vec<Term<'_>> = [frozen].into_iter().chain(beside).collect();
-        product(self.level, &self.memory, (rows, w.cols()), &terms, if add { Start::Held } else { Start::Zero }, d_x);
+        product(self.level, &self.memory, (rows, w.cols()), &terms, start, d_x);
     }
 
     /// `c = alpha * op(a) op(b) + beta * c` over plain buffers.

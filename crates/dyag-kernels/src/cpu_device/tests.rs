@@ -15,10 +15,16 @@ fn poisoned(len: usize) -> Vec<f32> {
     vec![f32::NAN; len]
 }
 
-/// Every device of this machine: each level, one thread and two.
+/// Every device of this machine: each level, one thread and two. Where the matrix unit is missing, a stand-in for it.
 fn devices(precision: Precision) -> Vec<CpuDevice> {
     let device = |level, threads| CpuDevice::new(CpuOptions { precision, threads: Some(threads), level: Some(level) }).unwrap();
-    cpu::available().into_iter().flat_map(|level| [device(level, 1), device(level, 2)]).collect()
+    let mut devices: Vec<CpuDevice> = cpu::available().into_iter().flat_map(|level| [device(level, 1), device(level, 2)]).collect();
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if precision == Precision::Bf16 && cpu::detected() < Level::Amx {
+        tiles::emulator::install();
+        devices.extend([1, 2].map(|threads| CpuDevice { tiles: true, ..device(cpu::detected(), threads) }));
+    }
+    devices
 }
 
 /// Relative to the largest element of the reference.

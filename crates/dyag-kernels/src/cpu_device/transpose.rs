@@ -6,19 +6,20 @@ use crate::cpu::Level;
 /// Rows turned at a time.
 pub(super) const ROWS: usize = 16;
 
-/// Writes `rows` `[ROWS, len]` as columns: `panel[k * PANEL + j] = rows[j * len + k]`.
+/// Writes up to [`ROWS`] rows of `len` elements, `step` apart, as columns: `panel[k * PANEL + j] = values[j * step + k]`. Up to [`ROWS`] columns are
+/// written; those past the last row get numbers of no meaning.
 ///
 /// # Panics
-/// If `panel` is shorter than `len` lines less what lies past its last column.
-pub(super) fn into_panel(level: Level, rows: &[f32], len: usize, panel: &mut [f32]) {
-    assert!(rows.len() == ROWS * len && (len == 0 || panel.len() >= (len - 1) * PANEL + ROWS));
+/// If the rows do not lie inside `values`, or `panel` is shorter than `len` lines less what lies past its last column.
+pub(super) fn into_panel(level: Level, values: &[f32], step: usize, rows: usize, len: usize, panel: &mut [f32]) {
+    assert!((1..=ROWS).contains(&rows) && values.len() >= (rows - 1) * step + len && (len == 0 || panel.len() >= (len - 1) * PANEL + ROWS));
     let mut done = 0;
     #[cfg(target_arch = "x86_64")]
     if level == Level::Avx512 {
         while done + 16 <= len {
             // SAFETY: 16 elements of each row from `done`, and 16 lines of the panel, lie inside both, as asserted.
             unsafe {
-                let from = std::array::from_fn(|j| rows.as_ptr().add(j * len + done));
+                let from = std::array::from_fn(|j| values.as_ptr().add(j.min(rows - 1) * step + done));
                 x86::block::<ROWS, PANEL>(from, panel.as_mut_ptr().add(done * PANEL));
             }
             done += 16;
@@ -26,8 +27,8 @@ pub(super) fn into_panel(level: Level, rows: &[f32], len: usize, panel: &mut [f3
     }
     let _ = level;
     for k in done..len {
-        for j in 0..ROWS {
-            panel[k * PANEL + j] = rows[j * len + k];
+        for j in 0..rows {
+            panel[k * PANEL + j] = values[j * step + k];
         }
     }
 }
@@ -55,6 +56,22 @@ pub(super) fn into_row_panel(level: Level, values: &[f32], step: usize, rows: us
     for i in 0..rows {
         for k in done..len {
             panel[k * MAX_ROWS + i] = values[i * step + k];
+        }
+    }
+}
+
+/// Transposes 16 x 16 elements.
+pub(super) fn square(level: Level, from: &[f32; 256], to: &mut [f32; 256]) {
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx512 {
+        // SAFETY: sixteen rows of sixteen elements, as the types say.
+        unsafe { x86::block::<16, 16>(std::array::from_fn(|i| from.as_ptr().add(16 * i)), to.as_mut_ptr()) };
+        return;
+    }
+    let _ = level;
+    for (i, row) in from.as_chunks::<16>().0.iter().enumerate() {
+        for (j, value) in row.iter().enumerate() {
+            to[16 * j + i] = *value;
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::weight::Format;
 /// If the two lengths do not agree.
 pub fn widen(format: Format, bytes: &[u8], out: &mut [f32]) {
     // SAFETY: `cpu::level` gives a level that this machine has.
-    unsafe { widen_unchecked(cpu::level(), format, bytes, out) }
+    unsafe { widen_unchecked(cpu::level().vector(), format, bytes, out) }
 }
 
 /// [`widen`] with the instruction set named, for tests and benchmarks.
@@ -33,7 +33,7 @@ pub fn widen(format: Format, bytes: &[u8], out: &mut [f32]) {
 pub fn widen_at(level: Level, format: Format, bytes: &[u8], out: &mut [f32]) {
     assert!(level <= cpu::detected(), "this machine lacks {}", level.name());
     // SAFETY: the machine has `level`, as was just asserted.
-    unsafe { widen_unchecked(level, format, bytes, out) }
+    unsafe { widen_unchecked(level.vector(), format, bytes, out) }
 }
 
 /// [`widen`] at `level`. F32 has no faster twin: it is a copy.
@@ -48,7 +48,7 @@ unsafe fn widen_unchecked(level: Level, format: Format, bytes: &[u8], out: &mut 
         // SAFETY: the caller vouches for `level`.
         let done = unsafe {
             match level {
-                Level::Avx512 => avx512::widen(format, bytes, out),
+                Level::Avx512 | Level::Amx => avx512::widen(format, bytes, out),
                 Level::Avx2 => avx2::widen(format, bytes, out),
                 Level::Scalar => false,
             }

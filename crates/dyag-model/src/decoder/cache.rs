@@ -47,6 +47,17 @@ impl<D: Device> Decoder<D> {
         longest: usize,
         few: bool,
     ) -> D::Buffer {
+        self.device.run(|| self.extend_here(adapter, cache, entries, longest, few))
+    }
+
+    fn extend_here(
+        &self,
+        adapter: Option<&DeviceAdapter<D>>,
+        cache: &mut Cache<D>,
+        entries: &[Entry],
+        longest: usize,
+        few: bool,
+    ) -> D::Buffer {
         let device = &*self.device;
         let ids: Vec<u32> = entries.iter().flat_map(|entry| entry.ids.iter().copied()).collect();
         let positions: Vec<u32> =

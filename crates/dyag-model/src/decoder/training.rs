@@ -68,6 +68,16 @@ impl<D: Device> Decoder<D> {
         gradients: &mut DeviceAdapter<D>,
     ) -> LossSum {
         assert!(adapter.pairs.keys().eq(gradients.pairs.keys()), "gradients have the adapter's sites");
+        self.device.run(|| self.loss_and_gradients_here(adapter, pack, options, gradients))
+    }
+
+    fn loss_and_gradients_here(
+        &self,
+        adapter: &DeviceAdapter<D>,
+        pack: &Pack,
+        options: &StepOptions,
+        gradients: &mut DeviceAdapter<D>,
+    ) -> LossSum {
         let angles = self.angles(pack);
         let pass = self.pass(pack, &angles, Some(adapter), options.dropout);
         let lowest = adapter.lowest_layer().unwrap_or(self.layers.len());
@@ -101,7 +111,7 @@ impl<D: Device> Decoder<D> {
     /// # Panics
     /// As [`Decoder::loss_and_gradients`].
     pub fn loss(&self, adapter: Option<&DeviceAdapter<D>>, pack: &Pack) -> LossSum {
-        self.head_loss(&self.hidden(adapter, pack), &pack.targets, None)
+        self.device.run(|| self.head_loss(&self.hidden(adapter, pack), &pack.targets, None))
     }
 
     /// Logits `[rows, V]` of some rows of `pack`, with an adapter or without.
@@ -109,8 +119,10 @@ impl<D: Device> Decoder<D> {
     /// # Panics
     /// As [`Decoder::loss_and_gradients`].
     pub fn logits(&self, adapter: Option<&DeviceAdapter<D>>, pack: &Pack, rows: &[usize]) -> Vec<f32> {
-        let x = self.hidden(adapter, pack);
-        rows.chunks(self.rows_a_chunk()).flat_map(|rows| self.device.download(&self.head_logits(&x, rows, false))).collect()
+        self.device.run(|| {
+            let x = self.hidden(adapter, pack);
+            rows.chunks(self.rows_a_chunk()).flat_map(|rows| self.device.download(&self.head_logits(&x, rows, false))).collect()
+        })
     }
 
     /// The last layer's output `[T, C]`.

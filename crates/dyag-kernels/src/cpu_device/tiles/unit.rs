@@ -1,0 +1,127 @@
+//! The matrix unit of x86-64 (AMX, bf16): permission, configuration, and the innermost loop.
+//!
+//! A tile is 16 rows of 64 bytes. `tdpbf16ps c, a, b` adds to `c` (16 x 16 f32) the product of `a`, 16 rows of 32 bf16, and `b`, 16 rows of 16 pairs:
+//! row r of `b` holds rows 2r and 2r + 1 of a 32 x 16 matrix, interleaved. Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2.
+
+use std::arch::asm;
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+/// bf16 elements of a tile, and f32 elements of a result.
+pub(super) const TILE: usize = 512;
+pub(super) const RESULT: usize = 256;
+
+/// Rows of a tile, and columns of a result.
+pub(super) const SIDE: usize = 16;
+
+/// Length of the sums of one multiplication.
+pub(super) const DEPTH: usize = 32;
+
+/// Whether this machine has the unit and the system lets this process use it. The first call asks for the permission.
+pub(crate) fn available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        // Bits 22 (bf16) and 24 (tiles) of edx.
+        let leaf = std::arch::x86_64::__cpuid_count(7, 0);
+        leaf.edx >> 22 & 1 == 1 && leaf.edx >> 24 & 1 == 1 && permitted()
+    })
+}
+
+/// Asks Linux for the state that tiles are kept in: `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)`.
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
+    const XFEATURE_XTILEDATA: i64 = 18;
+    // SAFETY: a system call that reads no memory of this process.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
+
+/// The unit, configured for this thread, which it cannot leave, until dropped: eight tiles of 16 rows of 64 bytes.
+pub(super) struct Unit(PhantomData<*const ()>);
+
+/// What `ldtilecfg` reads.
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    bytes_a_row: [u16; 16],
+    rows: [u8; 16],
+}
+
+impl Unit {
+    /// Configures the unit.
+    ///
+    /// # Safety
+    /// [`available`] must have said so, or something must stand in for the unit.
+    pub(super) unsafe fn configure() -> Self {
+        let mut configuration = Configuration { palette: 1, start_row: 0, reserved: [0; 14], bytes_a_row: [0; 16], rows: [0; 16] };
+        configuration.bytes_a_row[..8].fill(64);
+        configuration.rows[..8].fill(16);
+        // SAFETY: 64 bytes of a valid configuration; the caller vouches for the unit.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(nostack, readonly)) };
+        Self(PhantomData)
+    }
+
+    /// `c (+)= a b` for two tiles of rows by two of columns, over `steps` steps.
+    ///
+    /// `a` holds `[step][2][TILE]`: the tiles of rows 0 to 15 and 16 to 31. `b` holds `[step][2][TILE]`, pairs interleaved: the tiles of columns 0 to 15
+    /// and 16 to 31. `c` holds `[rows half][columns half][16][16]`; when `start_from_zero`, what it held is not read.
+    pub(super) fn multiply(&self, steps: usize, a: &[u16], b: &[u16], c: &mut [f32], start_from_zero: bool) {
+        assert!(steps > 0 && a.len() >= steps * 2 * TILE && b.len() >= steps * 2 * TILE && c.len() >= 4 * RESULT);
+        // SAFETY: the lengths just asserted; `self` says that the unit is configured on this thread, as it cannot leave it.
+        unsafe {
+            asm!(
+                "test {zero:e}, {zero:e}",
+                "jz 2f",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "jmp 3f",
+                "2:",
+                "tileloadd tmm0, [{c} + {line}*1]",
+                "tileloadd tmm1, [{c} + {line}*1 + 1024]",
+                "tileloadd tmm2, [{c} + {line}*1 + 2048]",
+                "tileloadd tmm3, [{c} + {line}*1 + 3072]",
+                "3:",
+                "tileloadd tmm4, [{a} + {line}*1]",
+                "tileloadd tmm6, [{b} + {line}*1]",
+                "tileloadd tmm7, [{b} + {line}*1 + 1024]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm5, [{a} + {line}*1 + 1024]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "add {a}, 2048",
+                "add {b}, 2048",
+                "dec {steps}",
+                "jnz 3b",
+                "tilestored [{c} + {line}*1], tmm0",
+                "tilestored [{c} + {line}*1 + 1024], tmm1",
+                "tilestored [{c} + {line}*1 + 2048], tmm2",
+                "tilestored [{c} + {line}*1 + 3072], tmm3",
+                zero = in(reg) i32::from(start_from_zero),
+                c = in(reg) c.as_mut_ptr(),
+                line = in(reg) 64usize,
+                a = inout(reg) a.as_ptr() => _,
+                b = inout(reg) b.as_ptr() => _,
+                steps = inout(reg) steps => _,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        // SAFETY: the unit is configured on this thread.
+        unsafe { asm!("tilerelease", options(nomem, nostack)) };
+    }
+}
