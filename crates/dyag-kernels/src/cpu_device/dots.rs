@@ -28,16 +28,16 @@ pub(super) fn dots(level: Level, x: &[&[f32]], w: &[&[f32]]) -> [[f32; COLUMNS];
         // SAFETY: the level was found on this machine, and every pointer has `k` elements behind it.
         Level::Avx512 => unsafe {
             match x.len() {
-                1 => x86::avx512::<1>(k, rows, columns, &mut out),
-                2 => x86::avx512::<2>(k, rows, columns, &mut out),
-                _ => x86::avx512::<3>(k, rows, columns, &mut out),
+                1 => x86::dots_avx512::<1>(k, rows, columns, &mut out),
+                2 => x86::dots_avx512::<2>(k, rows, columns, &mut out),
+                _ => x86::dots_avx512::<3>(k, rows, columns, &mut out),
             }
         },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Level::Avx2 => unsafe {
             for (row, out) in rows.into_iter().zip(&mut out).take(x.len()) {
-                x86::avx2(k, row, columns, out);
+                x86::dots_avx2(k, row, columns, out);
             }
         },
         _ => {
@@ -74,19 +74,12 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::{COLUMNS, LANES, ROWS};
-
-    /// Folds eight sums by halves.
-    #[target_feature(enable = "avx2")]
-    fn fold(sums: __m256) -> f32 {
-        let four = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
-        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
-    }
+    use crate::quant::{avx2, avx512};
 
     /// # Safety
     /// AVX-512 F and DQ; `k` elements behind each pointer.
     #[target_feature(enable = "avx512f,avx512dq,avx2")]
-    pub(super) unsafe fn avx512<const R: usize>(
+    pub(super) unsafe fn dots_avx512<const R: usize>(
         k: usize,
         x: [*const f32; ROWS],
         w: [*const f32; COLUMNS],
@@ -117,7 +110,7 @@ mod x86 {
                 // SAFETY: the mask ends at `k`.
                 let (row, column) = unsafe { (_mm512_maskz_loadu_ps(mask, x[i].add(whole)), _mm512_maskz_loadu_ps(mask, w.add(whole))) };
                 let sum = if rest == 0 { sum } else { _mm512_fmadd_ps(row, column, sum) };
-                out[i][j] = fold(_mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps::<1>(sum)));
+                out[i][j] = avx512::fold(sum);
             }
         }
     }
@@ -127,7 +120,7 @@ mod x86 {
     /// # Safety
     /// AVX2 and FMA; `k` elements behind each pointer.
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn avx2(k: usize, x: *const f32, w: [*const f32; COLUMNS], out: &mut [f32; COLUMNS]) {
+    pub(super) unsafe fn dots_avx2(k: usize, x: *const f32, w: [*const f32; COLUMNS], out: &mut [f32; COLUMNS]) {
         let whole = k / LANES * LANES;
         let mut rest = [0f32; LANES];
         // SAFETY: what lies between `whole` and `k`.
@@ -156,7 +149,7 @@ mod x86 {
                         high = _mm256_fmadd_ps(_mm256_loadu_ps(rest.as_ptr().add(8)), _mm256_loadu_ps(column.as_ptr().add(8)), high);
                     }
                 }
-                out[j] = fold(_mm256_add_ps(low, high));
+                out[j] = avx2::fold(_mm256_add_ps(low, high));
             }
         }
     }

@@ -1,13 +1,16 @@
 //! Products of a few rows with a matrix, read as it lies: each weight is widened once, in the first-level cache, and met by every row.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::dots::{COLUMNS, ROWS, dots};
 use super::product::{Shared, round_to};
 use crate::cpu::Level;
 use crate::device::{Matmul, Precision};
+use crate::quant;
 use crate::rounding::round_to_bf16;
-use crate::weight::WeightMatrix;
+use crate::weight::{Format, WeightMatrix};
 
 /// Weights of a column widened at a time, a multiple of every block: 16 KB for [`COLUMNS`] of them.
 const SPAN: usize = 512;
@@ -36,32 +39,67 @@ pub(super) fn linear_few(
         }
     };
     let y = Shared(y.as_mut_ptr());
+    // Few rows meet the weights in registers; for more it pays to write them down once.
+    let exact = precision == Precision::F32 || w.format() == Format::Bf16;
+    let in_registers = rows <= ROWS && exact && level == Level::Avx512 && k.is_multiple_of(quant::dots_len(w.format()));
     (0..n.div_ceil(COLUMNS_A_TASK)).into_par_iter().for_each(|task| {
-        let mut widened = vec![0.0; COLUMNS * SPAN.min(k)];
-        let mut sums = vec![[0.0; COLUMNS]; rows];
-        let end = ((task + 1) * COLUMNS_A_TASK).min(n);
-        for j in (task * COLUMNS_A_TASK..end).step_by(COLUMNS) {
-            let columns = COLUMNS.min(end - j);
-            let start: [f32; COLUMNS] = std::array::from_fn(|c| bias.map_or(0.0, |bias| bias[j + c.min(columns - 1)]));
-            sums.fill(start);
-            for from in (0..k).step_by(SPAN) {
-                let len = SPAN.min(k - from);
-                let widened = &mut widened[..columns * len];
-                for (c, part) in widened.chunks_exact_mut(len).enumerate() {
-                    w.widen_row(j + c, from, part);
-                    round_to(precision, part);
-                }
-                let of_x = |i: usize| &x[i * k + from..][..len];
-                add_dots(level, rows, of_x, columns, |c| &widened[c * len..][..len], |i, c, dot| sums[i][c] += dot);
+        let columns = task * COLUMNS_A_TASK..((task + 1) * COLUMNS_A_TASK).min(n);
+        let mut sums = vec![[0.0; COLUMNS_A_TASK]; rows];
+        for sums in &mut sums {
+            if let Some(bias) = bias {
+                sums[..columns.len()].copy_from_slice(&bias[columns.clone()]);
             }
-            for (i, sums) in sums.iter().enumerate() {
-                for (c, sum) in sums.iter().enumerate().take(columns) {
-                    // SAFETY: column j + c of every row belongs to this task.
-                    unsafe { *y.get().add(i * n + j + c) = *sum };
-                }
+        }
+        if in_registers {
+            add_in_registers(level, w, columns.clone(), x, &mut sums);
+        } else {
+            add_widened(level, precision, w, columns.clone(), x, &mut sums);
+        }
+        for (i, sums) in sums.iter().enumerate() {
+            for (sum, j) in sums.iter().zip(columns.clone()) {
+                // SAFETY: this column of every row belongs to this task.
+                unsafe { *y.get().add(i * n + j) = *sum };
             }
         }
     });
+}
+
+/// Adds the products of all rows of `x` with the given rows of `w`, widened in registers.
+fn add_in_registers(level: Level, w: &WeightMatrix, columns: Range<usize>, x: &[f32], sums: &mut [[f32; COLUMNS_A_TASK]]) {
+    let (k, format) = (w.cols(), w.format());
+    for j in columns.clone().step_by(quant::COLUMNS) {
+        let bytes: [&[u8]; quant::COLUMNS] = std::array::from_fn(|c| w.row_bytes((j + c).min(columns.end - 1)));
+        for from in (0..k).step_by(SPAN) {
+            let len = SPAN.min(k - from);
+            let at = |element: usize| element / format.block_len() * format.block_bytes();
+            let bytes = bytes.map(|bytes| &bytes[at(from)..at(from + len)]);
+            let of_x: [&[f32]; ROWS] = std::array::from_fn(|i| &x[i.min(sums.len() - 1) * k + from..][..len]);
+            let products = quant::dots(level, format, bytes, &of_x[..sums.len()]).expect("the level has a kernel");
+            for (sums, products) in sums.iter_mut().zip(products) {
+                sums[j - columns.start..].iter_mut().zip(products).for_each(|(sum, product)| *sum += product);
+            }
+        }
+    }
+}
+
+/// Adds the products of all rows of `x` with the given rows of `w`, widened into the first-level cache.
+fn add_widened(level: Level, precision: Precision, w: &WeightMatrix, columns: Range<usize>, x: &[f32], sums: &mut [[f32; COLUMNS_A_TASK]]) {
+    let k = w.cols();
+    let mut widened = vec![0.0; COLUMNS * SPAN.min(k)];
+    for j in columns.clone().step_by(COLUMNS) {
+        let count = COLUMNS.min(columns.end - j);
+        for from in (0..k).step_by(SPAN) {
+            let len = SPAN.min(k - from);
+            let widened = &mut widened[..count * len];
+            for (c, part) in widened.chunks_exact_mut(len).enumerate() {
+                w.widen_row(j + c, from, part);
+                round_to(precision, part);
+            }
+            let of_x = |i: usize| &x[i * k + from..][..len];
+            let of_w = |c: usize| &widened[c * len..][..len];
+            add_dots(level, sums.len(), of_x, count, of_w, |i, c, dot| sums[i][j - columns.start + c] += dot);
+        }
+    }
 }
 
 /// Rows of the result a task takes.

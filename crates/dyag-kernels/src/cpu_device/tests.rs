@@ -254,21 +254,21 @@ fn plain_products() {
 
 #[test]
 fn a_row_does_not_depend_on_its_neighbours() {
-    let (n, k) = (100, 512);
-    let w = random_weight(Format::Q6K, n, k);
-    let x = numbers(1, 33 * k);
-    for device in devices(Precision::F32) {
-        let mut all = poisoned(33 * n);
-        Operations::linear(&device, &w, &x, 33, None, &mut all);
-        let mut few = poisoned(33 * n);
-        Operations::linear_few(&device, &w, &x, 33, None, &mut few);
-        for row in [0, 13, 14, 32] {
-            let (mut alone, mut alone_few) = (poisoned(n), poisoned(n));
-            let x = x[row * k..(row + 1) * k].to_vec();
-            Operations::linear(&device, &w, &x, 1, None, &mut alone);
-            Operations::linear_few(&device, &w, &x, 1, None, &mut alone_few);
-            assert_eq!(alone, all[row * n..(row + 1) * n], "row {row}");
-            assert_eq!(alone_few, few[row * n..(row + 1) * n], "row {row}");
+    let (n, k, rows) = (70, 768, 33);
+    let x = numbers(1, rows * k);
+    for (format, device) in FORMATS.into_iter().flat_map(|format| devices(Precision::F32).into_iter().map(move |device| (format, device))) {
+        let w = random_weight(format, n, k);
+        let (mut all, mut all_few) = (poisoned(rows * n), poisoned(rows * n));
+        Operations::linear(&device, &w, &x, rows, None, &mut all);
+        Operations::linear_few(&device, &w, &x, rows, None, &mut all_few);
+        for group in [0..1, 13..16, 14..15, 31..33] {
+            let (mut some, mut some_few) = (poisoned(group.len() * n), poisoned(group.len() * n));
+            let x = &x[group.start * k..group.end * k];
+            Operations::linear(&device, &w, x, group.len(), None, &mut some);
+            Operations::linear_few(&device, &w, x, group.len(), None, &mut some_few);
+            let expected = group.start * n..group.end * n;
+            assert_eq!(some, all[expected.clone()], "{} rows {group:?}, {}", format.name(), device.describe());
+            assert_eq!(some_few, all_few[expected], "{} rows {group:?}, few, {}", format.name(), device.describe());
         }
     }
 }

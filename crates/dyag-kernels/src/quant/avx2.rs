@@ -5,6 +5,15 @@ use std::arch::x86_64::*;
 use super::packed_scales;
 use crate::weight::Format;
 
+/// Folds eight sums by halves.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(crate) fn fold(sums: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
 /// Widens whole blocks if there is a kernel for `format`; says whether it did.
 ///
 /// # Safety

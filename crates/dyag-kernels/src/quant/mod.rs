@@ -5,9 +5,9 @@
 //! their results are the scalar ones bit for bit and a machine's instruction set never shows in the numbers.
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(crate) mod avx512;
 mod k;
 mod legacy;
 mod plain;
@@ -36,7 +36,7 @@ pub fn widen_at(level: Level, format: Format, bytes: &[u8], out: &mut [f32]) {
     unsafe { widen_unchecked(level.vector(), format, bytes, out) }
 }
 
-/// [`widen`] at `level`. F32 has no faster twin: it is a copy.
+/// [`widen`] at `level`.
 ///
 /// # Safety
 /// The machine must have `level`.
@@ -48,7 +48,10 @@ unsafe fn widen_unchecked(level: Level, format: Format, bytes: &[u8], out: &mut 
         // SAFETY: the caller vouches for `level`.
         let done = unsafe {
             match level {
-                Level::Avx512 | Level::Amx => avx512::widen(format, bytes, out),
+                Level::Avx512 | Level::Amx => {
+                    avx512::widen(format, bytes, out);
+                    true
+                }
                 Level::Avx2 => avx2::widen(format, bytes, out),
                 Level::Scalar => false,
             }
@@ -60,6 +63,35 @@ unsafe fn widen_unchecked(level: Level, format: Format, bytes: &[u8], out: &mut 
     #[cfg(not(target_arch = "x86_64"))]
     let _ = level;
     widen_scalar(format, bytes, out);
+}
+
+/// Columns that [`dots`] takes at a time.
+pub(crate) const COLUMNS: usize = 4;
+
+/// Elements of which a row of `format` must have a multiple for [`dots`].
+pub(crate) fn dots_len(format: Format) -> usize {
+    format.block_len().max(16)
+}
+
+/// Dot products `[row][column]` of up to three rows with four runs of stored elements, widened in registers, where this machine has a kernel for it. Each
+/// has sixteen chains, element `k` in chain `k mod 16`, folded by halves: what [`crate::cpu_device`] makes of widened rows, bit for bit.
+pub(crate) fn dots(level: Level, format: Format, w: [&[u8]; COLUMNS], x: &[&[f32]]) -> Option<[[f32; COLUMNS]; 3]> {
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx512 {
+        let mut out = [[0.0; COLUMNS]; 3];
+        // SAFETY: the level was found on this machine.
+        unsafe {
+            match *x {
+                [a] => out[..1].copy_from_slice(&avx512::dots(format, w, [a])),
+                [a, b] => out[..2].copy_from_slice(&avx512::dots(format, w, [a, b])),
+                [a, b, c] => out = avx512::dots(format, w, [a, b, c]),
+                _ => return None,
+            }
+        }
+        return Some(out);
+    }
+    let _ = (level, format, w, x);
+    None
 }
 
 /// The specification.
