@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use dyag_model::adapter::Projection;
 use dyag_model::config::DecoderConfig;
-use dyag_model::decoder::Checkpointing;
+use dyag_model::decoder::{Checkpointing, LOGITS_BYTES};
 use serde::Serialize;
 
 use crate::config::{CheckpointingChoice, TrainConfig};
@@ -19,8 +19,6 @@ const PACK_TOKENS: [usize; 8] = [2048, 1536, 1024, 768, 512, 384, 256, 128];
 const ENOUGH_WITHOUT_RECOMPUTATION: usize = 384;
 /// The program, its tokenizer, scratch of the products.
 const BASE_BYTES: u64 = 96 << 20;
-/// Logits of a chunk of rows, which is what the head makes at most.
-const LOGITS_BYTES: u64 = 64 << 20;
 /// Without a limit from the user, a run is content with this much and twice the weights.
 const MODEST_BYTES: u64 = 1 << 30;
 
@@ -168,7 +166,7 @@ fn candidate(needs: &MemoryNeeds<'_>, available: &AvailableMemory, recompute: bo
         // Parameters, gradients, two moments; the parameters' copy and its file's bytes while a checkpoint is written.
         adapter_bytes: 24 * needs.n_parameters as u64,
         activation_bytes: tokens * activation_bytes_per_token(needs.model, needs.rank, recompute),
-        other_bytes: BASE_BYTES + LOGITS_BYTES,
+        other_bytes: BASE_BYTES + (4 * tokens * needs.model.vocab_size as u64).min(LOGITS_BYTES as u64),
         max_pack_tokens,
         recompute,
         available_bytes: available.bytes,

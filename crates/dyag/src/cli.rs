@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{check, finetune, inspect, query_finetuned};
+use crate::commands::{bench, check, finetune, inspect, query_finetuned};
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
 ///
@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Check(Box<check::Args>),
     /// Show what a model file holds, or a training example token by token
     Inspect(Box<inspect::Args>),
+    /// Measure the machine, and a model's products, training and generation on it
+    Bench(Box<bench::Args>),
 }
 
 /// Where the arithmetic is done, as typed.

@@ -7,6 +7,7 @@ mod few_rows;
 mod loss;
 mod math;
 mod microkernel;
+mod peak;
 mod pool;
 mod product;
 #[cfg(test)]
@@ -70,6 +71,11 @@ impl CpuDevice {
         let level = options.level.unwrap_or_else(cpu::level);
         let tiles = level == Level::Amx && options.precision == Precision::Bf16;
         Ok(Self { threads, memory: Arc::default(), level: level.vector(), precision: options.precision, tiles })
+    }
+
+    /// Whether products with frozen weights go through the matrix unit.
+    pub fn uses_tiles(&self) -> bool {
+        self.tiles
     }
 
     /// Number of threads.

@@ -5,17 +5,78 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use memmap2::MmapMut;
+
 /// Elements of the smallest buffer.
 const SMALLEST: usize = 64;
 
+/// Elements from which on memory is mapped for itself, so that giving it back leaves no holes in the heap, and from which on in huge pages.
+const MAPPED: usize = 1 << 16;
+const HUGE: usize = 1 << 20;
+
+/// Memory of a buffer, zeros at first.
+enum Memory {
+    Heap(Vec<f32>),
+    Mapped(MmapMut),
+}
+
+impl Memory {
+    fn new(len: usize) -> Self {
+        if len < MAPPED {
+            return Self::Heap(vec![0.0; len]);
+        }
+        match MmapMut::map_anon(4 * len) {
+            Ok(map) => {
+                #[cfg(target_os = "linux")]
+                if len >= HUGE {
+                    // A hint: without huge pages all is the same but slower.
+                    let _ = map.advise(memmap2::Advice::HugePage);
+                }
+                Self::Mapped(map)
+            }
+            // The system's limit on the number of maps, say: the heap then gives the memory or the error.
+            Err(_) => Self::Heap(vec![0.0; len]),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Heap(values) => values.len(),
+            Self::Mapped(map) => map.len() / 4,
+        }
+    }
+}
+
+impl Deref for Memory {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Heap(values) => values,
+            // SAFETY: a map starts at a page, and any bytes are an f32.
+            Self::Mapped(map) => unsafe { std::slice::from_raw_parts(map.as_ptr().cast(), map.len() / 4) },
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        match self {
+            Self::Heap(values) => values,
+            // SAFETY: as above, and borrowed for writing.
+            Self::Mapped(map) => unsafe { std::slice::from_raw_parts_mut(map.as_mut_ptr().cast(), map.len() / 4) },
+        }
+    }
+}
+
 /// Buffers that nobody uses now. Together with those in use they never take more than the most that was in use at one time.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Pool(Mutex<State>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     /// Free memory by its size in elements.
-    free: BTreeMap<usize, Vec<Vec<f32>>>,
+    free: BTreeMap<usize, Vec<Memory>>,
     /// Elements of the free memory.
     n_free: usize,
     /// Elements in use.
@@ -27,7 +88,7 @@ struct State {
 /// Dense f32 storage of a [`super::CpuDevice`], which gets the memory back when the buffer is dropped.
 pub struct CpuBuffer {
     /// At least `len` elements.
-    memory: Vec<f32>,
+    memory: Memory,
     len: usize,
     pool: Arc<Pool>,
 }
@@ -48,7 +109,7 @@ impl Pool {
         } else {
             let room = state.most_used.saturating_sub(state.n_used + size);
             state.shrink(room);
-            vec![0.0; size]
+            Memory::new(size)
         };
         state.n_used += memory.len();
         state.most_used = state.most_used.max(state.n_used);
@@ -77,7 +138,7 @@ fn size_class(len: usize) -> usize {
 
 impl Drop for CpuBuffer {
     fn drop(&mut self) {
-        let memory = std::mem::take(&mut self.memory);
+        let memory = std::mem::replace(&mut self.memory, Memory::Heap(Vec::new()));
         let mut state = self.pool.state();
         state.n_used -= memory.len();
         state.n_free += memory.len();
@@ -96,6 +157,12 @@ impl Deref for CpuBuffer {
 impl DerefMut for CpuBuffer {
     fn deref_mut(&mut self) -> &mut [f32] {
         &mut self.memory[..self.len]
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One module a command: arguments, their resolution into a library's settings, the call, the printing.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod finetune;
 pub(crate) mod inspect;
@@ -16,5 +17,6 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::QueryFinetuned(args) => query_finetuned::run(*args),
         Command::Check(args) => check::run(*args),
         Command::Inspect(args) => inspect::run(*args),
+        Command::Bench(args) => bench::run(*args),
     }
 }

@@ -24,6 +24,7 @@ use pack::WeightScratch;
 use unit::{DEPTH, RESULT, SIDE, TILE, Unit};
 
 pub(crate) use unit::available;
+pub(super) use unit::{A_ROUND_FLOPS, MANY_ROUNDS, exercise};
 
 /// Outputs of a panel, and activations of a block: two tiles.
 const PAIR: usize = 2 * SIDE;

@@ -125,3 +125,60 @@ impl Drop for Unit {
         unsafe { asm!("tilerelease", options(nomem, nostack)) };
     }
 }
+
+/// Rounds of [`exercise`] that take a good part of a second.
+pub(in crate::cpu_device) const MANY_ROUNDS: usize = 10_000_000;
+
+/// Operations of a round: four tiles of 16 x 16 sums of 32 products.
+pub(in crate::cpu_device) const A_ROUND_FLOPS: f64 = 4.0 * 16.0 * 16.0 * 32.0 * 2.0;
+
+/// Keeps the unit of this thread busy as a product would at best: one operand's panel of 16 KB stays in the first-level cache, the other streams from
+/// 256 KB in the second, and the sums never leave their tiles.
+///
+/// # Safety
+/// As [`Unit::configure`].
+pub(in crate::cpu_device) unsafe fn exercise(rounds: usize) {
+    const PANEL_BYTES: usize = 16 << 10;
+    const SET_BYTES: usize = 256 << 10;
+    // SAFETY: the caller's contract.
+    let _unit = unsafe { Unit::configure() };
+    let (panel, set) = (vec![0u64; PANEL_BYTES / 8], vec![0u64; SET_BYTES / 8]);
+    // SAFETY: offsets wrap at the two lengths, each a power of two and a multiple of the 2 KB that a round reads of it.
+    unsafe {
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "2:",
+            "lea {x}, [{set} + {x_at}]",
+            "lea {w}, [{panel} + {w_at}]",
+            "tileloadd tmm6, [{x} + {line}*1]",
+            "tileloadd tmm4, [{w} + {line}*1]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [{w} + {line}*1 + 1024]",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tileloadd tmm7, [{x} + {line}*1 + 1024]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {x_at}, 2048",
+            "and {x_at}, {x_mask}",
+            "add {w_at}, 2048",
+            "and {w_at}, {w_mask}",
+            "dec {rounds}",
+            "jnz 2b",
+            x = out(reg) _,
+            w = out(reg) _,
+            set = in(reg) set.as_ptr(),
+            panel = in(reg) panel.as_ptr(),
+            line = in(reg) 64usize,
+            x_at = inout(reg) 0usize => _,
+            w_at = inout(reg) 0usize => _,
+            x_mask = const SET_BYTES - 1,
+            w_mask = const PANEL_BYTES - 1,
+            rounds = inout(reg) rounds => _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack, readonly),
+        );
+    }
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use dyag_kernels::Precision;
+use dyag_kernels::cpu::{self, Level};
 use dyag_text::Date;
 use dyag_train::memory::parse_bytes;
 
@@ -256,7 +257,7 @@ pub(super) enum LossChoice {
 /// What products round to, as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum TrainingPrecision {
-    /// What the processor does fastest: f32 in this version, which has no kernels for bf16 matrix units
+    /// What the processor does fastest: bf16 where it has a matrix unit for it (AMX), else f32
     Auto,
     /// Operands stay 32-bit
     F32,
@@ -280,8 +281,9 @@ impl ComputingArgs {
     pub(super) fn resolve(self) -> Resolved {
         let Self { device, force_cpu, precision, threads, checkpointing, memory_limit } = self;
         let (precision, choice) = match precision {
-            TrainingPrecision::Auto | TrainingPrecision::F32 => (Precision::F32, PrecisionChoice::F32),
             TrainingPrecision::Bf16 => (Precision::Bf16, PrecisionChoice::Bf16),
+            TrainingPrecision::Auto if cpu::level() == Level::Amx => (Precision::Bf16, PrecisionChoice::Bf16),
+            TrainingPrecision::Auto | TrainingPrecision::F32 => (Precision::F32, PrecisionChoice::F32),
         };
         let device = if force_cpu { DeviceChoice::Cpu } else { device };
         Resolved { engine: EngineArgs { device, precision: choice, threads }, precision, checkpointing, memory_limit }
