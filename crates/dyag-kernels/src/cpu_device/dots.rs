@@ -74,7 +74,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::{COLUMNS, LANES, ROWS};
-    use crate::quant::{avx2, avx512};
+    use crate::quant::avx2;
 
     /// # Safety
     /// AVX-512 F and DQ; `k` elements behind each pointer.
@@ -85,34 +85,69 @@ mod x86 {
         w: [*const f32; COLUMNS],
         out: &mut [[f32; COLUMNS]; ROWS],
     ) {
-        let mut sums = [[_mm512_setzero_ps(); R]; COLUMNS];
         let whole = k / LANES * LANES;
-        let mut from = 0;
-        while from < whole {
-            let mut rows = [_mm512_setzero_ps(); R];
-            for (row, x) in rows.iter_mut().zip(x) {
-                // SAFETY: sixteen elements from `from` lie before `k`.
-                *row = unsafe { _mm512_loadu_ps(x.add(from)) };
-            }
+        let mut sums = [[_mm512_setzero_ps(); R]; COLUMNS];
+        // SAFETY: `whole` elements behind each pointer.
+        unsafe { add_whole(whole, x, w, &mut sums) };
+        let mask = (1u16 << (k - whole)) - 1;
+        if mask != 0 {
             for (sums, w) in sums.iter_mut().zip(w) {
-                // SAFETY: as above.
-                let column = unsafe { _mm512_loadu_ps(w.add(from)) };
-                for (sum, row) in sums.iter_mut().zip(rows) {
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    // SAFETY: the mask ends at `k`.
+                    let (row, column) = unsafe { (_mm512_maskz_loadu_ps(mask, x.add(whole)), _mm512_maskz_loadu_ps(mask, w.add(whole))) };
                     *sum = _mm512_fmadd_ps(row, column, *sum);
                 }
             }
-            from += LANES;
         }
-        let rest = k - whole;
-        for (j, (sums, w)) in sums.into_iter().zip(w).enumerate() {
-            for (i, sum) in sums.into_iter().enumerate() {
-                let mask = (1u16 << rest) - 1;
-                // SAFETY: the mask ends at `k`.
-                let (row, column) = unsafe { (_mm512_maskz_loadu_ps(mask, x[i].add(whole)), _mm512_maskz_loadu_ps(mask, w.add(whole))) };
-                let sum = if rest == 0 { sum } else { _mm512_fmadd_ps(row, column, sum) };
-                out[i][j] = avx512::fold(sum);
+        for (i, out) in out.iter_mut().enumerate().take(R) {
+            let folded = fold_eight(std::array::from_fn(|j| sums[j][i]));
+            // SAFETY: eight elements.
+            unsafe { _mm256_storeu_ps(out.as_mut_ptr(), folded) };
+        }
+    }
+
+    /// Folds eight times sixteen sums by halves, together: the additions of `quant::avx512::fold`, in its order.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx2")]
+    fn fold_eight(sums: [__m512; COLUMNS]) -> __m256 {
+        // Lane l with l + 8, then l + 4: two columns to a register.
+        let eights = sums.map(|sum| _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps::<1>(sum)));
+        let fours: [__m256; 4] = std::array::from_fn(|i| {
+            let (a, b) = (eights[2 * i], eights[2 * i + 1]);
+            _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))
+        });
+        // Lane l with l + 2, then l + 1: columns 0, 2 and 1, 3 in the halves, then 0, 2, 4, 6 and 1, 3, 5, 7.
+        let twos: [__m256; 2] = std::array::from_fn(|i| {
+            let (a, b) = (_mm256_castps_pd(fours[2 * i]), _mm256_castps_pd(fours[2 * i + 1]));
+            _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)))
+        });
+        let ones = _mm256_add_ps(_mm256_shuffle_ps::<0x88>(twos[0], twos[1]), _mm256_shuffle_ps::<0xdd>(twos[0], twos[1]));
+        _mm256_permutevar8x32_ps(ones, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+    }
+
+    /// The loop proper, apart from all else so that its sums stay in registers.
+    ///
+    /// # Safety
+    /// AVX-512 F; `whole` elements behind each pointer.
+    #[inline(never)]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn add_whole<const R: usize>(whole: usize, x: [*const f32; ROWS], w: [*const f32; COLUMNS], out: &mut [[__m512; R]; COLUMNS]) {
+        let mut sums = [[_mm512_setzero_ps(); R]; COLUMNS];
+        for from in (0..whole).step_by(LANES) {
+            let mut rows = [_mm512_setzero_ps(); R];
+            for (i, row) in rows.iter_mut().enumerate() {
+                // SAFETY: sixteen elements from `from` lie before the end.
+                *row = unsafe { _mm512_loadu_ps(x[i].add(from)) };
+            }
+            for (j, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let column = unsafe { _mm512_loadu_ps(w[j].add(from)) };
+                for i in 0..R {
+                    sums[i] = _mm512_fmadd_ps(rows[i], column, sums[i]);
+                }
             }
         }
+        *out = sums;
     }
 
     /// One row with all columns, four at a time: eight of sixteen registers.

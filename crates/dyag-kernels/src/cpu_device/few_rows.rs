@@ -73,6 +73,9 @@ fn add_in_registers(level: Level, w: &WeightMatrix, columns: Range<usize>, x: &[
             let len = SPAN.min(k - from);
             let at = |element: usize| element / format.block_len() * format.block_bytes();
             let bytes = bytes.map(|bytes| &bytes[at(from)..at(from + len)]);
+            for ahead in j + quant::COLUMNS..(j + 2 * quant::COLUMNS).min(w.rows()) {
+                prefetch(&w.row_bytes(ahead)[at(from)..at(from + len)]);
+            }
             let of_x: [&[f32]; ROWS] = std::array::from_fn(|i| &x[i.min(sums.len() - 1) * k + from..][..len]);
             let products = quant::dots(level, format, bytes, &of_x[..sums.len()]).expect("the level has a kernel");
             for (sums, products) in sums.iter_mut().zip(products) {
@@ -80,6 +83,17 @@ fn add_in_registers(level: Level, w: &WeightMatrix, columns: Range<usize>, x: &[
             }
         }
     }
+}
+
+/// Asks for bytes that will be read soon: rows are too short for the processor to see where it is led.
+fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        // SAFETY: a hint, for memory that is there.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
 }
 
 /// Adds the products of all rows of `x` with the given rows of `w`, widened into the first-level cache.
@@ -97,7 +111,7 @@ fn add_widened(level: Level, precision: Precision, w: &WeightMatrix, columns: Ra
             }
             let of_x = |i: usize| &x[i * k + from..][..len];
             let of_w = |c: usize| &widened[c * len..][..len];
-            add_dots(level, sums.len(), of_x, count, of_w, |i, c, dot| sums[i][j - columns.start + c] += dot);
+            add_dots(level, (sums.len(), of_x), (count, of_w), sums, j - columns.start);
         }
     }
 }
@@ -122,7 +136,7 @@ pub(super) fn matmul_few(level: Level, s: Matmul, x: &[f32], w: &[f32], y: &mut 
             for j in (0..columns).step_by(COLUMNS) {
                 let of_x = |i: usize| &x[(i_from + i) * k + from..][..len];
                 let of_w = |c: usize| &w[(j_from + j + c) * k + from..][..len];
-                add_dots(level, rows, of_x, COLUMNS.min(columns - j), of_w, |i, c, dot| sums[i][j + c] += dot);
+                add_dots(level, (rows, of_x), (COLUMNS.min(columns - j), of_w), &mut sums, j);
             }
         }
         for (i, sums) in sums.iter().enumerate().take(rows) {
@@ -136,23 +150,20 @@ pub(super) fn matmul_few(level: Level, s: Matmul, x: &[f32], w: &[f32], y: &mut 
     });
 }
 
-/// Gives `add` the dot product of every row with every one of at most [`COLUMNS`] columns: row, column, product.
+/// Adds the dot product of every row with every one of at most [`COLUMNS`] columns to `sums[row][first + column]`.
 fn add_dots<'a>(
     level: Level,
-    rows: usize,
-    of_x: impl Fn(usize) -> &'a [f32],
-    columns: usize,
-    of_w: impl Fn(usize) -> &'a [f32],
-    mut add: impl FnMut(usize, usize, f32),
+    (rows, of_x): (usize, impl Fn(usize) -> &'a [f32]),
+    (columns, of_w): (usize, impl Fn(usize) -> &'a [f32]),
+    sums: &mut [[f32; COLUMNS_A_TASK]],
+    first: usize,
 ) {
     let w: [&[f32]; COLUMNS] = std::array::from_fn(|c| of_w(c.min(columns - 1)));
-    for i in (0..rows).step_by(ROWS) {
-        let count = ROWS.min(rows - i);
-        let x: [&[f32]; ROWS] = std::array::from_fn(|r| of_x(i + r.min(count - 1)));
-        for (r, products) in dots(level, &x[..count], &w[..columns]).iter().enumerate().take(count) {
-            for (c, dot) in products.iter().enumerate().take(columns) {
-                add(i + r, c, *dot);
-            }
+    for (group, sums) in sums[..rows].chunks_mut(ROWS).enumerate() {
+        let x: [&[f32]; ROWS] = std::array::from_fn(|r| of_x(group * ROWS + r.min(sums.len() - 1)));
+        let products = dots(level, &x[..sums.len()], &w[..columns]);
+        for (sums, products) in sums.iter_mut().zip(&products) {
+            sums[first..].iter_mut().zip(&products[..columns]).for_each(|(sum, product)| *sum += product);
         }
     }
 }
