@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
+use anyhow::bail;
 use dyag_kernels::{Device, WeightMatrix};
 use dyag_model::decoder::{Decoder, GenerateLimits, SamplingOptions};
 use dyag_model::weights::{GateUpWeights, QkvWeights};
@@ -52,6 +53,14 @@ pub(super) fn measure<D: Device>(
             prompt
         })
         .collect();
+    if prompt.len() + NEW >= files.config().max_positions {
+        bail!(
+            "{}: expected a model of at least {} positions to write {NEW} tokens after a prompt, found {}",
+            files.path().display(),
+            NEW + 3,
+            files.config().max_positions
+        );
+    }
     let (mut prefill, mut decode, mut streams) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..=runs {
         let one = time(decoder, &alone, 1)?;
@@ -111,7 +120,8 @@ fn prompt(files: &ModelFiles, dataset: Option<&Path>) -> anyhow::Result<Vec<u32>
     }
     let vocab_size = files.config().vocab_size as u32;
     ids.extend((0..PROMPT as u32).map(|i| i % vocab_size));
-    ids.truncate(PROMPT);
+    // A model of few positions gets a shorter prompt.
+    ids.truncate(PROMPT.min(files.config().max_positions.saturating_sub(NEW + 2)).max(1));
     Ok(ids)
 }
 
