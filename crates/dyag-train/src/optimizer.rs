@@ -56,11 +56,13 @@ impl<D: Device> AdamW<D> {
         let step =
             AdamwStep { learning_rate, beta1: BETA1, beta2: BETA2, eps: EPS, weight_decay: *weight_decay, t: *n_updates, gradient_scale };
         assert!(adapter.pairs.keys().eq(gradients.pairs.keys()) && adapter.pairs.keys().eq(first.pairs.keys()), "one shape");
-        let moments = first.pairs.values_mut().zip(second.pairs.values_mut());
-        for ((pair, gradient), (first, second)) in adapter.pairs.values_mut().zip(gradients.pairs.values()).zip(moments) {
-            device.adamw(step, &gradient.a, &mut pair.a, &mut first.a, &mut second.a);
-            device.adamw(step, &gradient.b, &mut pair.b, &mut first.b, &mut second.b);
-        }
+        device.run(|| {
+            let moments = first.pairs.values_mut().zip(second.pairs.values_mut());
+            for ((pair, gradient), (first, second)) in adapter.pairs.values_mut().zip(gradients.pairs.values()).zip(moments) {
+                device.adamw(step, &gradient.a, &mut pair.a, &mut first.a, &mut second.a);
+                device.adamw(step, &gradient.b, &mut pair.b, &mut first.b, &mut second.b);
+            }
+        });
     }
 
     /// Writes the moments into `folder`, a tensor at a time.

@@ -44,6 +44,7 @@ fn help_and_version_go_to_stdout() {
       query-finetuned  Ask a fine-tuned model a question, or hold a conversation with it
       check            Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
       inspect          Show what a model file holds, or a training example token by token
+      bench            Measure the machine, and a model's products, training and generation on it
       help             Print this message or the help of the given subcommand(s)
 
     Options:
@@ -64,6 +65,7 @@ fn every_command_has_help_that_names_its_flags() {
         ("query-finetuned", ["--model", "--base-model", "--temperature", "--max-tokens", "--questions"].as_slice()),
         ("check", ["--model", "--adapter", "--reference"].as_slice()),
         ("inspect", ["--dataset", "--base-model", "--line"].as_slice()),
+        ("bench", ["--base-model", "--dataset", "--runs", "--json"].as_slice()),
     ] {
         let help = Place::new().run(&[command, "--help"]);
         assert_eq!(help.code, Some(0), "{help}");

@@ -42,7 +42,10 @@ pub(super) fn linear_few(
     // Few rows meet the weights in registers; for more it pays to write them down once.
     let exact = precision == Precision::F32 || w.format() == Format::Bf16;
     let in_registers = rows <= ROWS && exact && level == Level::Avx512 && k.is_multiple_of(quant::dots_len(w.format()));
-    (0..n.div_ceil(COLUMNS_A_TASK)).into_par_iter().for_each(|task| {
+    let n_tasks = n.div_ceil(COLUMNS_A_TASK);
+    // One row makes a task of microseconds: a few together, so that handing them out does not cost as much.
+    let together = (n_tasks / (4 * rayon::current_num_threads())).max(1);
+    (0..n_tasks).into_par_iter().with_min_len(together).for_each(|task| {
         let columns = task * COLUMNS_A_TASK..((task + 1) * COLUMNS_A_TASK).min(n);
         let mut sums = vec![[0.0; COLUMNS_A_TASK]; rows];
         for sums in &mut sums {

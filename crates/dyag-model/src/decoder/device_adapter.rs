@@ -56,10 +56,12 @@ impl<D: Device> DeviceAdapter<D> {
 
     /// Sets all elements to zero.
     pub fn fill_zero(&mut self, device: &D) {
-        for pair in self.pairs.values_mut() {
-            device.fill_zero(&mut pair.a);
-            device.fill_zero(&mut pair.b);
-        }
+        device.run(|| {
+            for pair in self.pairs.values_mut() {
+                device.fill_zero(&mut pair.a);
+                device.fill_zero(&mut pair.b);
+            }
+        });
     }
 
     /// Square of the L2 norm over all elements, in the order of the sites.
