@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::ValueEnum;
-use dyag_kernels::cpu::{self, Level};
 use dyag_model::decoder::Decoder;
 use dyag_text::LossTokens;
 use dyag_train::memory;
@@ -55,9 +54,9 @@ pub(crate) struct Args {
     #[arg(long)]
     quick: bool,
 
-    /// What the operands of products with the model's weights are rounded to; when absent, what the processor does fastest
-    #[arg(long, value_enum, value_name = "PRECISION")]
-    precision: Option<PrecisionChoice>,
+    /// What the operands of products with the model's weights are rounded to
+    #[arg(long, value_enum, value_name = "PRECISION", default_value_t = PrecisionChoice::F32)]
+    precision: PrecisionChoice,
 
     /// Threads to compute with; all processors when absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -102,8 +101,7 @@ struct Report {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { base_model, dataset, loss, runs, tokens, quick, precision, threads, json } = args;
     let runs = usize::from(runs);
-    let fastest = if cpu::level() == Level::Amx { PrecisionChoice::Bf16 } else { PrecisionChoice::F32 };
-    let engine = EngineArgs { device: DeviceChoice::Cpu, precision: precision.unwrap_or(fastest), threads };
+    let engine = EngineArgs { device: DeviceChoice::Cpu, precision, threads };
     let device = Arc::new(engine.open()?);
     let files = base_model.as_deref().map(ModelFiles::open).transpose()?;
 

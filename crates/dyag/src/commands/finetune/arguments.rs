@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use dyag_kernels::Precision;
-use dyag_kernels::cpu::{self, Level};
 use dyag_text::Date;
 use dyag_train::memory::parse_bytes;
 
@@ -257,7 +256,7 @@ pub(super) enum LossChoice {
 /// What products round to, as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum TrainingPrecision {
-    /// What the processor does fastest: bf16 where it has a matrix unit for it (AMX), else f32
+    /// f32 in this version: bf16 on a matrix unit (AMX) has to be asked for, as it was never timed
     Auto,
     /// Operands stay 32-bit
     F32,
@@ -282,7 +281,6 @@ impl ComputingArgs {
         let Self { device, force_cpu, precision, threads, checkpointing, memory_limit } = self;
         let (precision, choice) = match precision {
             TrainingPrecision::Bf16 => (Precision::Bf16, PrecisionChoice::Bf16),
-            TrainingPrecision::Auto if cpu::level() == Level::Amx => (Precision::Bf16, PrecisionChoice::Bf16),
             TrainingPrecision::Auto | TrainingPrecision::F32 => (Precision::F32, PrecisionChoice::F32),
         };
         let device = if force_cpu { DeviceChoice::Cpu } else { device };
