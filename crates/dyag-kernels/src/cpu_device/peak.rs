@@ -10,6 +10,9 @@ use crate::cpu::Level;
 /// Multiply-adds a thread makes in one measurement of the vector units, in registers alone.
 const ROUNDS: u64 = 2_000_000;
 
+/// Independent multiply-adds of a round: more than their latency times their rate.
+const A_ROUND: usize = 12;
+
 /// Bytes read in one measurement of memory: more than any cache.
 const MEMORY_BYTES: usize = 512 << 20;
 
@@ -41,7 +44,7 @@ impl CpuDevice {
                 if self.level == Level::Avx2 { x86::multiply_adds_avx2(ROUNDS) } else { x86::multiply_adds_avx512(ROUNDS) }
             }
         });
-        Some(self.threads() as f64 * ROUNDS as f64 * x86::A_ROUND as f64 * lanes * 2.0 / seconds / 1e9)
+        Some(self.threads() as f64 * ROUNDS as f64 * A_ROUND as f64 * lanes * 2.0 / seconds / 1e9)
     }
 
     /// bf16 products of the matrix unit, of all threads together, in 10^9 operations a second, fed from the first two levels of cache; `None` without one.
@@ -91,9 +94,6 @@ impl CpuDevice {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::asm;
-
-    /// Independent multiply-adds of a round: more than their latency times their rate.
-    pub(super) const A_ROUND: usize = 12;
 
     macro_rules! multiply_adds {
         ($name:ident, $feature:literal, $($instruction:literal)*) => {
