@@ -76,6 +76,61 @@ pub struct LowRank<'a, B> {
     pub rank: usize,
 }
 
+/// A low-rank pair beside a frozen matrix (Hu et al. 2021): `u = scale x Aᵀ`, and `u Bᵀ` is added to the matrix's product.
+#[derive(Debug)]
+pub struct LowRankPair<'a, B> {
+    /// A `[R, in]`.
+    pub a: &'a B,
+    /// B `[out, R]`.
+    pub b: &'a B,
+    /// R.
+    pub rank: usize,
+    /// What `x Aᵀ` is multiplied with.
+    pub scale: f32,
+}
+
+impl<B> Clone for LowRankPair<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for LowRankPair<'_, B> {}
+
+/// One of several projections that read the same input: see [`Device::project`].
+pub struct Projection<'a, D: Device + ?Sized> {
+    /// `[out, in]`.
+    pub weight: &'a D::Weight,
+    /// `[out]`.
+    pub bias: Option<&'a D::Buffer>,
+    /// A pair, and the buffer `[T, R]` that gets its `u`.
+    pub pair: Option<(LowRankPair<'a, D::Buffer>, &'a mut D::Buffer)>,
+    /// `[T, out]`.
+    pub y: &'a mut D::Buffer,
+}
+
+/// The way back through one of several projections that read the same input: see [`Device::project_backward`].
+pub struct ProjectionGradient<'a, D: Device + ?Sized> {
+    /// `[out, in]`.
+    pub weight: &'a D::Weight,
+    /// `[T, out]`.
+    pub d_y: &'a D::Buffer,
+    /// The pair that acted.
+    pub pair: Option<PairGradient<'a, D::Buffer>>,
+}
+
+/// A pair on the way back.
+pub struct PairGradient<'a, B> {
+    /// The pair.
+    pub pair: LowRankPair<'a, B>,
+    /// What the forward gave `[T, R]`.
+    pub u: &'a B,
+    /// Gradient of A, added to.
+    pub d_a: &'a mut B,
+    /// Gradient of B, added to.
+    pub d_b: &'a mut B,
+}
+
 /// Where a rectangle lies in a row-major buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -156,6 +211,12 @@ pub trait Device: Send + Sync {
     /// A buffer of `len` elements for a result that is written whole before it is read: what it holds until then is not said.
     fn scratch(&self, len: usize) -> Self::Buffer;
 
+    /// As [`Device::scratch`], for activations that products read: a device that rounds them to bf16 there may keep them so. Only what is said to take them takes them:
+    /// `copy_block`, `rms_norm` (as its result), `gated`, `gated_backward`, `project` and `project_backward`.
+    fn scratch_activations(&self, len: usize) -> Self::Buffer {
+        self.scratch(len)
+    }
+
     /// A buffer of `len` zeros.
     fn zeros(&self, len: usize) -> Self::Buffer;
 
@@ -217,6 +278,23 @@ pub trait Device: Send + Sync {
         d_x: &mut Self::Buffer,
         accumulate: bool,
     );
+
+    /// `y = x Wᵀ (+ bias) + u Bᵀ (+ residual)` with `u = scale x Aᵀ`, for all `parts`, which read the same x `[rows, in]`. `residual` has the size of every `y`.
+    fn project(&self, x: &Self::Buffer, rows: usize, residual: Option<&Self::Buffer>, parts: Vec<Projection<'_, Self>>) {
+        project_one_by_one(self, x, rows, residual, parts);
+    }
+
+    /// The way back through [`Device::project`]: adds the gradients of the pairs, and gives `d_x = sum of d_y W + d_u A` with `d_u = scale d_y B`, overwritten or,
+    /// with its flag set, added to. Frozen weights get no gradient.
+    fn project_backward(
+        &self,
+        x: &Self::Buffer,
+        rows: usize,
+        parts: Vec<ProjectionGradient<'_, Self>>,
+        d_x: Option<(&mut Self::Buffer, bool)>,
+    ) {
+        project_backward_one_by_one(self, x, rows, parts, d_x);
+    }
 
     /// A product of plain buffers, in f32: what adapters are made of.
     fn matmul(&self, sizes: Matmul, a: &Self::Buffer, b: &Self::Buffer, c: &mut Self::Buffer);
@@ -302,4 +380,53 @@ pub struct AttentionGradients<'a, B> {
     pub k: &'a mut B,
     /// Gradient of the values `[S, G, D]`.
     pub v: &'a mut B,
+}
+
+/// [`Device::project`] made of other operations: its specification.
+pub fn project_one_by_one<D: Device + ?Sized>(
+    device: &D,
+    x: &D::Buffer,
+    rows: usize,
+    residual: Option<&D::Buffer>,
+    parts: Vec<Projection<'_, D>>,
+) {
+    let n_in = device.len(x) / rows.max(1);
+    for Projection { weight, bias, pair, y } in parts {
+        let low_rank = pair.map(|(LowRankPair { a, b, rank, scale }, u)| {
+            let squeeze = Matmul { m: rows, n: rank, k: n_in, transpose_a: false, transpose_b: true, alpha: scale, beta: 0.0 };
+            device.matmul(squeeze, x, a, u);
+            LowRank { u, v: b, rank }
+        });
+        device.linear(weight, x, rows, bias, low_rank, y);
+        if let Some(residual) = residual {
+            device.add(y, residual);
+        }
+    }
+}
+
+/// [`Device::project_backward`] made of other operations: its specification.
+pub fn project_backward_one_by_one<D: Device + ?Sized>(
+    device: &D,
+    x: &D::Buffer,
+    rows: usize,
+    parts: Vec<ProjectionGradient<'_, D>>,
+    mut d_x: Option<(&mut D::Buffer, bool)>,
+) {
+    let n_in = device.len(x) / rows.max(1);
+    for ProjectionGradient { weight, d_y, pair } in parts {
+        let n_out = device.len(d_y) / rows.max(1);
+        let low_rank = pair.map(|PairGradient { pair: LowRankPair { a, b, rank, scale }, u, d_a, d_b }| {
+            let matmul = |m, n, k, transpose_a, alpha, beta| Matmul { m, n, k, transpose_a, transpose_b: false, alpha, beta };
+            device.matmul(matmul(n_out, rank, rows, true, 1.0, 1.0), d_y, u, d_b);
+            let mut d_u = device.scratch(rows * rank);
+            device.matmul(matmul(rows, rank, n_out, false, scale, 0.0), d_y, b, &mut d_u);
+            device.matmul(matmul(rank, n_in, rows, true, 1.0, 1.0), &d_u, x, d_a);
+            (d_u, a, rank)
+        });
+        if let Some((d_x, accumulate)) = &mut d_x {
+            let low_rank = low_rank.as_ref().map(|(u, v, rank)| LowRank { u, v: *v, rank: *rank });
+            device.linear_backward(weight, d_y, rows, low_rank, d_x, *accumulate);
+            *accumulate = true;
+        }
+    }
 }

@@ -6,6 +6,7 @@ use super::math::{self, for_each_level};
 use crate::cpu::Level;
 use crate::device::{Activation, AdamwStep};
 use crate::random::dropped;
+use crate::rounding::to_bf16;
 
 /// Elements a task takes of an operation on single elements. Fixed: partial sums follow it.
 pub(super) const CHUNK: usize = 1 << 14;
@@ -40,6 +41,26 @@ pub(super) fn rms_norm(level: Level, x: &[f32], w: &[f32], eps: f32, y: &mut [f3
     let c = w.len();
     assert!(x.len().is_multiple_of(c) && x.len() == y.len() && inv_rms.len() == x.len() / c);
     y.par_chunks_mut(c).zip(x.par_chunks(c)).zip(inv_rms).with_min_len(16).for_each(|((y, x), r)| *r = rms_norm_row(level, x, w, eps, y));
+}
+
+for_each_level! {
+    /// [`rms_norm_row`] with its result rounded to bf16.
+    fn rms_norm_row_narrow(x: &[f32], w: &[f32], eps: f32, y: &mut [u16]) -> f32 {
+        let mean = math::sum(x.len(), |i| x[i] * x[i]) / x.len() as f32;
+        let inv_rms = 1.0 / (mean + eps).sqrt();
+        for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
+            *y = to_bf16(w * (x * inv_rms));
+        }
+        inv_rms
+    }
+}
+
+/// [`rms_norm`] with its result rounded to bf16.
+pub(super) fn rms_norm_narrow(level: Level, x: &[f32], w: &[f32], eps: f32, y: &mut [u16], inv_rms: &mut [f32]) {
+    let c = w.len();
+    assert!(x.len().is_multiple_of(c) && x.len() == y.len() && inv_rms.len() == x.len() / c);
+    let rows = y.par_chunks_mut(c).zip(x.par_chunks(c)).zip(inv_rms).with_min_len(16);
+    rows.for_each(|((y, x), r)| *r = rms_norm_row_narrow(level, x, w, eps, y));
 }
 
 /// Gradient of RMSNorm, added to `d_x`.
@@ -84,67 +105,119 @@ pub(super) fn rope(level: Level, x: &mut [f32], n_heads: usize, head_size: usize
 /// Constants of the tanh approximation of GELU.
 const GELU: (f32, f32) = (0.797_884_6, 0.044_715);
 
-for_each_level! {
-    fn gated_part(activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
-        match activation {
-            Activation::Silu => {
-                for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
-                    *o = g * math::sigmoid(*g) * u;
-                }
-            }
-            Activation::GeluTanh => {
-                for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
-                    let t = math::tanh(GELU.0 * (g + GELU.1 * g * g * g));
-                    *o = 0.5 * g * (1.0 + t) * u;
-                }
-            }
-        }
+#[inline(always)]
+fn silu(g: f32) -> f32 {
+    g * math::sigmoid(g)
+}
+
+/// Value and slope.
+#[inline(always)]
+fn silu_slope(g: f32) -> (f32, f32) {
+    let s = math::sigmoid(g);
+    (g * s, s * (1.0 + g * (1.0 - s)))
+}
+
+#[inline(always)]
+fn gelu(g: f32) -> f32 {
+    0.5 * g * (1.0 + math::tanh(GELU.0 * (g + GELU.1 * g * g * g)))
+}
+
+/// Value and slope.
+#[inline(always)]
+fn gelu_slope(g: f32) -> (f32, f32) {
+    let t = math::tanh(GELU.0 * (g + GELU.1 * g * g * g));
+    (0.5 * g * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * g * (1.0 - t * t) * GELU.0 * (1.0 + 3.0 * GELU.1 * g * g))
+}
+
+/// An element as it is kept: f32, or bits of bf16.
+trait Element: Copy + Send + Sync {
+    fn widen(self) -> f32;
+    fn narrow(value: f32) -> Self;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        value
     }
 }
 
-for_each_level! {
-    fn gated_backward_part(activation: Activation, d_out: &[f32], gate: &mut [f32], up: &mut [f32]) {
-        match activation {
-            Activation::Silu => {
-                for ((d, g), u) in d_out.iter().zip(gate).zip(up) {
-                    let s = math::sigmoid(*g);
-                    let value = *g * s;
-                    let slope = s * (1.0 + *g * (1.0 - s));
-                    *g = d * *u * slope;
-                    *u = d * value;
-                }
-            }
-            Activation::GeluTanh => {
-                for ((d, g), u) in d_out.iter().zip(gate).zip(up) {
-                    let x = *g;
-                    let t = math::tanh(GELU.0 * (x + GELU.1 * x * x * x));
-                    let slope = 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * GELU.0 * (1.0 + 3.0 * GELU.1 * x * x);
-                    *g = d * *u * slope;
-                    *u = d * 0.5 * x * (1.0 + t);
-                }
-            }
-        }
+impl Element for u16 {
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from_bits(u32::from(self) << 16)
+    }
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        to_bf16(value)
     }
 }
 
-/// `out = activation(gate) * up`.
-pub(super) fn gated(level: Level, activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
-    assert!(gate.len() == up.len() && gate.len() == out.len());
-    out.par_chunks_mut(CHUNK)
-        .zip(gate.par_chunks(CHUNK))
-        .zip(up.par_chunks(CHUNK))
-        .for_each(|((out, gate), up)| gated_part(level, activation, gate, up, out));
+#[inline(always)]
+fn gate<T: Element>(gate: &[T], up: &[T], out: &mut [T], activate: impl Fn(f32) -> f32) {
+    for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
+        *o = T::narrow(activate(g.widen()) * u.widen());
+    }
 }
 
-/// Gradients written over `gate` and `up`.
-pub(super) fn gated_backward(level: Level, activation: Activation, d_out: &[f32], gate: &mut [f32], up: &mut [f32]) {
-    assert!(gate.len() == up.len() && gate.len() == d_out.len());
-    d_out
-        .par_chunks(CHUNK)
-        .zip(gate.par_chunks_mut(CHUNK))
-        .zip(up.par_chunks_mut(CHUNK))
-        .for_each(|((d_out, gate), up)| gated_backward_part(level, activation, d_out, gate, up));
+#[inline(always)]
+fn gate_backward<T: Element>(d_out: &[T], gate: &mut [T], up: &mut [T], activate: impl Fn(f32) -> (f32, f32)) {
+    for ((d, g), u) in d_out.iter().zip(gate).zip(up) {
+        let (value, slope) = activate(g.widen());
+        let d = d.widen();
+        *g = T::narrow(d * u.widen() * slope);
+        *u = T::narrow(d * value);
+    }
 }
+
+/// Defines the gate and its backward for one kind of element.
+macro_rules! gates {
+    ($element:ty, $forward:ident, $forward_part:ident, $backward:ident, $backward_part:ident) => {
+        for_each_level! {
+            fn $forward_part(activation: Activation, of_gate: &[$element], up: &[$element], out: &mut [$element]) {
+                match activation {
+                    Activation::Silu => gate(of_gate, up, out, silu),
+                    Activation::GeluTanh => gate(of_gate, up, out, gelu),
+                }
+            }
+        }
+
+        for_each_level! {
+            fn $backward_part(activation: Activation, d_out: &[$element], of_gate: &mut [$element], up: &mut [$element]) {
+                match activation {
+                    Activation::Silu => gate_backward(d_out, of_gate, up, silu_slope),
+                    Activation::GeluTanh => gate_backward(d_out, of_gate, up, gelu_slope),
+                }
+            }
+        }
+
+        /// `out = activation(gate) * up`.
+        pub(super) fn $forward(level: Level, activation: Activation, gate: &[$element], up: &[$element], out: &mut [$element]) {
+            assert!(gate.len() == up.len() && gate.len() == out.len());
+            out.par_chunks_mut(CHUNK)
+                .zip(gate.par_chunks(CHUNK))
+                .zip(up.par_chunks(CHUNK))
+                .for_each(|((out, gate), up)| $forward_part(level, activation, gate, up, out));
+        }
+
+        /// Gradients written over `gate` and `up`.
+        pub(super) fn $backward(level: Level, activation: Activation, d_out: &[$element], gate: &mut [$element], up: &mut [$element]) {
+            assert!(gate.len() == up.len() && gate.len() == d_out.len());
+            d_out
+                .par_chunks(CHUNK)
+                .zip(gate.par_chunks_mut(CHUNK))
+                .zip(up.par_chunks_mut(CHUNK))
+                .for_each(|((d_out, gate), up)| $backward_part(level, activation, d_out, gate, up));
+        }
+    };
+}
+
+gates!(f32, gated, gated_part, gated_backward, gated_backward_part);
+gates!(u16, gated_narrow, gated_narrow_part, gated_backward_narrow, gated_backward_narrow_part);
 
 /// Inverted dropout, a function of `seed` and the element's index alone.
 pub(super) fn dropout(p: f32, seed: u64, x: &[f32], out: &mut [f32]) {

@@ -1,6 +1,8 @@
 //! The processor as a [`Device`]: own kernels for each instruction set, threads by rayon.
 
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod bf16;
 mod dots;
 mod elementwise;
 mod few_rows;
@@ -10,10 +12,10 @@ mod microkernel;
 mod peak;
 mod pool;
 mod product;
+#[cfg(target_arch = "x86_64")]
+mod project;
 #[cfg(test)]
 mod tests;
-#[cfg(target_arch = "x86_64")]
-mod tiles;
 mod transpose;
 
 use std::sync::Arc;
@@ -23,7 +25,8 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::cpu::{self, Level};
 use crate::device::{
-    Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, Device, LossSum, LowRank, Matmul, Place, Precision,
+    self, Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, Device, LossSum, LowRank, Matmul, Place, Precision,
+    Projection, ProjectionGradient,
 };
 use crate::weight::WeightMatrix;
 
@@ -50,15 +53,13 @@ pub struct CpuDevice {
     /// Of the vector instructions.
     level: Level,
     precision: Precision,
-    /// Products with frozen weights go through the matrix unit.
-    tiles: bool,
+    /// What multiplies in bf16; `None`: products are computed in f32, of rounded operands where the precision is bf16.
+    #[cfg(target_arch = "x86_64")]
+    bf16: Option<bf16::Kind>,
 }
 
-/// Whether the matrix unit can be used. Asks the system for it, once.
 #[cfg(target_arch = "x86_64")]
-pub(crate) fn tiles_available() -> bool {
-    tiles::available()
-}
+pub(crate) use bf16::{dots_available as bf16_dots_available, tiles_available};
 
 impl CpuDevice {
     /// Starts the threads.
@@ -69,18 +70,42 @@ impl CpuDevice {
         let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
         let threads = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("dyag-{i}")).build()?;
         let level = options.level.unwrap_or_else(cpu::level);
-        let tiles = level == Level::Amx && options.precision == Precision::Bf16;
-        Ok(Self { threads, memory: Arc::default(), level: level.vector(), precision: options.precision, tiles })
+        let precision = options.precision;
+        #[cfg(target_arch = "x86_64")]
+        let bf16 = bf16::Kind::of(level).filter(|_| precision == Precision::Bf16);
+        Ok(Self {
+            threads,
+            memory: Arc::default(),
+            level: level.vector(),
+            precision,
+            #[cfg(target_arch = "x86_64")]
+            bf16,
+        })
     }
 
-    /// Whether products with frozen weights go through the matrix unit.
-    pub fn uses_tiles(&self) -> bool {
-        self.tiles
+    /// The rung whose instructions multiply with frozen weights.
+    pub fn product_level(&self) -> Level {
+        #[cfg(target_arch = "x86_64")]
+        match self.bf16 {
+            Some(bf16::Kind::Tiles) => return Level::Amx,
+            Some(bf16::Kind::Dots) => return Level::Avx512Bf16,
+            None => {}
+        }
+        self.level
     }
 
     /// Number of threads.
     pub fn threads(&self) -> usize {
         self.threads.current_num_threads()
+    }
+}
+
+/// Copies a `[rows, cols]` rectangle.
+fn copy_rows<T: Copy>(from: &[T], from_place: Place, to: &mut [T], to_place: Place, rows: usize, cols: usize) {
+    for i in 0..rows {
+        let source = (from_place.row + i) * from_place.width + from_place.col;
+        let target = (to_place.row + i) * to_place.width + to_place.col;
+        to[target..target + cols].copy_from_slice(&from[source..source + cols]);
     }
 }
 
@@ -93,8 +118,7 @@ impl Device for CpuDevice {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16 operands, f32 sums",
         };
-        let level = if self.tiles { Level::Amx } else { self.level };
-        format!("cpu {} {precision}", level.name())
+        format!("cpu {} {precision}", self.product_level().name())
     }
 
     fn precision(&self) -> Precision {
@@ -118,6 +142,18 @@ impl Device for CpuDevice {
         buffer
     }
 
+    fn scratch_activations(&self, len: usize) -> CpuBuffer {
+        #[cfg(target_arch = "x86_64")]
+        if self.bf16.is_some() {
+            let mut buffer = self.memory.take_narrow(len);
+            if cfg!(debug_assertions) {
+                buffer.halves_mut().expect("just made so").fill(0x7fc0);
+            }
+            return buffer;
+        }
+        self.scratch(len)
+    }
+
     fn zeros(&self, len: usize) -> CpuBuffer {
         let mut buffer = self.memory.take(len);
         self.fill_zero(&mut buffer);
@@ -131,11 +167,14 @@ impl Device for CpuDevice {
     }
 
     fn download(&self, buffer: &CpuBuffer) -> Vec<f32> {
-        buffer.to_vec()
+        match buffer.halves() {
+            None => buffer.to_vec(),
+            Some(halves) => halves.iter().map(|bits| f32::from_bits(u32::from(*bits) << 16)).collect(),
+        }
     }
 
     fn len(&self, buffer: &CpuBuffer) -> usize {
-        buffer.len()
+        buffer.n_elements()
     }
 
     fn fill_zero(&self, buffer: &mut CpuBuffer) {
@@ -144,10 +183,9 @@ impl Device for CpuDevice {
 
     fn copy_block(&self, from: &CpuBuffer, from_place: Place, to: &mut CpuBuffer, to_place: Place, rows: usize, cols: usize) {
         assert!(from_place.col + cols <= from_place.width && to_place.col + cols <= to_place.width);
-        for i in 0..rows {
-            let source = (from_place.row + i) * from_place.width + from_place.col;
-            let target = (to_place.row + i) * to_place.width + to_place.col;
-            to[target..target + cols].copy_from_slice(&from[source..source + cols]);
+        match (from.halves(), to.halves_mut()) {
+            (Some(from), Some(to)) => copy_rows(from, from_place, to, to_place, rows, cols),
+            _ => copy_rows(from, from_place, to, to_place, rows, cols),
         }
     }
 
@@ -183,7 +221,10 @@ impl Device for CpuDevice {
     }
 
     fn rms_norm(&self, x: &CpuBuffer, w: &CpuBuffer, eps: f32, y: &mut CpuBuffer, inv_rms: &mut CpuBuffer) {
-        self.threads.install(|| elementwise::rms_norm(self.level, x, w, eps, y, inv_rms));
+        self.threads.install(|| match y.halves_mut() {
+            Some(y) => elementwise::rms_norm_narrow(self.level, x, w, eps, y, inv_rms),
+            None => elementwise::rms_norm(self.level, x, w, eps, y, inv_rms),
+        });
     }
 
     fn rms_norm_backward(&self, d_y: &CpuBuffer, x: &CpuBuffer, w: &CpuBuffer, inv_rms: &CpuBuffer, d_x: &mut CpuBuffer) {
@@ -199,7 +240,13 @@ impl Device for CpuDevice {
         low_rank: Option<LowRank<'_, CpuBuffer>>,
         y: &mut CpuBuffer,
     ) {
-        self.threads.install(|| self.forward_product(w, (x, rows), bias.map(|bias| &**bias), low_rank, y));
+        self.threads.install(|| {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(kind) = self.bf16 {
+                return self.linear_bf16(kind, w, (x, rows), bias, low_rank, y);
+            }
+            self.forward_product(w, (x, rows), bias.map(|bias| &**bias), low_rank, y);
+        });
     }
 
     fn linear_few(&self, w: &WeightMatrix, x: &CpuBuffer, rows: usize, bias: Option<&CpuBuffer>, y: &mut CpuBuffer) {
@@ -215,7 +262,29 @@ impl Device for CpuDevice {
         d_x: &mut CpuBuffer,
         accumulate: bool,
     ) {
-        self.threads.install(|| self.backward_product(w, (d_y, rows), low_rank, d_x, accumulate));
+        self.threads.install(|| {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(kind) = self.bf16 {
+                return self.linear_backward_bf16(kind, w, (d_y, rows), low_rank, (d_x, accumulate));
+            }
+            self.backward_product(w, (d_y, rows), low_rank, d_x, accumulate);
+        });
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn project(&self, x: &CpuBuffer, rows: usize, residual: Option<&CpuBuffer>, parts: Vec<Projection<'_, Self>>) {
+        match self.bf16 {
+            Some(kind) => self.threads.install(|| self.project_bf16(kind, x, rows, residual, parts)),
+            None => device::project_one_by_one(self, x, rows, residual, parts),
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn project_backward(&self, x: &CpuBuffer, rows: usize, parts: Vec<ProjectionGradient<'_, Self>>, d_x: Option<(&mut CpuBuffer, bool)>) {
+        match self.bf16 {
+            Some(kind) => self.threads.install(|| self.project_backward_bf16(kind, x, rows, parts, d_x)),
+            None => device::project_backward_one_by_one(self, x, rows, parts, d_x),
+        }
     }
 
     fn matmul(&self, sizes: Matmul, a: &CpuBuffer, b: &CpuBuffer, c: &mut CpuBuffer) {
@@ -244,11 +313,17 @@ impl Device for CpuDevice {
     }
 
     fn gated(&self, activation: Activation, gate: &CpuBuffer, up: &CpuBuffer, out: &mut CpuBuffer) {
-        self.threads.install(|| elementwise::gated(self.level, activation, gate, up, out));
+        self.threads.install(|| match (gate.halves(), up.halves(), out.halves_mut()) {
+            (Some(gate), Some(up), Some(out)) => elementwise::gated_narrow(self.level, activation, gate, up, out),
+            _ => elementwise::gated(self.level, activation, gate, up, out),
+        });
     }
 
     fn gated_backward(&self, activation: Activation, d_out: &CpuBuffer, gate: &mut CpuBuffer, up: &mut CpuBuffer) {
-        self.threads.install(|| elementwise::gated_backward(self.level, activation, d_out, gate, up));
+        self.threads.install(|| match (d_out.halves(), gate.halves_mut(), up.halves_mut()) {
+            (Some(d_out), Some(gate), Some(up)) => elementwise::gated_backward_narrow(self.level, activation, d_out, gate, up),
+            _ => elementwise::gated_backward(self.level, activation, d_out, gate, up),
+        });
     }
 
     fn cross_entropy(&self, logits: &mut CpuBuffer, targets: &[u32], weights: &[f32]) -> LossSum {

@@ -33,7 +33,7 @@ impl CpuDevice {
     /// f32 multiply-adds of all threads together, in 10^9 operations a second (a multiply-add is two); `None` without vector instructions.
     pub fn peak_vector_gflops(&self) -> Option<f64> {
         let lanes = match self.level {
-            Level::Avx512 | Level::Amx => 16.0,
+            Level::Avx512 | Level::Avx512Bf16 | Level::Amx => 16.0,
             Level::Avx2 => 8.0,
             Level::Scalar => return None,
         };
@@ -47,13 +47,24 @@ impl CpuDevice {
         Some(self.threads() as f64 * ROUNDS as f64 * A_ROUND as f64 * lanes * 2.0 / seconds / 1e9)
     }
 
+    /// bf16 multiply-adds of pairs (AVX-512 BF16) of all threads together, in 10^9 operations a second; `None` without them.
+    pub fn peak_bf16_gflops(&self) -> Option<f64> {
+        #[cfg(target_arch = "x86_64")]
+        if super::bf16_dots_available() {
+            // SAFETY: the instructions are there.
+            let seconds = self.seconds_of_all(|| unsafe { x86::multiply_pairs(ROUNDS) });
+            return Some(self.threads() as f64 * ROUNDS as f64 * A_ROUND as f64 * 64.0 / seconds / 1e9);
+        }
+        None
+    }
+
     /// bf16 products of the matrix unit, of all threads together, in 10^9 operations a second, fed from the first two levels of cache; `None` without one.
     pub fn peak_tile_gflops(&self) -> Option<f64> {
         #[cfg(target_arch = "x86_64")]
         if super::tiles_available() {
             // SAFETY: the unit is there.
-            let seconds = self.seconds_of_all(|| unsafe { super::tiles::exercise(super::tiles::MANY_ROUNDS) });
-            return Some(self.threads() as f64 * super::tiles::MANY_ROUNDS as f64 * super::tiles::A_ROUND_FLOPS / seconds / 1e9);
+            let seconds = self.seconds_of_all(|| unsafe { super::bf16::exercise(super::bf16::MANY_ROUNDS) });
+            return Some(self.threads() as f64 * super::bf16::MANY_ROUNDS as f64 * super::bf16::A_ROUND_FLOPS / seconds / 1e9);
         }
         None
     }
@@ -117,6 +128,12 @@ mod x86 {
         "vfmadd231ps zmm0, zmm12, zmm13" "vfmadd231ps zmm1, zmm12, zmm13" "vfmadd231ps zmm2, zmm12, zmm13" "vfmadd231ps zmm3, zmm12, zmm13"
         "vfmadd231ps zmm4, zmm12, zmm13" "vfmadd231ps zmm5, zmm12, zmm13" "vfmadd231ps zmm6, zmm12, zmm13" "vfmadd231ps zmm7, zmm12, zmm13"
         "vfmadd231ps zmm8, zmm12, zmm13" "vfmadd231ps zmm9, zmm12, zmm13" "vfmadd231ps zmm10, zmm12, zmm13" "vfmadd231ps zmm11, zmm12, zmm13"
+    );
+    multiply_adds!(
+        multiply_pairs, "avx512f,avx512bf16",
+        "vdpbf16ps zmm0, zmm12, zmm13" "vdpbf16ps zmm1, zmm12, zmm13" "vdpbf16ps zmm2, zmm12, zmm13" "vdpbf16ps zmm3, zmm12, zmm13"
+        "vdpbf16ps zmm4, zmm12, zmm13" "vdpbf16ps zmm5, zmm12, zmm13" "vdpbf16ps zmm6, zmm12, zmm13" "vdpbf16ps zmm7, zmm12, zmm13"
+        "vdpbf16ps zmm8, zmm12, zmm13" "vdpbf16ps zmm9, zmm12, zmm13" "vdpbf16ps zmm10, zmm12, zmm13" "vdpbf16ps zmm11, zmm12, zmm13"
     );
     multiply_adds!(
         multiply_adds_avx2, "avx2,fma",

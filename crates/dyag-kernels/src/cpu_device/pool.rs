@@ -85,11 +85,13 @@ struct State {
     most_used: usize,
 }
 
-/// Dense f32 storage of a [`super::CpuDevice`], which gets the memory back when the buffer is dropped.
+/// Dense storage of a [`super::CpuDevice`], f32 or bf16, which gets the memory back when the buffer is dropped. As a slice it gives f32.
 pub struct CpuBuffer {
-    /// At least `len` elements.
+    /// Room for `len` elements or more.
     memory: Memory,
     len: usize,
+    /// Elements are bf16.
+    narrow: bool,
     pool: Arc<Pool>,
 }
 
@@ -100,6 +102,15 @@ impl Pool {
 
     /// A buffer of `len` elements with whatever its memory held.
     pub(super) fn take(self: &Arc<Self>, len: usize) -> CpuBuffer {
+        CpuBuffer { memory: self.take_memory(len), len, narrow: false, pool: Arc::clone(self) }
+    }
+
+    /// A buffer of `len` elements of bf16 with whatever its memory held.
+    pub(super) fn take_narrow(self: &Arc<Self>, len: usize) -> CpuBuffer {
+        CpuBuffer { memory: self.take_memory(len.div_ceil(2)), len, narrow: true, pool: Arc::clone(self) }
+    }
+
+    fn take_memory(&self, len: usize) -> Memory {
         let size = size_class(len);
         let mut state = self.state();
         let found = state.free.range_mut(size..=size + size / 4).find_map(|(_, memories)| memories.pop());
@@ -113,7 +124,26 @@ impl Pool {
         };
         state.n_used += memory.len();
         state.most_used = state.most_used.max(state.n_used);
-        CpuBuffer { memory, len, pool: Arc::clone(self) }
+        memory
+    }
+}
+
+impl CpuBuffer {
+    /// Elements, of either kind.
+    pub(super) fn n_elements(&self) -> usize {
+        self.len
+    }
+
+    /// Its elements, bf16.
+    pub(super) fn halves(&self) -> Option<&[u16]> {
+        // SAFETY: any bytes are numbers of either kind, and an f32 is aligned for an u16.
+        self.narrow.then(|| unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.len) })
+    }
+
+    /// Its elements, bf16, to write.
+    pub(super) fn halves_mut(&mut self) -> Option<&mut [u16]> {
+        // SAFETY: as above, and borrowed for writing.
+        self.narrow.then(|| unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast(), self.len) })
     }
 }
 
@@ -150,12 +180,14 @@ impl Deref for CpuBuffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
+        assert!(!self.narrow, "a buffer of bf16 where one of f32 is expected");
         &self.memory[..self.len]
     }
 }
 
 impl DerefMut for CpuBuffer {
     fn deref_mut(&mut self) -> &mut [f32] {
+        assert!(!self.narrow, "a buffer of bf16 where one of f32 is expected");
         &mut self.memory[..self.len]
     }
 }

@@ -7,8 +7,6 @@ use rayon::prelude::*;
 
 use super::microkernel::{self, MAX_ROWS, PANEL, Tile};
 use super::pool::{CpuBuffer, Pool};
-#[cfg(target_arch = "x86_64")]
-use super::tiles;
 use super::{CpuDevice, few_rows, transpose};
 use crate::cpu::Level;
 use crate::device::{LowRank, Matmul, Precision};
@@ -407,12 +405,6 @@ impl CpuDevice {
             precision: Precision::F32,
         });
         let start = bias.map_or(Start::Zero, Start::Row);
-        #[cfg(target_arch = "x86_64")]
-        if self.tiles {
-            let product = tiles::Product { form: tiles::Form::Forward, w, a: x, rows, start, beside };
-            // SAFETY: `tiles` says that the unit is there.
-            return unsafe { product.compute(self.level, &self.memory, y) };
-        }
         let terms: Vec<Term<'_>> = [frozen].into_iter().chain(beside).collect();
         product(self.level, &self.memory, (rows, w.rows()), &terms, start, y);
     }
@@ -436,12 +428,6 @@ impl CpuDevice {
             precision: Precision::F32,
         });
         let start = if add { Start::Held } else { Start::Zero };
-        #[cfg(target_arch = "x86_64")]
-        if self.tiles {
-            let product = tiles::Product { form: tiles::Form::Backward, w, a: d_y, rows, start, beside };
-            // SAFETY: `tiles` says that the unit is there.
-            return unsafe { product.compute(self.level, &self.memory, d_x) };
-        }
         let terms: Vec<Term<'_>> = [frozen].into_iter().chain(beside).collect();
         product(self.level, &self.memory, (rows, w.cols()), &terms, start, d_x);
     }

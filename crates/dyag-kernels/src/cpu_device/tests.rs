@@ -1,7 +1,7 @@
 //! Every operation, on every instruction set of this machine and on one and two threads, against the scalar references.
 
 use super::*;
-use crate::device::{AttentionShape, AttentionSpan};
+use crate::device::{AttentionShape, AttentionSpan, LowRankPair, PairGradient};
 use crate::random;
 use crate::reference::ReferenceDevice;
 use crate::weight::Format;
@@ -20,9 +20,9 @@ fn devices(precision: Precision) -> Vec<CpuDevice> {
     let device = |level, threads| CpuDevice::new(CpuOptions { precision, threads: Some(threads), level: Some(level) }).unwrap();
     let mut devices: Vec<CpuDevice> = cpu::available().into_iter().flat_map(|level| [device(level, 1), device(level, 2)]).collect();
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if precision == Precision::Bf16 && cpu::detected() < Level::Amx {
-        tiles::emulator::install();
-        devices.extend([1, 2].map(|threads| CpuDevice { tiles: true, ..device(cpu::detected(), threads) }));
+    if precision == Precision::Bf16 && cpu::detected() == Level::Avx512Bf16 {
+        bf16::emulator::install();
+        devices.extend([1, 2].map(|threads| CpuDevice { bf16: Some(bf16::Kind::Tiles), ..device(cpu::detected(), threads) }));
     }
     devices
 }
@@ -40,8 +40,14 @@ fn assert_close(got: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 
 /// Runs `operation` on the reference and on every device; all devices of one level must agree to the bit, and with the reference to `tolerance`.
 fn compare(precision: Precision, tolerance: f32, what: &str, operation: impl Fn(&dyn Operations) -> Vec<Vec<f32>>) {
+    compare_where(precision, |_| tolerance, what, operation);
+}
+
+/// [`compare`] where the tolerance depends on the rung that multiplies.
+fn compare_where(precision: Precision, tolerance: impl Fn(Level) -> f32, what: &str, operation: impl Fn(&dyn Operations) -> Vec<Vec<f32>>) {
     let expected = operation(&ReferenceDevice::new(precision));
     for pair in devices(precision).chunks(2) {
+        let tolerance = tolerance(pair[0].product_level());
         let [one, two] = [&pair[0], &pair[1]].map(|device| operation(device));
         for (i, ((one, two), expected)) in one.iter().zip(&two).zip(&expected).enumerate() {
             let what = format!("{what}, output {i}, {}", pair[0].describe());
@@ -57,6 +63,8 @@ trait Operations {
     fn linear_few(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]);
     fn linear_backward(&self, w: &WeightMatrix, d_y: &[f32], rows: usize, d_x: &mut [f32], accumulate: bool);
     fn low_rank(&self, w: &WeightMatrix, x_and_d_y: [&[f32]; 2], rows: usize, rank: usize) -> Vec<Vec<f32>>;
+    fn projections(&self, weights: &[WeightMatrix], rows: usize, rank: usize) -> Vec<Vec<f32>>;
+    fn feed_forward(&self, weights: &[WeightMatrix; 2], rows: usize) -> Vec<Vec<f32>>;
     fn matmul(&self, sizes: Matmul, a: &[f32], b: &[f32], c: &mut [f32]);
     fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], qkv: [&[f32]; 3], d_out: &[f32]) -> Vec<Vec<f32>>;
     fn rows(&self, x: &[f32], w: &[f32], d_y: &[f32]) -> Vec<Vec<f32>>;
@@ -93,6 +101,60 @@ impl<D: Device<Weight = WeightMatrix>> Operations for D {
         let beside = Some(LowRank { u: &u, v: &within, rank });
         Device::linear_backward(self, w, &self.upload(d_y), rows, beside, &mut d_x, true);
         vec![self.download(&y), self.download(&d_x)]
+    }
+    /// Every second projection has a pair; the first result has a bias, and a residual where there is one projection.
+    fn projections(&self, weights: &[WeightMatrix], rows: usize, rank: usize) -> Vec<Vec<f32>> {
+        let (k, scaled) =
+            (weights[0].cols(), |seed, len, scale: f32| self.upload(&numbers(seed, len).iter().map(|v| v * scale).collect::<Vec<_>>()));
+        let x = scaled(1, rows * k, 1.0);
+        let a: Vec<D::Buffer> = weights.iter().zip(10..).map(|(_, seed)| scaled(seed, rank * k, 0.2)).collect();
+        let b: Vec<D::Buffer> = weights.iter().zip(20..).map(|(w, seed)| scaled(seed, w.rows() * rank, 0.2)).collect();
+        let d_y: Vec<D::Buffer> = weights.iter().zip(30..).map(|(w, seed)| scaled(seed, rows * w.rows(), 1.0)).collect();
+        let bias = scaled(2, weights[0].rows(), 1.0);
+        let residual = (weights.len() == 1).then(|| scaled(3, rows * weights[0].rows(), 1.0));
+        let mut y: Vec<D::Buffer> = weights.iter().map(|w| self.upload(&poisoned(rows * w.rows()))).collect();
+        let mut u: Vec<D::Buffer> = weights.iter().map(|_| self.upload(&poisoned(rows * rank))).collect();
+        let pair = |i: usize| (i % 2 == 0).then(|| LowRankPair { a: &a[i], b: &b[i], rank, scale: 0.5 });
+        let parts = weights.iter().zip(&mut y).zip(&mut u).enumerate().map(|(i, ((weight, y), u))| Projection {
+            weight,
+            bias: (i == 0).then_some(&bias),
+            pair: pair(i).map(|pair| (pair, u)),
+            y,
+        });
+        self.project(&x, rows, residual.as_ref(), parts.collect());
+        let mut results: Vec<Vec<f32>> = y.iter().map(|y| self.download(y)).collect();
+        let [mut d_a, mut d_b] = [&a, &b].map(|like| like.iter().map(|like| scaled(4, self.len(like), 1.0)).collect::<Vec<_>>());
+        let mut d_x = [scaled(5, rows * k, 1.0), self.upload(&poisoned(rows * k))];
+        for (d_x, add) in d_x.iter_mut().zip([true, false]) {
+            let parts = d_y.iter().zip(weights).zip(d_a.iter_mut().zip(&mut d_b)).enumerate().map(|(i, ((d_y, weight), (d_a, d_b)))| {
+                ProjectionGradient { weight, d_y, pair: pair(i).map(|pair| PairGradient { pair, u: &u[i], d_a, d_b }) }
+            });
+            self.project_backward(&x, rows, parts.collect(), Some((d_x, add)));
+        }
+        results.extend(d_a.iter().chain(&d_b).chain(&d_x).map(|buffer| self.download(buffer)));
+        results.extend(u.iter().step_by(2).map(|u| self.download(u)));
+        results
+    }
+    fn feed_forward(&self, [up, down]: &[WeightMatrix; 2], rows: usize) -> Vec<Vec<f32>> {
+        let (f, c) = (up.rows(), up.cols());
+        let [x, d_out] = [1, 2].map(|seed| self.upload(&numbers(seed, rows * c)));
+        let ones = self.upload(&vec![1.0; c]);
+        let (mut n, mut inv_rms) = (self.scratch_activations(rows * c), self.scratch(rows));
+        self.rms_norm(&x, &ones, 1e-5, &mut n, &mut inv_rms);
+        let [mut g, mut u, mut h, mut d_h] = std::array::from_fn(|_| self.scratch_activations(rows * f));
+        fn part<'a, D: Device>(weight: &'a D::Weight, y: &'a mut D::Buffer) -> Projection<'a, D> {
+            Projection { weight, bias: None, pair: None, y }
+        }
+        self.project(&n, rows, None, vec![part(up, &mut g), part(up, &mut u)]);
+        self.gated(Activation::Silu, &g, &u, &mut h);
+        let mut out = self.scratch(rows * c);
+        self.project(&h, rows, Some(&x), vec![part(down, &mut out)]);
+        let back = |weight, d_y| ProjectionGradient { weight, d_y, pair: None };
+        self.project_backward(&h, rows, vec![back(down, &d_out)], Some((&mut d_h, false)));
+        self.gated_backward(Activation::Silu, &d_h, &mut g, &mut u);
+        let mut d_n = self.scratch(rows * c);
+        self.project_backward(&n, rows, vec![back(up, &g), back(up, &u)], Some((&mut d_n, false)));
+        [n, h, out, d_h, g, u, d_n].iter().map(|buffer| self.download(buffer)).collect()
     }
     fn matmul(&self, sizes: Matmul, a: &[f32], b: &[f32], c: &mut [f32]) {
         in_place(self, c, |c| Device::matmul(self, sizes, &self.upload(a), &self.upload(b), c));
@@ -186,6 +248,36 @@ const FORMATS: [Format; 11] = [
     Format::Q6K,
 ];
 
+/// Adapters are computed in f32, or in bf16 where products are: then their factors are rounded, by half of 2^-8 at most each.
+fn of_pairs(level: Level) -> f32 {
+    if level >= Level::Avx512Bf16 { 8e-3 } else { 2e-6 }
+}
+
+/// Several projections of one input, forward and backward, as a layer has them: with pairs and without, residual and bias.
+#[test]
+fn projections_of_one_input() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (rows, k, ns, rank) in [
+            (1, 8, vec![5], 3),
+            (37, 264, vec![33, 8, 70], 16),
+            (70, 512, vec![300, 40], 40),
+            (523, 256, vec![48], 4),
+            (300, 32, vec![290], 16),
+        ] {
+            let weights: Vec<WeightMatrix> = ns.iter().map(|n| random_weight(Format::Bf16, *n, k)).collect();
+            let what = format!("projections {rows}x{k} to {ns:?}, rank {rank}");
+            compare_where(precision, of_pairs, &what, |device| device.projections(&weights, rows, rank));
+        }
+    }
+}
+
+#[test]
+fn activations_are_kept_in_bf16() {
+    let (rows, k, n) = (45, 40, 70);
+    let weights = [random_weight(Format::Bf16, n, k), random_weight(Format::Bf16, k, n)];
+    compare_where(Precision::Bf16, |_| 2e-2, "a feed-forward block", |device| device.feed_forward(&weights, rows));
+}
+
 #[test]
 fn products_with_frozen_weights() {
     for precision in [Precision::F32, Precision::Bf16] {
@@ -205,7 +297,7 @@ fn products_with_frozen_weights() {
                     vec![plain, with_bias, few, d_x, added]
                 });
                 for rank in [1, 16, 300] {
-                    compare(precision, 2e-6, &format!("{} {rows}x{n}x{k}, rank {rank} beside it", format.name()), |device| {
+                    compare_where(precision, of_pairs, &format!("{} {rows}x{n}x{k}, rank {rank} beside it", format.name()), |device| {
                         device.low_rank(&w, [&x, &d_y], rows, rank)
                     });
                 }

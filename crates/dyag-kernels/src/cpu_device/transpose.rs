@@ -76,6 +76,18 @@ pub(super) fn square(level: Level, from: &[f32; 256], to: &mut [f32; 256]) {
     }
 }
 
+/// Transposes 16 x 16 elements behind pointers; `to` may be where they are read from.
+///
+/// # Safety
+/// AVX-512; 16 elements behind each of `from`, and 256 behind `to`.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn square_at(from: [*const f32; 16], to: *mut f32) {
+    // SAFETY: the caller's contract; all rows are read before one is written.
+    unsafe { x86::block::<16, 16>(from, to) }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;

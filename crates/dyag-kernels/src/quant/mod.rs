@@ -48,7 +48,7 @@ unsafe fn widen_unchecked(level: Level, format: Format, bytes: &[u8], out: &mut 
         // SAFETY: the caller vouches for `level`.
         let done = unsafe {
             match level {
-                Level::Avx512 | Level::Amx => {
+                Level::Avx512 | Level::Avx512Bf16 | Level::Amx => {
                     avx512::widen(format, bytes, out);
                     true
                 }

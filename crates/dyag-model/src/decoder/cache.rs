@@ -7,7 +7,7 @@ use dyag_kernels::device::{AttentionInputs, AttentionSpan, Place};
 
 use super::Decoder;
 use super::device_adapter::DeviceAdapter;
-use super::layer::Pass;
+use super::layer::{Pass, Queries};
 use super::rope::Angles;
 
 /// Keys and values `[capacity, G * D]` of every layer. Sequences own disjoint ranges of its rows.
@@ -73,7 +73,7 @@ impl<D: Device> Decoder<D> {
         let width = self.config.n_kv_heads * self.config.head_size;
         let mut x = self.embed(&ids);
         for (i, layer) in self.layers.iter().enumerate() {
-            let ([q, k, v], _) = layer.queries_keys_values(&pass, i, &x);
+            let Queries { q, k, v, .. } = layer.queries_keys_values(&pass, i, &x);
             for (new, stored) in [&k, &v].into_iter().zip(&mut cache.layers[i]) {
                 for span in &spans {
                     let n_new = span.queries.len();
@@ -85,7 +85,7 @@ impl<D: Device> Decoder<D> {
             let [keys, values] = &cache.layers[i];
             let inputs = AttentionInputs { shape: pass.shape(i), spans: &spans, q: &q, k: keys, v: values };
             device.attention(&inputs, &mut a, &mut log_sum_exp);
-            x = layer.after_attention(&pass, i, &x, &a).0;
+            x = layer.after_attention(&pass, i, &x, &a);
         }
         x
     }

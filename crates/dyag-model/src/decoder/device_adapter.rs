@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dyag_kernels::Device;
+use dyag_kernels::device::LowRankPair;
 
 use crate::adapter::{Adapter, LoraPair, Site};
 
@@ -16,6 +17,14 @@ pub struct DevicePair<D: Device> {
     pub a: D::Buffer,
     /// `[out, R]`.
     pub b: D::Buffer,
+}
+
+impl<D: Device> DevicePair<D> {
+    /// The pair as an operation takes it.
+    pub(super) fn borrowed(&self) -> LowRankPair<'_, D::Buffer> {
+        let Self { rank, scale, a, b } = self;
+        LowRankPair { a, b, rank: *rank, scale: *scale }
+    }
 }
 
 /// A whole adapter on the device.

@@ -15,19 +15,21 @@ impl<D: Device> Decoder<D> {
         (LOGITS_BYTES / (4 * self.config.vocab_size)).max(1)
     }
 
-    /// Final norm of the given rows of `x` `[T, C]`; also the rows themselves and `1 / rms`.
-    fn final_norm(&self, x: &D::Buffer, rows: &[usize]) -> [D::Buffer; 3] {
+    /// Final norm of the given rows of `x` `[T, C]`, in the buffer `n`; also the rows themselves and `1 / rms`.
+    fn final_norm(&self, x: &D::Buffer, rows: &[usize], mut n: D::Buffer) -> [D::Buffer; 3] {
         let (device, c) = (&*self.device, self.config.hidden_size);
         let mut gathered = device.scratch(rows.len() * c);
         device.gather_rows(x, rows, c, &mut gathered);
-        let (mut n, mut inv_rms) = (device.scratch(rows.len() * c), device.scratch(rows.len()));
+        let mut inv_rms = device.scratch(rows.len());
         device.rms_norm(&gathered, &self.final_norm, self.config.rms_norm_eps, &mut n, &mut inv_rms);
         [gathered, n, inv_rms]
     }
 
     /// Logits `[rows, V]` of the given rows of the last layer's output `x` `[T, C]`.
     pub(super) fn head_logits(&self, x: &D::Buffer, rows: &[usize], few: bool) -> D::Buffer {
-        let [_, n, _] = self.final_norm(x, rows);
+        let len = rows.len() * self.config.hidden_size;
+        let n = if few { self.device.scratch(len) } else { self.device.scratch_activations(len) };
+        let [_, n, _] = self.final_norm(x, rows, n);
         let mut logits = self.device.scratch(rows.len() * self.config.vocab_size);
         if few {
             self.device.linear_few(&self.head, &n, rows.len(), None, &mut logits);
@@ -43,7 +45,7 @@ impl<D: Device> Decoder<D> {
         let mut sum = LossSum::default();
         for chunk in targets.chunks(self.rows_a_chunk()) {
             let rows: Vec<usize> = chunk.iter().map(|target| target.row).collect();
-            let [gathered, n, inv_rms] = self.final_norm(x, &rows);
+            let [gathered, n, inv_rms] = self.final_norm(x, &rows, device.scratch_activations(rows.len() * c));
             let mut logits = device.scratch(rows.len() * v);
             device.linear(&self.head, &n, rows.len(), None, None, &mut logits);
             let ids: Vec<u32> = chunk.iter().map(|target| target.id).collect();

@@ -4,13 +4,13 @@
 //! n1 = norm(x)       q, k, v = project(n1), rotated      a = attention(q, k, v)      m = x + project(a)
 //! n2 = norm(m)       g, u = project(n2)                  h = act(g) * u              y = m + project(h)
 //! ```
-//! Kept for the backward: x, q, k, v, a, m, g, u and three small vectors; n1, n2 and h are cheap to make again.
+//! Kept for the backward: x, q, k, v, a, m, g, u, three small vectors and the narrow products of the adapter; n1, n2 and h are cheap to make again.
 
 use dyag_kernels::Device;
 use dyag_kernels::device::{AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Place};
 
 use super::device_adapter::DeviceAdapter;
-use super::projection::{Backward, Linear};
+use super::projection::{Backward, Linear, Projected, Projecting};
 use super::rope::Angles;
 use super::training::Dropout;
 use crate::config::DecoderConfig;
@@ -55,16 +55,31 @@ pub(super) struct Pass<'a, D: Device> {
 pub(super) struct Activations<D: Device> {
     /// The layer's input.
     pub(super) x: D::Buffer,
-    inv_rms_1: D::Buffer,
-    q: D::Buffer,
-    k: D::Buffer,
-    v: D::Buffer,
+    qkv: Queries<D>,
     a: D::Buffer,
     log_sum_exp: D::Buffer,
+    middle: Middle<D>,
+}
+
+/// Queries, keys and values of a layer, rotated.
+pub(super) struct Queries<D: Device> {
+    pub(super) q: D::Buffer,
+    pub(super) k: D::Buffer,
+    pub(super) v: D::Buffer,
+    inv_rms: D::Buffer,
+    /// The pairs' narrow products, one for each matrix.
+    narrow: Vec<Option<D::Buffer>>,
+}
+
+/// What lies between a layer's attention and its last projection.
+pub(super) struct Middle<D: Device> {
     m: D::Buffer,
-    inv_rms_2: D::Buffer,
+    inv_rms: D::Buffer,
     g: D::Buffer,
     u: D::Buffer,
+    /// The pairs' narrow products: of o, and of gate and up.
+    of_o: Option<D::Buffer>,
+    narrow: Vec<Option<D::Buffer>>,
 }
 
 /// How far down a layer's backward must go: into what something adapted lies in or below.
@@ -77,34 +92,38 @@ struct Reach {
     into_gate_up: bool,
 }
 
+/// What a layer's backward adds to and changes on its way down.
+struct Way<'a, D: Device> {
+    gradients: &'a mut DeviceAdapter<D>,
+    /// Gradient of the residual stream.
+    d_x: &'a mut D::Buffer,
+    reach: Reach,
+}
+
 impl<D: Device> Pass<'_, D> {
     pub(super) fn shape(&self, layer: usize) -> AttentionShape {
         let DecoderConfig { n_heads, n_kv_heads, head_size, .. } = *self.config;
         AttentionShape { n_heads, n_kv_heads, head_size, scale: 1.0 / (head_size as f32).sqrt(), window: self.config.windows[layer] }
     }
 
-    fn project(&self, layer: usize, linear: &Linear<D>, x: &D::Buffer) -> D::Buffer {
-        let lora = linear.lora(layer, self.adapter, self.dropout);
-        if self.few {
-            linear.forward_few(self.device, x, self.rows, lora.as_ref())
-        } else {
-            linear.forward(self.device, x, self.rows, lora.as_ref())
-        }
+    fn projecting(&self, layer: usize) -> Projecting<'_, D> {
+        let Pass { device, rows, adapter, dropout, few, .. } = *self;
+        Projecting { device, layer, rows, adapter, dropout, few }
     }
 
     /// Norm of `x` `[T, C]`, with `1 / rms` `[T]`.
     pub(super) fn norm(&self, x: &D::Buffer, gain: &D::Buffer) -> (D::Buffer, D::Buffer) {
-        let (mut y, mut inv_rms) = (self.device.scratch(self.rows * self.config.hidden_size), self.device.scratch(self.rows));
+        let (mut y, mut inv_rms) = (self.projecting(0).activations(self.rows * self.config.hidden_size), self.device.scratch(self.rows));
         self.device.rms_norm(x, gain, self.config.rms_norm_eps, &mut y, &mut inv_rms);
         (y, inv_rms)
     }
 
-    /// Cuts `[T, widths...]` into one buffer a width.
-    fn split<const N: usize>(&self, from: &D::Buffer, widths: [usize; N]) -> [D::Buffer; N] {
+    /// Cuts `[T, widths...]` into one buffer a width, of the kind that `new` makes.
+    fn split<const N: usize>(&self, from: &D::Buffer, widths: [usize; N], new: impl Fn(usize) -> D::Buffer) -> [D::Buffer; N] {
         let width = widths.iter().sum();
         let mut col = 0;
         widths.map(|part| {
-            let mut to = self.device.scratch(self.rows * part);
+            let mut to = new(self.rows * part);
             let (from_place, to_place) = (Place { row: 0, col, width }, Place { row: 0, col: 0, width: part });
             self.device.copy_block(from, from_place, &mut to, to_place, self.rows, part);
             col += part;
@@ -113,9 +132,9 @@ impl<D: Device> Pass<'_, D> {
     }
 
     /// The reverse of `split`.
-    fn join<const N: usize>(&self, parts: [(&D::Buffer, usize); N]) -> D::Buffer {
-        let width = parts.iter().map(|(_, width)| width).sum();
-        let mut to = self.device.scratch(self.rows * width);
+    fn join<const N: usize>(&self, parts: [(&D::Buffer, usize); N], new: impl Fn(usize) -> D::Buffer) -> D::Buffer {
+        let width: usize = parts.iter().map(|(_, width)| width).sum();
+        let mut to = new(self.rows * width);
         let mut col = 0;
         for (from, part) in parts {
             let (from_place, to_place) = (Place { row: 0, col: 0, width: part }, Place { row: 0, col, width });
@@ -133,45 +152,69 @@ fn qkv_widths(config: &DecoderConfig) -> [usize; 3] {
 }
 
 impl<D: Device> Layer<D> {
-    /// q, k (rotated) and v from the layer's input, and `1 / rms` of the norm before them.
-    pub(super) fn queries_keys_values(&self, pass: &Pass<'_, D>, layer: usize, x: &D::Buffer) -> ([D::Buffer; 3], D::Buffer) {
+    /// q, k (rotated) and v from the layer's input.
+    pub(super) fn queries_keys_values(&self, pass: &Pass<'_, D>, layer: usize, x: &D::Buffer) -> Queries<D> {
         let (n1, inv_rms) = pass.norm(x, &self.attention_norm);
-        let [mut q, mut k, v] = match &self.qkv {
-            Qkv::Separate(parts) => parts.each_ref().map(|part| pass.project(layer, part, &n1)),
-            Qkv::Fused(qkv) => pass.split(&pass.project(layer, qkv, &n1), qkv_widths(pass.config)),
+        let projecting = pass.projecting(layer);
+        let ([mut q, mut k, v], narrow) = match &self.qkv {
+            Qkv::Separate(parts) => apart(projecting.forward(parts.each_ref(), &n1, None, false)),
+            Qkv::Fused(qkv) => {
+                let [Projected { y, u }] = projecting.forward([qkv], &n1, None, false);
+                (pass.split(&y, qkv_widths(pass.config), |len| pass.device.scratch(len)), vec![u])
+            }
         };
         let DecoderConfig { n_heads, n_kv_heads, head_size, .. } = *pass.config;
         pass.device.rope(&mut q, n_heads, head_size, &pass.angles.cos, &pass.angles.sin, false);
         pass.device.rope(&mut k, n_kv_heads, head_size, &pass.angles.cos, &pass.angles.sin, false);
-        ([q, k, v], inv_rms)
+        Queries { q, k, v, inv_rms, narrow }
     }
 
-    /// Attention's output joined to the residual stream, and the feed-forward block on top. Returns the layer's output and `[m, 1/rms, g, u]`.
-    pub(super) fn after_attention(&self, pass: &Pass<'_, D>, layer: usize, x: &D::Buffer, a: &D::Buffer) -> (D::Buffer, [D::Buffer; 4]) {
-        let mut m = pass.project(layer, &self.o, a);
-        pass.device.add(&mut m, x);
+    /// Attention's output joined to the residual stream, and gate and up of the feed-forward block.
+    fn middle(&self, pass: &Pass<'_, D>, layer: usize, x: &D::Buffer, a: &D::Buffer) -> Middle<D> {
+        let projecting = pass.projecting(layer);
+        let [Projected { y: m, u: of_o }] = projecting.forward([&self.o], a, Some(x), false);
         let (n2, inv_rms) = pass.norm(&m, &self.feed_forward_norm);
         let f = pass.config.intermediate_size;
-        let [g, u] = match &self.gate_up {
-            GateUp::Separate(parts) => parts.each_ref().map(|part| pass.project(layer, part, &n2)),
-            GateUp::Fused(gate_up) => pass.split(&pass.project(layer, gate_up, &n2), [f, f]),
+        let ([g, u], narrow) = match &self.gate_up {
+            GateUp::Separate(parts) => apart(projecting.forward(parts.each_ref(), &n2, None, true)),
+            GateUp::Fused(gate_up) => {
+                let [Projected { y, u }] = projecting.forward([gate_up], &n2, None, true);
+                (pass.split(&y, [f, f], |len| projecting.activations(len)), vec![u])
+            }
         };
-        let mut h = pass.device.scratch(pass.rows * f);
-        pass.device.gated(pass.config.activation, &g, &u, &mut h);
-        let mut y = pass.project(layer, &self.down, &h);
-        pass.device.add(&mut y, &m);
-        (y, [m, inv_rms, g, u])
+        Middle { m, inv_rms, g, u, of_o, narrow }
     }
 
-    /// The layer's output for `x`, and what its backward needs.
-    pub(super) fn forward(&self, pass: &Pass<'_, D>, layer: usize, x: D::Buffer) -> (D::Buffer, Activations<D>) {
-        let ([q, k, v], inv_rms_1) = self.queries_keys_values(pass, layer, &x);
-        let mut a = pass.device.scratch(pass.device.len(&q));
+    /// The layer's output, and the narrow product of its last projection.
+    fn output(&self, pass: &Pass<'_, D>, layer: usize, middle: &Middle<D>) -> (D::Buffer, Option<D::Buffer>) {
+        let projecting = pass.projecting(layer);
+        let mut h = projecting.activations(pass.rows * pass.config.intermediate_size);
+        pass.device.gated(pass.config.activation, &middle.g, &middle.u, &mut h);
+        let [Projected { y, u }] = projecting.forward([&self.down], &h, Some(&middle.m), false);
+        (y, u)
+    }
+
+    /// Attention's output joined to the residual stream, and the feed-forward block on top.
+    pub(super) fn after_attention(&self, pass: &Pass<'_, D>, layer: usize, x: &D::Buffer, a: &D::Buffer) -> D::Buffer {
+        self.output(pass, layer, &self.middle(pass, layer, x, a)).0
+    }
+
+    /// What the backward needs of a layer, but for the narrow product of its last projection.
+    pub(super) fn activations(&self, pass: &Pass<'_, D>, layer: usize, x: D::Buffer) -> Activations<D> {
+        let qkv = self.queries_keys_values(pass, layer, &x);
+        let mut a = pass.device.scratch(pass.device.len(&qkv.q));
         let mut log_sum_exp = pass.device.scratch(pass.rows * pass.config.n_heads);
-        let inputs = AttentionInputs { shape: pass.shape(layer), spans: pass.spans, q: &q, k: &k, v: &v };
+        let inputs = AttentionInputs { shape: pass.shape(layer), spans: pass.spans, q: &qkv.q, k: &qkv.k, v: &qkv.v };
         pass.device.attention(&inputs, &mut a, &mut log_sum_exp);
-        let (y, [m, inv_rms_2, g, u]) = self.after_attention(pass, layer, &x, &a);
-        (y, Activations { x, inv_rms_1, q, k, v, a, log_sum_exp, m, inv_rms_2, g, u })
+        let middle = self.middle(pass, layer, &x, &a);
+        Activations { x, qkv, a, log_sum_exp, middle }
+    }
+
+    /// The layer's output for `x`, and what its backward needs: the activations, and the narrow product of its last projection.
+    pub(super) fn forward(&self, pass: &Pass<'_, D>, layer: usize, x: D::Buffer) -> (D::Buffer, Activations<D>, Option<D::Buffer>) {
+        let activations = self.activations(pass, layer, x);
+        let (y, narrow) = self.output(pass, layer, &activations.middle);
+        (y, activations, narrow)
     }
 
     /// Turns `d_x`, the gradient of the layer's output, into that of its input, and adds the gradients of this layer's pairs. In the lowest adapted layer
@@ -180,7 +223,7 @@ impl<D: Device> Layer<D> {
         &self,
         pass: &Pass<'_, D>,
         layer: usize,
-        saved: Activations<D>,
+        (saved, of_down): (Activations<D>, Option<D::Buffer>),
         gradients: &mut DeviceAdapter<D>,
         d_x: &mut D::Buffer,
     ) {
@@ -198,65 +241,48 @@ impl<D: Device> Layer<D> {
                 GateUp::Fused(gate_up) => adapted(gate_up),
             };
         let reach = Reach { below, into_qkv, into_attention, into_gate_up };
-        self.feed_forward_backward(pass, layer, &saved, gradients, d_x, reach);
+        let Activations { x, qkv, a, log_sum_exp, mut middle } = saved;
+        let of_o = middle.of_o.take();
+        let mut way = Way { gradients, d_x, reach };
+        self.feed_forward_backward(pass, layer, middle, of_down, &mut way);
         if into_attention {
-            self.attention_backward(pass, layer, saved, gradients, d_x, reach);
+            self.attention_backward(pass, layer, (&x, qkv), (&a, &log_sum_exp, of_o), &mut way);
         }
-    }
-
-    /// Backward of one projection; `d_x` as in [`Linear::backward`].
-    fn project_backward(
-        pass: &Pass<'_, D>,
-        layer: usize,
-        linear: &Linear<D>,
-        (d_y, x): (&D::Buffer, &D::Buffer),
-        gradients: &mut DeviceAdapter<D>,
-        d_x: Option<(&mut D::Buffer, bool)>,
-    ) {
-        let lora = linear.lora(layer, pass.adapter, pass.dropout);
-        let gradient = gradients.pairs.get_mut(&linear.site(layer));
-        linear.backward(pass.device, Backward { d_y, x, rows: pass.rows, lora: lora.as_ref() }, gradient, d_x);
     }
 
     fn feed_forward_backward(
         &self,
         pass: &Pass<'_, D>,
         layer: usize,
-        saved: &Activations<D>,
-        gradients: &mut DeviceAdapter<D>,
-        d_x: &mut D::Buffer,
-        reach: Reach,
+        middle: Middle<D>,
+        of_down: Option<D::Buffer>,
+        Way { gradients, d_x, reach }: &mut Way<'_, D>,
     ) {
-        let (device, f) = (pass.device, pass.config.intermediate_size);
-        let mut h = device.scratch(pass.rows * f);
-        device.gated(pass.config.activation, &saved.g, &saved.u, &mut h);
-        if !reach.into_gate_up {
-            return Self::project_backward(pass, layer, &self.down, (d_x, &h), gradients, None);
-        }
-        let mut d_h = device.scratch(pass.rows * f);
-        Self::project_backward(pass, layer, &self.down, (d_x, &h), gradients, Some((&mut d_h, false)));
-        let whole = |from: &D::Buffer| {
-            let mut to = device.scratch(pass.rows * f);
-            let place = Place { row: 0, col: 0, width: f };
-            device.copy_block(from, place, &mut to, place, pass.rows, f);
-            to
-        };
-        let (mut d_g, mut d_u) = (whole(&saved.g), whole(&saved.u));
+        let (device, f, projecting) = (pass.device, pass.config.intermediate_size, pass.projecting(layer));
+        let Middle { m, inv_rms, g: mut d_g, u: mut d_u, narrow, .. } = middle;
+        let mut h = projecting.activations(pass.rows * f);
+        device.gated(pass.config.activation, &d_g, &d_u, &mut h);
+        let mut d_h = reach.into_gate_up.then(|| projecting.activations(pass.rows * f));
+        projecting.backward([Backward { linear: &self.down, d_y: d_x, u: of_down.as_ref() }], &h, gradients, d_h.as_mut());
+        drop(h);
+        let Some(d_h) = d_h else { return };
         device.gated_backward(pass.config.activation, &d_h, &mut d_g, &mut d_u);
-        let (n2, _) = pass.norm(&saved.m, &self.feed_forward_norm);
+        drop(d_h);
+        let (n2, _) = pass.norm(&m, &self.feed_forward_norm);
         let mut d_n2 = reach.into_attention.then(|| device.scratch(pass.rows * pass.config.hidden_size));
+        let narrow = |i: usize| narrow[i].as_ref();
         match &self.gate_up {
             GateUp::Separate([gate, up]) => {
-                Self::project_backward(pass, layer, gate, (&d_g, &n2), gradients, d_n2.as_mut().map(|d| (d, false)));
-                Self::project_backward(pass, layer, up, (&d_u, &n2), gradients, d_n2.as_mut().map(|d| (d, true)));
+                let parts = [Backward { linear: gate, d_y: &d_g, u: narrow(0) }, Backward { linear: up, d_y: &d_u, u: narrow(1) }];
+                projecting.backward(parts, &n2, gradients, d_n2.as_mut());
             }
             GateUp::Fused(gate_up) => {
-                let d = pass.join([(&d_g, f), (&d_u, f)]);
-                Self::project_backward(pass, layer, gate_up, (&d, &n2), gradients, d_n2.as_mut().map(|d| (d, false)));
+                let d = pass.join([(&d_g, f), (&d_u, f)], |len| projecting.activations(len));
+                projecting.backward([Backward { linear: gate_up, d_y: &d, u: narrow(0) }], &n2, gradients, d_n2.as_mut());
             }
         }
         if let Some(d_n2) = d_n2 {
-            device.rms_norm_backward(&d_n2, &saved.m, &self.feed_forward_norm, &saved.inv_rms_2, d_x);
+            device.rms_norm_backward(&d_n2, &m, &self.feed_forward_norm, &inv_rms, d_x);
         }
     }
 
@@ -264,42 +290,53 @@ impl<D: Device> Layer<D> {
         &self,
         pass: &Pass<'_, D>,
         layer: usize,
-        saved: Activations<D>,
-        gradients: &mut DeviceAdapter<D>,
-        d_x: &mut D::Buffer,
-        reach: Reach,
+        (x, qkv): (&D::Buffer, Queries<D>),
+        (a, log_sum_exp, of_o): (&D::Buffer, &D::Buffer, Option<D::Buffer>),
+        Way { gradients, d_x, reach }: &mut Way<'_, D>,
     ) {
-        let device = pass.device;
-        if !reach.into_qkv {
-            return Self::project_backward(pass, layer, &self.o, (d_x, &saved.a), gradients, None);
-        }
-        let mut d_a = device.scratch(device.len(&saved.a));
-        Self::project_backward(pass, layer, &self.o, (d_x, &saved.a), gradients, Some((&mut d_a, false)));
-        let Activations { x, inv_rms_1, q, k, v, a, log_sum_exp, .. } = saved;
+        let (device, projecting) = (pass.device, pass.projecting(layer));
+        let mut d_a = reach.into_qkv.then(|| device.scratch(device.len(a)));
+        projecting.backward([Backward { linear: &self.o, d_y: d_x, u: of_o.as_ref() }], a, gradients, d_a.as_mut());
+        let Some(d_a) = d_a else { return };
+        let Queries { q, k, v, inv_rms, narrow } = qkv;
         let mut d_q = device.scratch(device.len(&q));
         let [mut d_k, mut d_v] = [&k, &v].map(|like| device.zeros(device.len(like)));
         let inputs = AttentionInputs { shape: pass.shape(layer), spans: pass.spans, q: &q, k: &k, v: &v };
-        let result = AttentionResult { out: &a, log_sum_exp: &log_sum_exp, d_out: &d_a };
+        let result = AttentionResult { out: a, log_sum_exp, d_out: &d_a };
         device.attention_backward(&inputs, &result, AttentionGradients { q: &mut d_q, k: &mut d_k, v: &mut d_v });
         let DecoderConfig { n_heads, n_kv_heads, head_size, hidden_size, .. } = *pass.config;
         device.rope(&mut d_q, n_heads, head_size, &pass.angles.cos, &pass.angles.sin, true);
         device.rope(&mut d_k, n_kv_heads, head_size, &pass.angles.cos, &pass.angles.sin, true);
-        let (n1, _) = pass.norm(&x, &self.attention_norm);
+        let (n1, _) = pass.norm(x, &self.attention_norm);
         let mut d_n1 = reach.below.then(|| device.scratch(pass.rows * hidden_size));
+        let narrow = |i: usize| narrow[i].as_ref();
         match &self.qkv {
-            Qkv::Separate(parts) => {
-                for (i, (part, d)) in parts.iter().zip([&d_q, &d_k, &d_v]).enumerate() {
-                    Self::project_backward(pass, layer, part, (d, &n1), gradients, d_n1.as_mut().map(|d| (d, i > 0)));
-                }
+            Qkv::Separate([q, k, v]) => {
+                let parts = [
+                    Backward { linear: q, d_y: &d_q, u: narrow(0) },
+                    Backward { linear: k, d_y: &d_k, u: narrow(1) },
+                    Backward { linear: v, d_y: &d_v, u: narrow(2) },
+                ];
+                projecting.backward(parts, &n1, gradients, d_n1.as_mut());
             }
             Qkv::Fused(qkv) => {
                 let [q_width, k_width, v_width] = qkv_widths(pass.config);
-                let d = pass.join([(&d_q, q_width), (&d_k, k_width), (&d_v, v_width)]);
-                Self::project_backward(pass, layer, qkv, (&d, &n1), gradients, d_n1.as_mut().map(|d| (d, false)));
+                let d = pass.join([(&d_q, q_width), (&d_k, k_width), (&d_v, v_width)], |len| device.scratch(len));
+                projecting.backward([Backward { linear: qkv, d_y: &d, u: narrow(0) }], &n1, gradients, d_n1.as_mut());
             }
         }
         if let Some(d_n1) = d_n1 {
-            device.rms_norm_backward(&d_n1, &x, &self.attention_norm, &inv_rms_1, d_x);
+            device.rms_norm_backward(&d_n1, x, &self.attention_norm, &inv_rms, d_x);
         }
     }
+}
+
+/// Results and narrow products, apart.
+fn apart<D: Device, const N: usize>(projected: [Projected<D>; N]) -> ([D::Buffer; N], Vec<Option<D::Buffer>>) {
+    let mut narrow = Vec::with_capacity(N);
+    let y = projected.map(|Projected { y, u }| {
+        narrow.push(u);
+        y
+    });
+    (y, narrow)
 }

@@ -49,7 +49,7 @@ pub struct StepOptions {
     pub dropout: Option<Dropout>,
 }
 
-/// A layer's share of what is kept.
+/// A layer's share of what is kept, beside the narrow product of its last projection.
 enum Kept<D: Device> {
     Input(D::Buffer),
     All(Activations<D>),
@@ -84,11 +84,11 @@ impl<D: Device> Decoder<D> {
         let mut kept = Vec::with_capacity(self.layers.len());
         let mut x = self.embed(&pack.ids);
         for (i, layer) in self.layers.iter().enumerate() {
-            let (y, activations) = layer.forward(&pass, i, x);
+            let (y, activations, narrow) = layer.forward(&pass, i, x);
             kept.push(match options.checkpointing {
                 _ if i < lowest => None,
-                Checkpointing::None => Some(Kept::All(activations)),
-                Checkpointing::Layer => Some(Kept::Input(activations.x)),
+                Checkpointing::None => Some((Kept::All(activations), narrow)),
+                Checkpointing::Layer => Some((Kept::Input(activations.x), narrow)),
             });
             x = y;
         }
@@ -96,12 +96,12 @@ impl<D: Device> Decoder<D> {
         let sum = self.head_loss(&x, &pack.targets, Some(&mut d_x));
         drop(x);
         for (i, layer) in self.layers.iter().enumerate().rev() {
-            let Some(kept) = kept.pop().flatten() else { break };
+            let Some((kept, narrow)) = kept.pop().flatten() else { break };
             let activations = match kept {
                 Kept::All(activations) => activations,
-                Kept::Input(x) => layer.forward(&pass, i, x).1,
+                Kept::Input(x) => layer.activations(&pass, i, x),
             };
-            layer.backward(&pass, i, activations, gradients, &mut d_x);
+            layer.backward(&pass, i, (activations, narrow), gradients, &mut d_x);
         }
         sum
     }

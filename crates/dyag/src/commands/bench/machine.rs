@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use dyag_kernels::Device;
-use dyag_kernels::cpu;
+use dyag_kernels::cpu::{self, Level};
 use dyag_kernels::cpu_device::CpuDevice;
 use dyag_train::memory;
 use serde::Serialize;
@@ -45,27 +45,34 @@ fn processor() -> Option<String> {
 pub(super) struct Peaks {
     /// f32 multiply-adds in registers, 10^9 operations a second.
     pub(super) vector_gflops: Option<f64>,
+    /// Multiply-adds of pairs of bf16 in registers, 10^9 operations a second.
+    pub(super) bf16_gflops: Option<f64>,
     /// bf16 products of the matrix unit, 10^9 operations a second.
     pub(super) tile_gflops: Option<f64>,
     /// Reads from memory, 10^9 bytes a second.
     pub(super) memory_gigabytes_a_second: f64,
-    /// Whether products with frozen weights use the matrix unit.
+    /// What products with frozen weights use.
     #[serde(skip)]
-    tiles_in_use: bool,
+    level: Level,
 }
 
 impl Peaks {
     pub(super) fn measure(device: &CpuDevice) -> anyhow::Result<Self> {
         Ok(Self {
             vector_gflops: device.peak_vector_gflops(),
+            bf16_gflops: device.peak_bf16_gflops(),
             tile_gflops: device.peak_tile_gflops(),
             memory_gigabytes_a_second: device.memory_gigabytes_a_second().context("cannot get the memory whose reading is timed")?,
-            tiles_in_use: device.uses_tiles(),
+            level: device.product_level(),
         })
     }
 
     /// What a product with frozen weights could reach.
     pub(super) fn of_products(&self) -> Option<f64> {
-        if self.tiles_in_use { self.tile_gflops } else { self.vector_gflops }
+        match self.level {
+            Level::Amx => self.tile_gflops,
+            Level::Avx512Bf16 => self.bf16_gflops,
+            _ => self.vector_gflops,
+        }
     }
 }

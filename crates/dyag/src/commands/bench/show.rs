@@ -19,6 +19,9 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
     if let Some(gflops) = peaks.vector_gflops {
         writeln!(text, "peak        {gflops:.0} GFLOP/s of f32 multiply-adds")?;
     }
+    if let Some(gflops) = peaks.bf16_gflops {
+        writeln!(text, "            {gflops:.0} GFLOP/s of multiply-adds of pairs of bf16")?;
+    }
     match peaks.tile_gflops {
         Some(gflops) => writeln!(text, "            {gflops:.0} GFLOP/s of bf16 products in the matrix unit")?,
         None => writeln!(text, "            no matrix unit (AMX), or the system does not offer it")?,

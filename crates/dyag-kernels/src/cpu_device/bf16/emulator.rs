@@ -17,7 +17,7 @@ thread_local! {
 pub(in crate::cpu_device) fn install() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        if super::available() {
+        if super::tiles::available() {
             return;
         }
         // SAFETY: a zeroed sigaction is a valid one; the handler touches nothing but the thread's tiles and the memory the instruction names.

@@ -7,23 +7,15 @@ use std::arch::asm;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-/// bf16 elements of a tile, and f32 elements of a result.
-pub(super) const TILE: usize = 512;
-pub(super) const RESULT: usize = 256;
+use super::{RESULT, TILE};
 
-/// Rows of a tile, and columns of a result.
-pub(super) const SIDE: usize = 16;
-
-/// Length of the sums of one multiplication.
-pub(super) const DEPTH: usize = 32;
-
-/// Whether this machine has the unit and the system lets this process use it. The first call asks for the permission.
+/// Whether this machine has the unit, the system lets this process use it, and it multiplies as it should. The first call asks for the permission and tries.
 pub(crate) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         // Bits 22 (bf16) and 24 (tiles) of edx.
         let leaf = std::arch::x86_64::__cpuid_count(7, 0);
-        leaf.edx >> 22 & 1 == 1 && leaf.edx >> 24 & 1 == 1 && permitted()
+        leaf.edx >> 22 & 1 == 1 && leaf.edx >> 24 & 1 == 1 && permitted() && super::multiplies_rightly(super::Kind::Tiles)
     })
 }
 
@@ -68,56 +60,110 @@ impl Unit {
         Self(PhantomData)
     }
 
-    /// `c (+)= a b` for two tiles of rows by two of columns, over `steps` steps.
-    ///
-    /// `a` holds `[step][2][TILE]`: the tiles of rows 0 to 15 and 16 to 31. `b` holds `[step][2][TILE]`, pairs interleaved: the tiles of columns 0 to 15
-    /// and 16 to 31. `c` holds `[rows half][columns half][16][16]`; when `start_from_zero`, what it held is not read.
-    pub(super) fn multiply(&self, steps: usize, a: &[u16], b: &[u16], c: &mut [f32], start_from_zero: bool) {
-        assert!(steps > 0 && a.len() >= steps * 2 * TILE && b.len() >= steps * 2 * TILE && c.len() >= 4 * RESULT);
+    /// `sums (+)= lines pairs` over `steps` steps: see [`super::Kind::multiply`].
+    pub(super) fn multiply(
+        &self,
+        tiles: (usize, usize),
+        steps: usize,
+        (lines, pairs): (&[u16], &[u16]),
+        sums: &mut [f32; 4 * RESULT],
+        from_zero: bool,
+    ) {
+        assert!(steps > 0 && lines.len() >= steps * 2 * TILE && pairs.len() >= steps * 2 * TILE);
+        let (lines, pairs, sums) = (lines.as_ptr(), pairs.as_ptr(), sums.as_mut_ptr());
         // SAFETY: the lengths just asserted; `self` says that the unit is configured on this thread, as it cannot leave it.
         unsafe {
-            asm!(
-                "test {zero:e}, {zero:e}",
-                "jz 2f",
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "jmp 3f",
-                "2:",
-                "tileloadd tmm0, [{c} + {line}*1]",
-                "tileloadd tmm1, [{c} + {line}*1 + 1024]",
-                "tileloadd tmm2, [{c} + {line}*1 + 2048]",
-                "tileloadd tmm3, [{c} + {line}*1 + 3072]",
-                "3:",
-                "tileloadd tmm4, [{a} + {line}*1]",
-                "tileloadd tmm6, [{b} + {line}*1]",
-                "tileloadd tmm7, [{b} + {line}*1 + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm5, [{a} + {line}*1 + 1024]",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {a}, 2048",
-                "add {b}, 2048",
-                "dec {steps}",
-                "jnz 3b",
-                "tilestored [{c} + {line}*1], tmm0",
-                "tilestored [{c} + {line}*1 + 1024], tmm1",
-                "tilestored [{c} + {line}*1 + 2048], tmm2",
-                "tilestored [{c} + {line}*1 + 3072], tmm3",
-                zero = in(reg) i32::from(start_from_zero),
-                c = in(reg) c.as_mut_ptr(),
-                line = in(reg) 64usize,
-                a = inout(reg) a.as_ptr() => _,
-                b = inout(reg) b.as_ptr() => _,
-                steps = inout(reg) steps => _,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack),
-            );
+            match tiles {
+                (2, 2) => two_by_two(steps, lines, pairs, sums, from_zero),
+                (2, _) => two_by_one(steps, lines, pairs, sums, from_zero),
+                (_, 2) => one_by_two(steps, lines, pairs, sums, from_zero),
+                _ => one_by_one(steps, lines, pairs, sums, from_zero),
+            }
         }
     }
 }
+
+/// Defines the loop for some of the four results: a step loads what it needs of two tiles of lines (`tmm4`, `tmm5`) and two of columns (`tmm6`, `tmm7`),
+/// and adds their products to the results in `tmm0` to `tmm3`.
+macro_rules! loops {
+    ($name:ident, zero [$($zero:literal)*], load [$($load:literal)*], step [$($step:literal)*], store [$($store:literal)*]) => {
+        /// # Safety
+        /// The unit is configured; `steps` steps of both operands, and four results.
+        unsafe fn $name(steps: usize, lines: *const u16, pairs: *const u16, sums: *mut f32, from_zero: bool) {
+            // SAFETY: the caller's contract.
+            unsafe {
+                asm!(
+                    "test {zero:e}, {zero:e}",
+                    "jz 2f",
+                    $($zero,)*
+                    "jmp 3f",
+                    "2:",
+                    $($load,)*
+                    "3:",
+                    $($step,)*
+                    "add {a}, 2048",
+                    "add {b}, 2048",
+                    "dec {steps}",
+                    "jnz 3b",
+                    $($store,)*
+                    zero = in(reg) i32::from(from_zero),
+                    c = in(reg) sums,
+                    line = in(reg) 64usize,
+                    a = inout(reg) lines => _,
+                    b = inout(reg) pairs => _,
+                    steps = inout(reg) steps => _,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+loops!(
+    two_by_two,
+    zero ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+    load [
+        "tileloadd tmm0, [{c} + {line}*1]" "tileloadd tmm1, [{c} + {line}*1 + 1024]"
+        "tileloadd tmm2, [{c} + {line}*1 + 2048]" "tileloadd tmm3, [{c} + {line}*1 + 3072]"
+    ],
+    step [
+        "tileloadd tmm6, [{b} + {line}*1]" "tileloadd tmm4, [{a} + {line}*1]" "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm5, [{a} + {line}*1 + 1024]" "tdpbf16ps tmm2, tmm5, tmm6"
+        "tileloadd tmm7, [{b} + {line}*1 + 1024]" "tdpbf16ps tmm1, tmm4, tmm7" "tdpbf16ps tmm3, tmm5, tmm7"
+    ],
+    store [
+        "tilestored [{c} + {line}*1], tmm0" "tilestored [{c} + {line}*1 + 1024], tmm1"
+        "tilestored [{c} + {line}*1 + 2048], tmm2" "tilestored [{c} + {line}*1 + 3072], tmm3"
+    ]
+);
+loops!(
+    two_by_one,
+    zero ["tilezero tmm0" "tilezero tmm2"],
+    load ["tileloadd tmm0, [{c} + {line}*1]" "tileloadd tmm2, [{c} + {line}*1 + 2048]"],
+    step [
+        "tileloadd tmm6, [{b} + {line}*1]" "tileloadd tmm4, [{a} + {line}*1]" "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm5, [{a} + {line}*1 + 1024]" "tdpbf16ps tmm2, tmm5, tmm6"
+    ],
+    store ["tilestored [{c} + {line}*1], tmm0" "tilestored [{c} + {line}*1 + 2048], tmm2"]
+);
+loops!(
+    one_by_two,
+    zero ["tilezero tmm0" "tilezero tmm1"],
+    load ["tileloadd tmm0, [{c} + {line}*1]" "tileloadd tmm1, [{c} + {line}*1 + 1024]"],
+    step [
+        "tileloadd tmm6, [{b} + {line}*1]" "tileloadd tmm4, [{a} + {line}*1]" "tdpbf16ps tmm0, tmm4, tmm6"
+        "tileloadd tmm7, [{b} + {line}*1 + 1024]" "tdpbf16ps tmm1, tmm4, tmm7"
+    ],
+    store ["tilestored [{c} + {line}*1], tmm0" "tilestored [{c} + {line}*1 + 1024], tmm1"]
+);
+loops!(
+    one_by_one,
+    zero ["tilezero tmm0"],
+    load ["tileloadd tmm0, [{c} + {line}*1]"],
+    step ["tileloadd tmm6, [{b} + {line}*1]" "tileloadd tmm4, [{a} + {line}*1]" "tdpbf16ps tmm0, tmm4, tmm6"],
+    store ["tilestored [{c} + {line}*1], tmm0"]
+);
 
 impl Drop for Unit {
     fn drop(&mut self) {
