@@ -114,7 +114,7 @@ impl<D: Device<Weight = WeightMatrix>> Operations for D {
         let residual = (weights.len() == 1).then(|| scaled(3, rows * weights[0].rows(), 1.0));
         let mut y: Vec<D::Buffer> = weights.iter().map(|w| self.upload(&poisoned(rows * w.rows()))).collect();
         let mut u: Vec<D::Buffer> = weights.iter().map(|_| self.upload(&poisoned(rows * rank))).collect();
-        let pair = |i: usize| (i % 2 == 0).then(|| LowRankPair { a: &a[i], b: &b[i], rank, scale: 0.5 });
+        let pair = |i: usize| i.is_multiple_of(2).then(|| LowRankPair { a: &a[i], b: &b[i], rank, scale: 0.5 });
         let parts = weights.iter().zip(&mut y).zip(&mut u).enumerate().map(|(i, ((weight, y), u))| Projection {
             weight,
             bias: (i == 0).then_some(&bias),
