@@ -37,7 +37,8 @@ pub(crate) const LANES: usize = 16;
 pub(crate) fn exp(x: f32) -> f32 {
     const TO_INTEGER: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to the nearest integer
     let clamped = x.clamp(-87.3, 88.7);
-    let n = (clamped * std::f32::consts::LOG2_E + TO_INTEGER) - TO_INTEGER;
+    let shifted = clamped * std::f32::consts::LOG2_E + TO_INTEGER;
+    let n = shifted - TO_INTEGER;
     let r = clamped - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
     p = p * r + 1.398_199_9e-3;
@@ -46,7 +47,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p * r + 1.666_666_5e-1;
     p = p * r + 0.5;
     let mantissa = p * r * r + r + 1.0;
-    let scale = f32::from_bits((((n as i32) + 127) << 23) as u32);
+    // The integer lies in the low bits of `shifted`: a conversion that saturates, as Rust's does, would be made number by number.
+    let scale = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     if x < -87.3 { 0.0 } else { mantissa * scale }
 }
 

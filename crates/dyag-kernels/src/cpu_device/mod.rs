@@ -309,7 +309,7 @@ impl Device for CpuDevice {
         result: &AttentionResult<'_, CpuBuffer>,
         gradients: AttentionGradients<'_, CpuBuffer>,
     ) {
-        self.threads.install(|| attention::attention_backward(self.level, inputs, result, gradients));
+        self.threads.install(|| attention::attention_backward(self.level, &self.memory, inputs, result, gradients));
     }
 
     fn gated(&self, activation: Activation, gate: &CpuBuffer, up: &CpuBuffer, out: &mut CpuBuffer) {

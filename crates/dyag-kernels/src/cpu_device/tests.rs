@@ -7,7 +7,7 @@ use crate::reference::ReferenceDevice;
 use crate::weight::Format;
 
 /// Numbers in -1 .. 1, a function of seed and index.
-fn numbers(seed: u64, len: usize) -> Vec<f32> {
+pub(super) fn numbers(seed: u64, len: usize) -> Vec<f32> {
     (0..len as u64).map(|i| (random::bits(seed, i) >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
 }
 
@@ -16,7 +16,7 @@ fn poisoned(len: usize) -> Vec<f32> {
 }
 
 /// Every device of this machine: each level, one thread and two. Where the matrix unit is missing, a stand-in for it.
-fn devices(precision: Precision) -> Vec<CpuDevice> {
+pub(super) fn devices(precision: Precision) -> Vec<CpuDevice> {
     let device = |level, threads| CpuDevice::new(CpuOptions { precision, threads: Some(threads), level: Some(level) }).unwrap();
     let mut devices: Vec<CpuDevice> = cpu::available().into_iter().flat_map(|level| [device(level, 1), device(level, 2)]).collect();
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -39,7 +39,7 @@ fn assert_close(got: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 }
 
 /// Runs `operation` on the reference and on every device; all devices of one level must agree to the bit, and with the reference to `tolerance`.
-fn compare(precision: Precision, tolerance: f32, what: &str, operation: impl Fn(&dyn Operations) -> Vec<Vec<f32>>) {
+pub(super) fn compare(precision: Precision, tolerance: f32, what: &str, operation: impl Fn(&dyn Operations) -> Vec<Vec<f32>>) {
     compare_where(precision, |_| tolerance, what, operation);
 }
 
@@ -58,7 +58,7 @@ fn compare_where(precision: Precision, tolerance: impl Fn(Level) -> f32, what: &
 }
 
 /// The two devices behind one object type, with vectors for their buffers.
-trait Operations {
+pub(super) trait Operations {
     fn linear(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]);
     fn linear_few(&self, w: &WeightMatrix, x: &[f32], rows: usize, bias: Option<&[f32]>, y: &mut [f32]);
     fn linear_backward(&self, w: &WeightMatrix, d_y: &[f32], rows: usize, d_x: &mut [f32], accumulate: bool);
@@ -362,51 +362,6 @@ fn a_row_does_not_depend_on_its_neighbours() {
             assert_eq!(some, all[expected.clone()], "{} rows {group:?}, {}", format.name(), device.describe());
             assert_eq!(some_few, all_few[expected], "{} rows {group:?}, few, {}", format.name(), device.describe());
         }
-    }
-}
-
-#[test]
-fn attention_of_packed_spans() {
-    let span = |queries: std::ops::Range<usize>, prefix: std::ops::Range<usize>, own: std::ops::Range<usize>| AttentionSpan {
-        queries,
-        prefix,
-        own,
-    };
-    for (n_heads, n_kv_heads, head_size) in [(4, 2, 16), (6, 2, 12), (3, 3, 40)] {
-        for window in [None, Some(5), Some(24)] {
-            let shape = AttentionShape { n_heads, n_kv_heads, head_size, scale: 0.3, window };
-            // A shared prefix, two examples that see it, an example of its own longer than a block, and a single token.
-            let spans = [
-                span(0..20, 0..0, 0..20),
-                span(20..31, 0..20, 20..31),
-                span(31..62, 0..20, 31..62),
-                span(62..140, 0..0, 62..140),
-                span(140..141, 0..0, 140..141),
-            ];
-            let rows = 141;
-            let [q, d_out] = [1, 2].map(|seed| numbers(seed, rows * n_heads * head_size));
-            let [k, v] = [3, 4].map(|seed| numbers(seed, rows * n_kv_heads * head_size));
-            compare(Precision::F32, 3e-6, &format!("attention {shape:?}"), |device| device.attention(shape, &spans, [&q, &k, &v], &d_out));
-        }
-    }
-}
-
-#[test]
-fn attention_of_a_decoding_step_has_the_bits_of_the_whole() {
-    let shape = AttentionShape { n_heads: 4, n_kv_heads: 2, head_size: 16, scale: 0.25, window: Some(33) };
-    let rows = 90;
-    let q = numbers(1, rows * 64);
-    let [k, v] = [3, 4].map(|seed| numbers(seed, rows * 32));
-    for device in devices(Precision::F32) {
-        let [q, k, v] = [&q, &k, &v].map(|values| device.upload(values));
-        let (mut whole, mut lse) = (device.scratch(q.len()), device.scratch(rows * 4));
-        let all = AttentionSpan { queries: 0..rows, prefix: 0..0, own: 0..rows };
-        Device::attention(&device, &AttentionInputs { shape, spans: &[all], q: &q, k: &k, v: &v }, &mut whole, &mut lse);
-        let (mut last, mut lse) = (device.scratch(64), device.scratch(4));
-        let step = AttentionSpan { queries: 0..1, prefix: 0..17, own: 17..rows };
-        let query = device.upload(&q[(rows - 1) * 64..]);
-        Device::attention(&device, &AttentionInputs { shape, spans: &[step], q: &query, k: &k, v: &v }, &mut last, &mut lse);
-        assert_eq!(last[..], whole[(rows - 1) * 64..]);
     }
 }
 
