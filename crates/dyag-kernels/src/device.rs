@@ -217,6 +217,24 @@ pub trait Device: Send + Sync {
         self.scratch(len)
     }
 
+    /// Bytes of an element of [`Device::scratch_activations`].
+    fn activation_bytes(&self) -> usize {
+        4
+    }
+
+    /// The same numbers as an activation is kept: rounded where [`Device::scratch_activations`] rounds, else as they are.
+    fn compact(&self, buffer: Self::Buffer) -> Self::Buffer {
+        buffer
+    }
+
+    /// The reverse of [`Device::compact`]: f32 for every operation.
+    fn expand(&self, buffer: Self::Buffer) -> Self::Buffer {
+        buffer
+    }
+
+    /// Gives memory that no buffer uses back to the system.
+    fn release_unused(&self) {}
+
     /// A buffer of `len` zeros.
     fn zeros(&self, len: usize) -> Self::Buffer;
 
@@ -325,8 +343,9 @@ pub trait Device: Send + Sync {
     /// Gradients of [`Device::gated`] written over `gate` and `up`.
     fn gated_backward(&self, activation: Activation, d_out: &Self::Buffer, gate: &mut Self::Buffer, up: &mut Self::Buffer);
 
-    /// Softmax cross-entropy of logits `[rows, V]` against `targets`, each row weighted; the logits are replaced by their gradient of the weighted sum.
-    fn cross_entropy(&self, logits: &mut Self::Buffer, targets: &[u32], weights: &[f32]) -> LossSum;
+    /// Softmax cross-entropy of logits `[rows, V]` against `targets`, each row weighted and added to `sum` in order; the logits are replaced by their gradient
+    /// of the weighted sum.
+    fn cross_entropy(&self, logits: &mut Self::Buffer, targets: &[u32], weights: &[f32], sum: &mut LossSum);
 
     /// Inverted dropout: `out[i] = x[i] / (1 - p)` or 0, decided by a counter-based generator from `seed` and `i`, so the backward repeats it.
     fn dropout(&self, p: f32, seed: u64, x: &Self::Buffer, out: &mut Self::Buffer);

@@ -340,9 +340,8 @@ impl Device for ReferenceDevice {
         }
     }
 
-    fn cross_entropy(&self, logits: &mut Vec<f32>, targets: &[u32], weights: &[f32]) -> LossSum {
+    fn cross_entropy(&self, logits: &mut Vec<f32>, targets: &[u32], weights: &[f32], sum: &mut LossSum) {
         let vocab = logits.len() / targets.len().max(1);
-        let mut sum = LossSum::default();
         for (i, (target, weight)) in targets.iter().zip(weights).enumerate() {
             let row = &mut logits[i * vocab..(i + 1) * vocab];
             let (target, weight) = (*target as usize, f64::from(*weight));
@@ -350,13 +349,12 @@ impl Device for ReferenceDevice {
             let first = row.iter().position(|v| f64::from(*v) == largest);
             let total: f64 = row.iter().map(|v| (f64::from(*v) - largest).exp()).sum();
             let n_correct = if first == Some(target) { weight } else { 0.0 };
-            sum += LossSum { loss_sum_nats: weight * (largest + total.ln() - f64::from(row[target])), n_tokens: weight, n_correct };
+            *sum += LossSum { loss_sum_nats: weight * (largest + total.ln() - f64::from(row[target])), n_tokens: weight, n_correct };
             for (j, v) in row.iter_mut().enumerate() {
                 let p = (f64::from(*v) - largest).exp() / total;
                 *v = (weight * (p - if j == target { 1.0 } else { 0.0 })) as f32;
             }
         }
-        sum
     }
 
     fn dropout(&self, p: f32, seed: u64, x: &Vec<f32>, out: &mut Vec<f32>) {

@@ -18,9 +18,12 @@ const PACK_TOKENS: [usize; 8] = [2048, 1536, 1024, 768, 512, 384, 256, 128];
 /// Without recomputation, packs of at least this many tokens are wanted.
 const ENOUGH_WITHOUT_RECOMPUTATION: usize = 384;
 /// The program, its tokenizer, scratch of the products.
-const BASE_BYTES: u64 = 96 << 20;
-/// Without a limit from the user, a run is content with this much and twice the weights.
-const MODEST_BYTES: u64 = 1 << 30;
+const BASE_BYTES: u64 = 64 << 20;
+/// Without a limit from the user, a run is content with this much beside the weights, or with this share of them where that is more.
+const MODEST_BYTES: u64 = 1_060_000_000;
+const MODEST_PERCENT: u64 = 45;
+/// Memory of a chunk of logits, where there is room and where there is less.
+const CHUNKS_OF_LOGITS: [usize; 2] = [LOGITS_BYTES, LOGITS_BYTES / 3];
 
 /// What the memory plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,8 @@ pub struct MemoryNeeds<'a> {
     pub longest_rows: usize,
     /// Tokens of an optimiser step that go through it, at most.
     pub rows_of_a_step: usize,
+    /// Bytes of an activation that products read.
+    pub activation_bytes: usize,
     /// What the user asked to keep.
     pub checkpointing: CheckpointingChoice,
     /// Pack size of the run that is resumed: it decides the order of sums, so it stays.
@@ -48,12 +53,14 @@ pub struct MemoryNeeds<'a> {
 pub struct MemoryPlan {
     /// The model's file, mapped.
     pub weights_bytes: u64,
-    /// Adapter, gradients, two moments, and copies while a checkpoint is written.
+    /// Adapter, gradients and two moments.
     pub adapter_bytes: u64,
     /// What a pack's forward and backward hold.
     pub activation_bytes: u64,
     /// Logits of a chunk, scratch, the program itself.
     pub other_bytes: u64,
+    /// Bytes of a chunk of logits, at most.
+    pub logits_bytes: usize,
     /// Most tokens of a pack.
     pub max_pack_tokens: usize,
     /// Whether layers are computed a second time in the backward.
@@ -82,7 +89,7 @@ impl MemoryPlan {
         let mut text = String::new();
         for (what, bytes) in [
             ("model weights (mapped file)".to_owned(), weights_bytes),
-            ("adapter, gradients, moments, copies while saving".to_owned(), adapter_bytes),
+            ("adapter, gradients, moments".to_owned(), adapter_bytes),
             (format!("activations of {max_pack_tokens} tokens ({kept})"), activation_bytes),
             ("logits, scratch, the program".to_owned(), other_bytes),
         ] {
@@ -94,36 +101,40 @@ impl MemoryPlan {
 }
 
 /// Bytes of activations a token takes, from what `dyag_model`'s layers keep and make.
-pub fn activation_bytes_per_token(model: &DecoderConfig, rank: usize, recompute: bool) -> u64 {
+///
+/// `bytes` is what an activation takes that products read.
+pub fn activation_bytes_per_token(model: &DecoderConfig, rank: usize, bytes: usize, recompute: bool) -> u64 {
     let DecoderConfig { hidden_size: c, intermediate_size: f, n_layers, n_heads, n_kv_heads, head_size, .. } = *model;
     let (queries, keys) = (n_heads * head_size, n_kv_heads * head_size);
-    let layer_kept = 2 * c + 2 * queries + 2 * keys + 2 * f + n_heads + 2;
-    // In the backward of a layer: h and its gradient, the norms' outputs and gradients, the attention's gradients, low-rank products.
-    let layer_work = 3 * f + 6 * c + 2 * queries + 2 * keys + 4 * rank;
-    let kept = if recompute { n_layers * c + layer_kept } else { n_layers * layer_kept };
+    // The layer's input and what attention adds to it, attention's output, gate and up; queries, keys and values; small vectors; narrow products.
+    let layer_kept = bytes * (2 * c + queries + 2 * f) + 4 * (queries + 2 * keys + n_heads + 2 + 7 * rank);
+    // In the backward of a layer: h and its gradient and an operand's copy, the norms' outputs and gradients, the attention's gradients.
+    let layer_work = bytes * 3 * f + 4 * (6 * c + 2 * queries + 2 * keys + 4 * rank);
+    let kept = if recompute { n_layers * 4 * (c + rank) + layer_kept } else { n_layers * layer_kept };
     // The gathered rows of the head and their gradients, at most one a token.
-    let head = 5 * c;
-    4 * (kept + layer_work + head) as u64
+    let head = 4 * 5 * c;
+    (kept + layer_work + head) as u64
 }
 
 /// Chooses pack size and recomputation so that the run fits: the largest pack without recomputation, unless that makes packs too small.
 pub fn plan_memory(needs: MemoryNeeds<'_>, available: &AvailableMemory, user_limit: bool) -> Result<MemoryPlan, TrainError> {
-    let modest = if user_limit { u64::MAX } else { MODEST_BYTES + 2 * needs.weights_bytes };
+    let modest = if user_limit { u64::MAX } else { needs.weights_bytes + MODEST_BYTES.max(needs.weights_bytes / 100 * MODEST_PERCENT) };
     // What others take meanwhile is not known: a fifth of what the system has is left to them.
     let ceiling = if user_limit { available.bytes } else { available.bytes / 5 * 4 };
-    let candidate = |recompute, tokens| candidate(&needs, available, recompute, tokens);
+    let candidate = |recompute, tokens, logits| candidate(&needs, available, recompute, tokens, logits);
     for limit in [ceiling.min(modest), ceiling] {
         for recompute in modes(needs.checkpointing).iter().copied() {
             let optional = !recompute && needs.checkpointing == CheckpointingChoice::Auto && needs.resumed_pack_tokens.is_none();
             let least = if optional { ENOUGH_WITHOUT_RECOMPUTATION.min(needs.rows_of_a_step) } else { 0 };
-            let mut plans = pack_sizes(&needs).into_iter().map(|tokens| candidate(recompute, tokens));
+            let mut plans =
+                pack_sizes(&needs).into_iter().flat_map(|tokens| CHUNKS_OF_LOGITS.map(|logits| candidate(recompute, tokens, logits)));
             if let Some(plan) = plans.find(|plan| plan.total_bytes() <= limit).filter(|plan| plan.max_pack_tokens >= least) {
                 return Ok(plan);
             }
         }
     }
     let recompute = needs.checkpointing != CheckpointingChoice::None;
-    let smallest = candidate(recompute, pack_sizes(&needs).pop().unwrap_or(needs.longest_rows));
+    let smallest = candidate(recompute, pack_sizes(&needs).pop().unwrap_or(needs.longest_rows), CHUNKS_OF_LOGITS[1]);
     let mut advice = String::from("--max-seq-length (and split long examples), --lora-rank");
     if !recompute {
         advice.insert_str(0, "what is kept (--checkpointing layer), ");
@@ -159,14 +170,24 @@ fn pack_sizes(needs: &MemoryNeeds<'_>) -> Vec<usize> {
     sizes
 }
 
-fn candidate(needs: &MemoryNeeds<'_>, available: &AvailableMemory, recompute: bool, max_pack_tokens: usize) -> MemoryPlan {
+fn candidate(
+    needs: &MemoryNeeds<'_>,
+    available: &AvailableMemory,
+    recompute: bool,
+    max_pack_tokens: usize,
+    logits_bytes: usize,
+) -> MemoryPlan {
     let tokens = max_pack_tokens.max(needs.longest_rows) as u64;
+    let activation_bytes = tokens * activation_bytes_per_token(needs.model, needs.rank, needs.activation_bytes, recompute);
+    let logits = (4 * tokens * needs.model.vocab_size as u64).min(logits_bytes as u64);
+    // While a checkpoint is written, the parameters' copy and its file's bytes stand where activations and logits were.
+    let saving = (8 * needs.n_parameters as u64).saturating_sub(activation_bytes + logits);
     MemoryPlan {
         weights_bytes: needs.weights_bytes,
-        // Parameters, gradients, two moments; the parameters' copy and its file's bytes while a checkpoint is written.
-        adapter_bytes: 24 * needs.n_parameters as u64,
-        activation_bytes: tokens * activation_bytes_per_token(needs.model, needs.rank, recompute),
-        other_bytes: BASE_BYTES + (4 * tokens * needs.model.vocab_size as u64).min(LOGITS_BYTES as u64),
+        adapter_bytes: 16 * needs.n_parameters as u64,
+        activation_bytes,
+        other_bytes: BASE_BYTES + logits + saving,
+        logits_bytes,
         max_pack_tokens,
         recompute,
         available_bytes: available.bytes,
@@ -286,6 +307,7 @@ mod tests {
             rank: 16,
             longest_rows: 200,
             rows_of_a_step: 3200,
+            activation_bytes: 4,
             checkpointing: CheckpointingChoice::Auto,
             resumed_pack_tokens: None,
         }

@@ -380,6 +380,7 @@ impl<'a, D: Device> Run<'a, D> {
 
     /// Brings the log to the disk and writes a checkpoint of the current step.
     pub(crate) fn save(&mut self, listener: &mut dyn FnMut(Event<'_>)) -> Result<PathBuf, TrainError> {
+        self.inputs.decoder.device().release_unused();
         self.log.sync()?;
         let folder = self.write_checkpoint()?;
         self.saved_step = Some(self.state.step);

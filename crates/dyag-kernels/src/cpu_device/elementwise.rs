@@ -157,6 +157,32 @@ impl Element for u16 {
     }
 }
 
+for_each_level! {
+    fn to_halves_part(from: &[f32], to: &mut [u16]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = to_bf16(*from);
+        }
+    }
+}
+
+for_each_level! {
+    fn from_halves_part(from: &[u16], to: &mut [f32]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = from.widen();
+        }
+    }
+}
+
+/// Rounds to bf16.
+pub(super) fn to_halves(level: Level, from: &[f32], to: &mut [u16]) {
+    to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| to_halves_part(level, from, to));
+}
+
+/// Widens to f32.
+pub(super) fn from_halves(level: Level, from: &[u16], to: &mut [f32]) {
+    to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(to, from)| from_halves_part(level, from, to));
+}
+
 #[inline(always)]
 fn gate<T: Element>(gate: &[T], up: &[T], out: &mut [T], activate: impl Fn(f32) -> f32) {
     for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {

@@ -35,11 +35,11 @@ for_each_level! {
     }
 }
 
-/// Loss and gradient of `[rows, V]` logits. Rows are summed in order.
-pub(super) fn cross_entropy(level: Level, logits: &mut [f32], targets: &[u32], weights: &[f32]) -> LossSum {
+/// Loss, added to `sum` row by row, and gradient of `[rows, V]` logits.
+pub(super) fn cross_entropy(level: Level, logits: &mut [f32], targets: &[u32], weights: &[f32], sum: &mut LossSum) {
     assert!(targets.len() == weights.len() && (targets.is_empty() || logits.len().is_multiple_of(targets.len())));
     if targets.is_empty() {
-        return LossSum::default();
+        return;
     }
     let vocab = logits.len() / targets.len();
     let rows: Vec<(f64, bool)> = logits
@@ -48,10 +48,8 @@ pub(super) fn cross_entropy(level: Level, logits: &mut [f32], targets: &[u32], w
         .zip(weights)
         .map(|((row, target), weight)| cross_entropy_row(level, row, *target as usize, *weight))
         .collect();
-    let mut sum = LossSum::default();
     for ((loss, correct), weight) in rows.into_iter().zip(weights) {
         let weight = f64::from(*weight);
-        sum += LossSum { loss_sum_nats: weight * loss, n_tokens: weight, n_correct: if correct { weight } else { 0.0 } };
+        *sum += LossSum { loss_sum_nats: weight * loss, n_tokens: weight, n_correct: if correct { weight } else { 0.0 } };
     }
-    sum
 }

@@ -154,6 +154,36 @@ impl Device for CpuDevice {
         self.scratch(len)
     }
 
+    fn activation_bytes(&self) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if self.bf16.is_some() {
+            return 2;
+        }
+        4
+    }
+
+    fn compact(&self, buffer: CpuBuffer) -> CpuBuffer {
+        if self.activation_bytes() == 4 || buffer.halves().is_some() {
+            return buffer;
+        }
+        let mut compacted = self.scratch_activations(buffer.n_elements());
+        if let Some(halves) = compacted.halves_mut() {
+            self.threads.install(|| elementwise::to_halves(self.level, &buffer, halves));
+        }
+        compacted
+    }
+
+    fn expand(&self, buffer: CpuBuffer) -> CpuBuffer {
+        let Some(halves) = buffer.halves() else { return buffer };
+        let mut expanded = self.scratch(halves.len());
+        self.threads.install(|| elementwise::from_halves(self.level, halves, &mut expanded));
+        expanded
+    }
+
+    fn release_unused(&self) {
+        self.memory.release_unused();
+    }
+
     fn zeros(&self, len: usize) -> CpuBuffer {
         let mut buffer = self.memory.take(len);
         self.fill_zero(&mut buffer);
@@ -326,8 +356,8 @@ impl Device for CpuDevice {
         });
     }
 
-    fn cross_entropy(&self, logits: &mut CpuBuffer, targets: &[u32], weights: &[f32]) -> LossSum {
-        self.threads.install(|| loss::cross_entropy(self.level, logits, targets, weights))
+    fn cross_entropy(&self, logits: &mut CpuBuffer, targets: &[u32], weights: &[f32], sum: &mut LossSum) {
+        self.threads.install(|| loss::cross_entropy(self.level, logits, targets, weights, sum));
     }
 
     fn dropout(&self, p: f32, seed: u64, x: &CpuBuffer, out: &mut CpuBuffer) {

@@ -110,10 +110,17 @@ impl Pool {
         CpuBuffer { memory: self.take_memory(len.div_ceil(2)), len, narrow: true, pool: Arc::clone(self) }
     }
 
+    /// Gives memory that nobody uses back to the system.
+    pub(super) fn release_unused(&self) {
+        self.state().shrink(0);
+    }
+
     fn take_memory(&self, len: usize) -> Memory {
         let size = size_class(len);
         let mut state = self.state();
-        let found = state.free.range_mut(size..=size + size / 4).find_map(|(_, memories)| memories.pop());
+        // A shorter pack takes what a longer one left: fresh pages cost more than they are worth. Small memory is cheap to come by.
+        let largest = if size < MAPPED { size + size / 4 } else { 4 * size };
+        let found = state.free.range_mut(size..=largest).find_map(|(_, memories)| memories.pop());
         let memory = if let Some(memory) = found {
             state.n_free -= memory.len();
             memory
@@ -216,6 +223,16 @@ mod tests {
         drop(first);
         let second = pool.take(990);
         assert_eq!((second.as_ptr(), second.len()), (address, 990));
+    }
+
+    #[test]
+    fn a_shorter_pack_takes_the_memory_of_a_longer_one() {
+        let pool = Arc::new(Pool::default());
+        let long = [pool.take(400_000), pool.take(900_000)];
+        let addresses = long.each_ref().map(|buffer| buffer.as_ptr());
+        drop(long);
+        let short = [pool.take(120_000), pool.take(270_000)];
+        assert_eq!(short.each_ref().map(|buffer| buffer.as_ptr()), addresses);
     }
 
     #[test]

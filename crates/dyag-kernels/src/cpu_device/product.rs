@@ -295,26 +295,6 @@ fn product(level: Level, memory: &Arc<Pool>, (m, n): (usize, usize), terms: &[Te
     }
 }
 
-/// `c += a b` for `m` rows and `n` columns by this thread alone, into rows of `c` that are `row` elements apart.
-///
-/// # Safety
-/// Row `i`, column `j` of `c` must be writable by this thread alone at `c + i * row + j`.
-pub(super) unsafe fn add_product_here(level: Level, (m, n): (usize, usize), term: &Term<'_>, c: *mut f32, row: usize) {
-    if m == 0 || n == 0 || term.k == 0 {
-        return;
-    }
-    assert!(term.fits(m, n), "operands have the sizes of the product");
-    let width = term.b.columns_a_task();
-    for n_from in (0..n).step_by(width) {
-        let block = Block { m, m_from: 0, m_to: m, n_from, n_len: width.min(n - n_from) };
-        let out = Output { start: Start::Held, c, row };
-        SCRATCH.with_borrow_mut(|scratch| {
-            // SAFETY: the caller's contract; `a` was checked above.
-            unsafe { compute_block(level, std::slice::from_ref(term), &[Left::Strided(term.a)], out, block, scratch) };
-        });
-    }
-}
-
 /// Where a result lies: rows `row` elements apart.
 #[derive(Clone, Copy)]
 struct Output<'a> {

@@ -195,7 +195,8 @@ impl<D: Device<Weight = WeightMatrix>> Operations for D {
     }
     fn loss(&self, logits: &[f32], targets: &[u32], weights: &[f32]) -> Vec<Vec<f32>> {
         let mut gradient = self.upload(logits);
-        let sum = self.cross_entropy(&mut gradient, targets, weights);
+        let mut sum = LossSum::default();
+        self.cross_entropy(&mut gradient, targets, weights, &mut sum);
         vec![self.download(&gradient), [sum.loss_sum_nats, sum.n_tokens, sum.n_correct].map(|v| v as f32).to_vec()]
     }
     fn adamw(&self, gradient: &[f32], parameter: &[f32]) -> Vec<Vec<f32>> {

@@ -6,13 +6,13 @@ use dyag_kernels::device::LossSum;
 use super::Decoder;
 use super::pack::Target;
 
-/// Bytes the logits of a chunk take at most: 331 rows of Qwen's 151,936 tokens. Every chunk widens the whole head twice.
+/// Bytes the logits of a chunk take at most unless said otherwise: 331 rows of Qwen's 151,936 tokens. Every chunk reads the whole head twice.
 pub const LOGITS_BYTES: usize = 192 << 20;
 
 impl<D: Device> Decoder<D> {
     /// Rows of logits made at a time.
     pub(super) fn rows_a_chunk(&self) -> usize {
-        (LOGITS_BYTES / (4 * self.config.vocab_size)).max(1)
+        (self.logits_bytes / (4 * self.config.vocab_size)).max(1)
     }
 
     /// Final norm of the given rows of `x` `[T, C]`, in the buffer `n`; also the rows themselves and `1 / rms`.
@@ -51,7 +51,7 @@ impl<D: Device> Decoder<D> {
             let ids: Vec<u32> = chunk.iter().map(|target| target.id).collect();
             assert!(ids.iter().all(|id| (*id as usize) < v), "a target is not below the vocabulary's {v}");
             let weights: Vec<f32> = chunk.iter().map(|target| target.weight).collect();
-            sum += device.cross_entropy(&mut logits, &ids, &weights);
+            device.cross_entropy(&mut logits, &ids, &weights, &mut sum);
             if let Some(d_x) = &mut d_x {
                 let (mut d_n, mut d_rows) = (device.scratch(rows.len() * c), device.zeros(rows.len() * c));
                 device.linear_backward(&self.head, &logits, rows.len(), None, &mut d_n, false);

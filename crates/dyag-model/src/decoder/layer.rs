@@ -217,6 +217,13 @@ impl<D: Device> Layer<D> {
         (y, activations, narrow)
     }
 
+    /// What is kept of `activations`, in as little memory as the device's precision takes.
+    pub(super) fn compacted(device: &D, activations: Activations<D>) -> Activations<D> {
+        let Activations { x, qkv, a, log_sum_exp, middle } = activations;
+        let middle = Middle { m: device.compact(middle.m), ..middle };
+        Activations { x: device.compact(x), qkv, a: device.compact(a), log_sum_exp, middle }
+    }
+
     /// Turns `d_x`, the gradient of the layer's output, into that of its input, and adds the gradients of this layer's pairs. In the lowest adapted layer
     /// it stops as soon as nothing below is adapted.
     pub(super) fn backward(
@@ -243,6 +250,8 @@ impl<D: Device> Layer<D> {
         let reach = Reach { below, into_qkv, into_attention, into_gate_up };
         let Activations { x, qkv, a, log_sum_exp, mut middle } = saved;
         let of_o = middle.of_o.take();
+        let [x, a] = [x, a].map(|buffer| pass.device.expand(buffer));
+        middle.m = pass.device.expand(middle.m);
         let mut way = Way { gradients, d_x, reach };
         self.feed_forward_backward(pass, layer, middle, of_down, &mut way);
         if into_attention {

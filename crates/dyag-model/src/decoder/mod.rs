@@ -39,6 +39,7 @@ pub struct Decoder<D: Device> {
     layers: Vec<Layer<D>>,
     final_norm: D::Buffer,
     head: D::Weight,
+    logits_bytes: usize,
 }
 
 impl<D: Device> Decoder<D> {
@@ -52,7 +53,13 @@ impl<D: Device> Decoder<D> {
             head: device.load_weight(&weights.head),
             config: config.clone(),
             device,
+            logits_bytes: LOGITS_BYTES,
         }
+    }
+
+    /// With another limit on the memory of a chunk of logits. Results do not depend on it.
+    pub fn with_logits_bytes(self, logits_bytes: usize) -> Self {
+        Self { logits_bytes, ..self }
     }
 
     /// The device.

@@ -5,7 +5,7 @@ use dyag_kernels::device::LossSum;
 
 use super::Decoder;
 use super::device_adapter::DeviceAdapter;
-use super::layer::{Activations, Pass};
+use super::layer::{Activations, Layer, Pass};
 use super::pack::Pack;
 use super::rope::Angles;
 
@@ -87,7 +87,7 @@ impl<D: Device> Decoder<D> {
             let (y, activations, narrow) = layer.forward(&pass, i, x);
             kept.push(match options.checkpointing {
                 _ if i < lowest => None,
-                Checkpointing::None => Some((Kept::All(activations), narrow)),
+                Checkpointing::None => Some((Kept::All(Layer::compacted(&*self.device, activations)), narrow)),
                 Checkpointing::Layer => Some((Kept::Input(activations.x), narrow)),
             });
             x = y;
@@ -99,7 +99,8 @@ impl<D: Device> Decoder<D> {
             let Some((kept, narrow)) = kept.pop().flatten() else { break };
             let activations = match kept {
                 Kept::All(activations) => activations,
-                Kept::Input(x) => layer.activations(&pass, i, x),
+                // Rounded as if it had been kept, so that what is kept does not show in the results.
+                Kept::Input(x) => Layer::compacted(&*self.device, layer.activations(&pass, i, x)),
             };
             layer.backward(&pass, i, (activations, narrow), gradients, &mut d_x);
         }

@@ -68,6 +68,7 @@ pub(super) fn measure<D: Device>(
         rank: RANK,
         longest_rows: sequences.iter().map(Sequence::n_rows).max().unwrap_or(0),
         rows_of_a_step: (0..runs).map(|step| step_of(step).iter().map(|s| s.n_rows()).sum()).max().unwrap_or(0),
+        activation_bytes: decoder.device().activation_bytes(),
         checkpointing: CheckpointingChoice::Auto,
         resumed_pack_tokens: None,
     };

@@ -48,7 +48,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let data = Data::read(&dataset, &data, &config, date, &files)?;
 
     let max_pack_tokens = checkpoint.as_ref().map(|checkpoint| checkpoint.state.max_pack_tokens);
-    let memory = fit(&config, &data, &files, initial.n_parameters(), memory_limit, max_pack_tokens)?;
+    // With dropout nothing is kept in bf16.
+    let activation_bytes = if config.dropout > 0.0 { 4 } else { device.activation_bytes() };
+    let memory = fit(&config, &data, &files, (initial.n_parameters(), activation_bytes), memory_limit, max_pack_tokens)?;
     let work = plan_work(&data.train, &config, files.config(), &memory);
     let ReportArgs { json, verbose } = report;
     plan::print(&plan::Plan {
@@ -64,7 +66,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
 
     let stop = watch_for_interruption()?;
-    let decoder = Decoder::new(device, files.config(), files.weights());
+    let decoder = Decoder::new(device, files.config(), files.weights()).with_logits_bytes(memory.logits_bytes);
     let mut base = files.base_model();
     base.path = absolute(&base.path)?;
     let inputs = TrainInputs {
@@ -93,7 +95,7 @@ fn fit(
     config: &TrainConfig,
     data: &Data,
     files: &ModelFiles,
-    n_parameters: usize,
+    (n_parameters, activation_bytes): (usize, usize),
     memory_limit: Option<u64>,
     resumed_pack_tokens: Option<usize>,
 ) -> anyhow::Result<MemoryPlan> {
@@ -104,6 +106,7 @@ fn fit(
         rank: config.lora.rank,
         longest_rows: data.train.iter().chain(&data.validation).map(|sequence| sequence.n_rows()).max().unwrap_or(0),
         rows_of_a_step: largest_step_rows(&data.train, config),
+        activation_bytes,
         checkpointing: config.checkpointing,
         resumed_pack_tokens,
     };
