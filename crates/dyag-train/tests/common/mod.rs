@@ -194,6 +194,7 @@ pub(crate) fn dataset(train: &[Sequence], validation: &[Sequence]) -> DatasetFac
 
 pub(crate) fn memory(max_pack_tokens: usize, checkpointing: CheckpointingChoice) -> MemoryPlan {
     MemoryPlan {
+        logits_bytes: 1 << 20,
         weights_bytes: 0,
         adapter_bytes: 0,
         activation_bytes: 0,
