@@ -145,6 +145,14 @@ impl WeightMatrix {
         &self.bytes.as_slice()[stored * len..(stored + 1) * len]
     }
 
+    /// As [`WeightMatrix::widen_row`], rounded to bf16; `false`, with `out` untouched, where there is no kernel for it.
+    pub(crate) fn row_in_bf16(&self, row: usize, cols_from: usize, out: &mut [u16]) -> bool {
+        let (block_len, block_bytes) = (self.format.block_len(), self.format.block_bytes());
+        assert!(cols_from.is_multiple_of(block_len) && out.len().is_multiple_of(block_len) && cols_from + out.len() <= self.cols);
+        let from = cols_from / block_len * block_bytes;
+        crate::quant::halves(self.format, &self.row_bytes(row)[from..from + out.len() / block_len * block_bytes], out)
+    }
+
     /// Writes the elements `cols_from .. cols_from + out.len()` of row `row`, widened to f32. `cols_from` must be the start of a block
     /// and `out` must end at the end of one.
     pub fn widen_row(&self, row: usize, cols_from: usize, out: &mut [f32]) {

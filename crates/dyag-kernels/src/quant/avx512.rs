@@ -47,6 +47,84 @@ macro_rules! loops {
     };
 }
 
+/// Defines, for a format of blocks, the loop that stores them rounded to bf16.
+macro_rules! halves {
+    ($block:ident, $bytes:literal, $registers:literal, $halves:ident) => {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c,avx512bf16")]
+        fn $halves(bytes: &[u8], out: &mut [u16]) {
+            let ((blocks, _), (outs, _)) = (bytes.as_chunks::<$bytes>(), out.as_chunks_mut::<{ 16 * $registers }>());
+            for (block, out) in blocks.iter().zip(outs) {
+                for (pair, out) in $block(block).as_chunks::<2>().0.iter().zip(out.as_chunks_mut::<32>().0) {
+                    store_halves(out, _mm512_cvtne2ps_pbh(pair[1], pair[0]));
+                }
+            }
+        }
+    };
+}
+
+halves!(q4_0, 18, 2, halves_q4_0);
+halves!(q4_1, 20, 2, halves_q4_1);
+halves!(q5_0, 22, 2, halves_q5_0);
+halves!(q5_1, 24, 2, halves_q5_1);
+halves!(q8_0, 34, 2, halves_q8_0);
+halves!(q5_k, 176, 16, halves_q5_k);
+halves!(q6_k, 210, 16, halves_q6_k);
+
+/// Writes 32 elements.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn store_halves(out: &mut [u16; 32], halves: __m512bh) {
+    // SAFETY: 64 bytes, of which any are valid; the store needs no alignment.
+    unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), std::mem::transmute::<__m512bh, __m512i>(halves)) };
+}
+
+/// Q4_K rounded to bf16: the sixteen values of a sub-block are rounded once, and looked up 32 at a time.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c,avx512bf16")]
+fn halves_q4_k(bytes: &[u8], out: &mut [u16]) {
+    let count = _mm512_set_ps(15.0, 14.0, 13.0, 12.0, 11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0);
+    let ((blocks, _), (outs, _)) = (bytes.as_chunks::<144>(), out.as_chunks_mut::<256>());
+    for (block, out) in blocks.iter().zip(outs) {
+        let products = products(block);
+        for (pair, out) in out.as_chunks_mut::<64>().0.iter_mut().enumerate() {
+            // Both sub-blocks in one table: the values of the second from 16 on.
+            let [even, odd] = [2 * pair, 2 * pair + 1]
+                .map(|s| _mm512_sub_ps(_mm512_mul_ps(_mm512_set1_ps(products[s]), count), _mm512_set1_ps(products[8 + s])));
+            // SAFETY: the same 512 bits, looked at as sixteen-bit numbers.
+            let table = unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(odd, even)) };
+            let q = _mm512_cvtepu8_epi16(load_32(block, 16 + 32 * pair));
+            let low = _mm512_and_si512(q, _mm512_set1_epi16(15));
+            let high = _mm512_or_si512(_mm512_srli_epi16::<4>(q), _mm512_set1_epi16(16));
+            let (first, second) = out.split_at_mut(32);
+            for (out, index) in [(first, low), (second, high)] {
+                // SAFETY: 32 elements.
+                unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_permutexvar_epi16(index, table)) };
+            }
+        }
+    }
+}
+
+/// Widens whole blocks and rounds them to bf16, denormal numbers to zero; `false` for formats without blocks.
+///
+/// # Safety
+/// The machine must have what [`crate::cpu::Level::Avx512Bf16`] stands for.
+pub(super) unsafe fn halves(format: Format, bytes: &[u8], out: &mut [u16]) -> bool {
+    // SAFETY: the caller vouches for the instructions; lengths are checked inside.
+    unsafe {
+        match format {
+            Format::F32 | Format::F16 | Format::Bf16 => return false,
+            Format::Q4_0 => halves_q4_0(bytes, out),
+            Format::Q4_1 => halves_q4_1(bytes, out),
+            Format::Q5_0 => halves_q5_0(bytes, out),
+            Format::Q5_1 => halves_q5_1(bytes, out),
+            Format::Q8_0 => halves_q8_0(bytes, out),
+            Format::Q4K => halves_q4_k(bytes, out),
+            Format::Q5K => halves_q5_k(bytes, out),
+            Format::Q6K => halves_q6_k(bytes, out),
+        }
+    }
+    true
+}
+
 loops!(f32, 64, 1, widen_f32, dots_f32);
 loops!(f16, 32, 1, widen_f16, dots_f16);
 loops!(bf16, 32, 1, widen_bf16, dots_bf16);

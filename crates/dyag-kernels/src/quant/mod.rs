@@ -65,6 +65,22 @@ unsafe fn widen_unchecked(level: Level, format: Format, bytes: &[u8], out: &mut 
     widen_scalar(format, bytes, out);
 }
 
+/// Widens whole blocks and rounds them to bf16, as [`widen`] and rounding to nearest even do, but denormal numbers to zero. `false`, with `out` untouched, where this machine
+/// or the format has no kernel for it.
+///
+/// # Panics
+/// If the two lengths do not agree.
+pub(crate) fn halves(format: Format, bytes: &[u8], out: &mut [u16]) -> bool {
+    assert_eq!(out.len() % format.block_len(), 0, "{} holds blocks of {} elements", format.name(), format.block_len());
+    assert_eq!(bytes.len(), out.len() / format.block_len() * format.block_bytes(), "bytes and elements of {} disagree", format.name());
+    #[cfg(target_arch = "x86_64")]
+    if crate::cpu_device::bf16_dots_available() {
+        // SAFETY: the machine has the instructions.
+        return unsafe { avx512::halves(format, bytes, out) };
+    }
+    false
+}
+
 /// Columns that [`dots`] takes at a time.
 pub(crate) const COLUMNS: usize = 4;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{widen_at, widen_scalar};
 use crate::cpu;
+use crate::rounding::round_to_bf16;
 use crate::weight::Format;
 
 const FORMATS: [Format; 11] = [
@@ -89,4 +90,28 @@ fn levels_agree_on_any_bytes_any_number_of_blocks_and_any_alignment() {
 #[should_panic(expected = "bytes and elements of Q4_K disagree")]
 fn lengths_that_disagree_are_a_bug() {
     widen_at(cpu::Level::Scalar, Format::Q4K, &[0; 143], &mut [0.0; 256]);
+}
+
+#[test]
+fn halves_are_what_was_widened_rounded_to_bf16() {
+    for format in FORMATS {
+        for n_blocks in [1, 2, 7, 64] {
+            for shift in 0..2 {
+                let store = bytes(n_blocks as u64 * 5 + shift as u64, n_blocks * format.block_bytes() + shift);
+                let mut expected = vec![0.0; n_blocks * format.block_len()];
+                widen_scalar(format, &store[shift..], &mut expected);
+                let mut found = vec![0x7fc1; expected.len()];
+                if !super::halves(format, &store[shift..], &mut found) {
+                    assert!(found.iter().all(|half| *half == 0x7fc1), "{}: refused, and written to all the same", format.name());
+                    continue;
+                }
+                for (i, (found, value)) in found.iter().zip(&expected).enumerate() {
+                    let rounded = if value.is_subnormal() { 0.0 } else { round_to_bf16(*value) };
+                    let found = f32::from_bits(u32::from(*found) << 16);
+                    let same = found == rounded || found.is_nan() && rounded.is_nan();
+                    assert!(same, "{} x {n_blocks}: element {i} is {found:e}, expected {rounded:e}", format.name());
+                }
+            }
+        }
+    }
 }

@@ -74,20 +74,32 @@ pub(super) fn turn(steps: &mut [u16]) {
     }
 }
 
-/// Room for the rows of a frozen matrix that must be widened before they are packed.
+/// Room for the rows of a frozen matrix that are not bf16 as they lie.
 #[derive(Default)]
 pub(super) struct Widened {
-    even: Vec<f32>,
-    odd: Vec<f32>,
+    even: Room,
+    odd: Room,
 }
 
-/// Elements `cols` of row `row` of `w`: where they lie, or widened into `room`.
-fn row_of<'a>(w: &'a WeightMatrix, row: usize, cols: &Range<usize>, room: &'a mut Vec<f32>) -> Line<'a> {
+#[derive(Default)]
+struct Room {
+    wide: Vec<f32>,
+    narrow: Vec<u16>,
+}
+
+/// Elements `cols` of row `row` of `w`: where they lie, or made into `room`.
+fn row_of<'a>(w: &'a WeightMatrix, row: usize, cols: &Range<usize>, room: &'a mut Room) -> Line<'a> {
     if w.format() == Format::Bf16 {
         return Line::Bf16(&w.row_bytes(row)[2 * cols.start..2 * cols.end]);
     }
-    room.resize(room.len().max(cols.len()), 0.0);
-    let wide = &mut room[..cols.len()];
+    let Room { wide, narrow } = room;
+    narrow.resize(narrow.len().max(cols.len()), 0);
+    let narrow = &mut narrow[..cols.len()];
+    if w.row_in_bf16(row, cols.start, narrow) {
+        return Line::Bf16(bytes_of(narrow));
+    }
+    wide.resize(wide.len().max(cols.len()), 0.0);
+    let wide = &mut wide[..cols.len()];
     w.widen_row(row, cols.start, wide);
     Line::F32(wide)
 }
