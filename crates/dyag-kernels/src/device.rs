@@ -65,6 +65,13 @@ pub struct Matmul {
     pub beta: f32,
 }
 
+impl Matmul {
+    /// `u = scale x Aᵀ` of a low-rank pair, `x` `[rows, n_in]`.
+    pub fn squeeze(rows: usize, n_in: usize, rank: usize, scale: f32) -> Self {
+        Self { m: rows, n: rank, k: n_in, transpose_a: false, transpose_b: true, alpha: scale, beta: 0.0 }
+    }
+}
+
 /// A term `u v` of low rank beside a product with a frozen matrix; in f32 whatever the precision.
 #[derive(Debug)]
 pub struct LowRank<'a, B> {
@@ -302,6 +309,11 @@ pub trait Device: Send + Sync {
         project_one_by_one(self, x, rows, residual, parts);
     }
 
+    /// [`Device::project`] for the few rows of a decoding step: what [`Device::linear_few`] is to [`Device::linear`].
+    fn project_few(&self, x: &Self::Buffer, rows: usize, residual: Option<&Self::Buffer>, parts: Vec<Projection<'_, Self>>) {
+        project_few_one_by_one(self, x, rows, residual, parts);
+    }
+
     /// The way back through [`Device::project`]: adds the gradients of the pairs, and gives `d_x = sum of d_y W + d_u A` with `d_u = scale d_y B`, overwritten or,
     /// with its flag set, added to. Frozen weights get no gradient.
     fn project_backward(
@@ -412,11 +424,33 @@ pub fn project_one_by_one<D: Device + ?Sized>(
     let n_in = device.len(x) / rows.max(1);
     for Projection { weight, bias, pair, y } in parts {
         let low_rank = pair.map(|(LowRankPair { a, b, rank, scale }, u)| {
-            let squeeze = Matmul { m: rows, n: rank, k: n_in, transpose_a: false, transpose_b: true, alpha: scale, beta: 0.0 };
-            device.matmul(squeeze, x, a, u);
+            device.matmul(Matmul::squeeze(rows, n_in, rank, scale), x, a, u);
             LowRank { u, v: b, rank }
         });
         device.linear(weight, x, rows, bias, low_rank, y);
+        if let Some(residual) = residual {
+            device.add(y, residual);
+        }
+    }
+}
+
+/// [`Device::project_few`] made of other operations: its specification.
+pub fn project_few_one_by_one<D: Device + ?Sized>(
+    device: &D,
+    x: &D::Buffer,
+    rows: usize,
+    residual: Option<&D::Buffer>,
+    parts: Vec<Projection<'_, D>>,
+) {
+    let n_in = device.len(x) / rows.max(1);
+    for Projection { weight, bias, pair, y } in parts {
+        device.linear_few(weight, x, rows, bias, y);
+        if let Some((LowRankPair { a, b, rank, scale }, u)) = pair {
+            device.matmul_few(Matmul::squeeze(rows, n_in, rank, scale), x, a, u);
+            let n_out = device.len(b) / rank;
+            let expand = Matmul { m: rows, n: n_out, k: rank, transpose_a: false, transpose_b: true, alpha: 1.0, beta: 1.0 };
+            device.matmul_few(expand, u, b, y);
+        }
         if let Some(residual) = residual {
             device.add(y, residual);
         }

@@ -20,7 +20,9 @@ const CASES: [&str; 6] = ["qwen2", "tinyllama", "llama3", "phi3", "mistral-windo
 const KEEP_ALL: StepOptions = StepOptions { checkpointing: Checkpointing::None, dropout: None };
 
 fn cpu(threads: usize) -> Arc<CpuDevice> {
-    Arc::new(CpuDevice::new(CpuOptions { precision: Precision::F32, threads: Some(threads), level: None }).unwrap())
+    Arc::new(
+        CpuDevice::new(CpuOptions { precision: Precision::F32, threads: Some(threads), level: None, int8_activations: false }).unwrap(),
+    )
 }
 
 /// A reference case, loaded.

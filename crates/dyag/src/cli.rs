@@ -43,6 +43,8 @@ pub(crate) enum DeviceChoice {
 /// What products with frozen weights round their operands to, as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PrecisionChoice {
+    /// What is fastest here: 32-bit, and while tokens are written one by one, activations of 8 bits where the weights are quantised
+    Auto,
     /// Operands stay 32-bit
     F32,
     /// Operands are rounded to bf16, sums are 32-bit
@@ -52,7 +54,7 @@ pub(crate) enum PrecisionChoice {
 impl From<PrecisionChoice> for dyag_kernels::Precision {
     fn from(choice: PrecisionChoice) -> Self {
         match choice {
-            PrecisionChoice::F32 => Self::F32,
+            PrecisionChoice::Auto | PrecisionChoice::F32 => Self::F32,
             PrecisionChoice::Bf16 => Self::Bf16,
         }
     }

@@ -13,7 +13,7 @@ pub(crate) struct EngineArgs {
     pub(crate) device: DeviceChoice,
 
     /// What the operands of products with the model's weights are rounded to
-    #[arg(long, value_enum, value_name = "PRECISION", default_value_t = PrecisionChoice::F32)]
+    #[arg(long, value_enum, value_name = "PRECISION", default_value_t = PrecisionChoice::Auto)]
     pub(crate) precision: PrecisionChoice,
 
     /// Threads to compute with; all processors when absent. Results do not depend on it
@@ -32,7 +32,12 @@ impl EngineArgs {
                  Leave --device out to compute on the processor"
             ),
         }
-        let options = CpuOptions { precision: precision.into(), threads: threads.map(usize::from), level: None };
+        let options = CpuOptions {
+            precision: precision.into(),
+            threads: threads.map(usize::from),
+            level: None,
+            int8_activations: precision == PrecisionChoice::Auto,
+        };
         CpuDevice::new(options).context("cannot start the threads to compute with; try --threads 1")
     }
 }

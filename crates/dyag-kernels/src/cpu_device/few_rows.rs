@@ -1,10 +1,12 @@
 //! Products of a few rows with a matrix, read as it lies: each weight is widened once, in the first-level cache, and met by every row.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::dots::{COLUMNS, ROWS, dots};
+use super::int8::{self, Activations};
 use super::product::{Shared, round_to};
 use crate::cpu::Level;
 use crate::device::{Matmul, Precision};
@@ -18,53 +20,149 @@ const SPAN: usize = 512;
 /// Columns of the result a task takes.
 const COLUMNS_A_TASK: usize = 32;
 
-/// `y = x Wᵀ (+ bias)`, each element a sum of dot products of [`SPAN`] elements.
-pub(super) fn linear_few(
-    level: Level,
-    precision: Precision,
-    w: &WeightMatrix,
-    x: &[f32],
-    rows: usize,
-    bias: Option<&[f32]>,
-    y: &mut [f32],
-) {
-    let (n, k) = (w.rows(), w.cols());
-    assert_eq!((x.len(), y.len()), (rows * k, rows * n));
-    let rounded: Vec<f32>;
-    let x = match precision {
-        Precision::F32 => x,
-        Precision::Bf16 => {
-            rounded = x.iter().map(|v| round_to_bf16(*v)).collect();
-            &rounded
+/// Bytes of weights a task takes at least: handing out less costs more than reading it.
+const BYTES_A_TASK: usize = 32 << 10;
+
+/// How products of few rows are made.
+#[derive(Clone, Copy)]
+pub(super) struct FewRows {
+    pub(super) level: Level,
+    pub(super) precision: Precision,
+    /// What multiplies whole numbers, where activations become bytes.
+    pub(super) int8: Option<int8::Kernel>,
+}
+
+/// One of several products that read the same rows.
+pub(super) struct Part<'a> {
+    pub(super) w: &'a WeightMatrix,
+    pub(super) bias: Option<&'a [f32]>,
+    /// `u` `[rows, R]`, B `[out, R]` and R of a pair beside the matrix.
+    pub(super) pair: Option<(&'a [f32], &'a [f32], usize)>,
+    /// What is added to the result, as large as that.
+    pub(super) residual: Option<&'a [f32]>,
+    pub(super) y: &'a mut [f32],
+}
+
+/// Rows as products read them.
+struct Rows<'a> {
+    n: usize,
+    floats: &'a [f32],
+    bytes: Option<Activations>,
+}
+
+/// Some columns of a part's result.
+struct Task<'a> {
+    part: &'a Part<'a>,
+    y: Shared,
+    columns: Range<usize>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<int8::Scratch> = RefCell::default();
+}
+
+impl FewRows {
+    /// `y = x Wᵀ (+ bias) (+ u Bᵀ) (+ residual)` of all parts, each weight read once. Without bytes an element is a sum of dot products of [`SPAN`] elements.
+    pub(super) fn project(self, x: &[f32], rows: usize, parts: &mut [Part<'_>]) {
+        for part in &*parts {
+            assert_eq!((x.len(), part.y.len()), (rows * part.w.cols(), rows * part.w.rows()));
+            assert!(part.bias.is_none_or(|bias| bias.len() == part.w.rows()));
+            assert!(part.residual.is_none_or(|residual| residual.len() == part.y.len()));
+            assert!(part.pair.is_none_or(|(u, b, rank)| u.len() == rows * rank && b.len() == part.w.rows() * rank));
         }
-    };
-    let y = Shared(y.as_mut_ptr());
-    // Few rows meet the weights in registers; for more it pays to write them down once.
-    let exact = precision == Precision::F32 || w.format() == Format::Bf16;
-    let in_registers = rows <= ROWS && exact && level == Level::Avx512 && k.is_multiple_of(quant::dots_len(w.format()));
-    let n_tasks = n.div_ceil(COLUMNS_A_TASK);
-    // One row makes a task of microseconds: a few together, so that handing them out does not cost as much.
-    let together = (n_tasks / (4 * rayon::current_num_threads())).max(1);
-    (0..n_tasks).into_par_iter().with_min_len(together).for_each(|task| {
-        let columns = task * COLUMNS_A_TASK..((task + 1) * COLUMNS_A_TASK).min(n);
-        let mut sums = vec![[0.0; COLUMNS_A_TASK]; rows];
-        for sums in &mut sums {
-            if let Some(bias) = bias {
-                sums[..columns.len()].copy_from_slice(&bias[columns.clone()]);
+        if rows == 0 {
+            return;
+        }
+        let in_bytes = |part: &Part<'_>| self.int8.filter(|_| int8::has(part.w.format()));
+        let bytes = parts.iter().find_map(in_bytes).map(|kernel| Activations::new(kernel, self.level, x, rows));
+        let rounded: Vec<f32>;
+        let floats = match self.precision {
+            Precision::Bf16 if parts.iter().any(|part| in_bytes(part).is_none()) => {
+                rounded = x.iter().map(|v| round_to_bf16(*v)).collect();
+                &rounded
+            }
+            _ => x,
+        };
+        let x = Rows { n: rows, floats, bytes };
+        let tasks = tasks(parts);
+        tasks.par_iter().with_max_len(1).for_each(|task| self.compute(&x, task));
+    }
+
+    fn compute(self, x: &Rows<'_>, task: &Task<'_>) {
+        let Task { part: Part { w, bias, pair, residual, .. }, y, columns } = task;
+        let n = w.rows();
+        let mut sums = vec![[0.0; COLUMNS_A_TASK]; x.n];
+        for first in columns.clone().step_by(COLUMNS_A_TASK) {
+            let columns = first..(first + COLUMNS_A_TASK).min(columns.end);
+            for sums in &mut sums {
+                match bias {
+                    Some(bias) => sums[..columns.len()].copy_from_slice(&bias[columns.clone()]),
+                    None => sums.fill(0.0),
+                }
+            }
+            self.add_products(w, columns.clone(), x, &mut sums);
+            if let Some((u, b, rank)) = pair {
+                add_pair(self.level, u, &b[first * rank..columns.end * rank], *rank, &mut sums);
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let at = i * n + first;
+                if let Some(residual) = residual {
+                    sums.iter_mut().zip(&residual[at..at + columns.len()]).for_each(|(sum, value)| *sum += value);
+                }
+                // SAFETY: these columns of every row belong to this task.
+                let y = unsafe { std::slice::from_raw_parts_mut(y.get().add(at), columns.len()) };
+                y.copy_from_slice(&sums[..columns.len()]);
             }
         }
-        if in_registers {
-            add_in_registers(level, w, columns.clone(), x, &mut sums);
+    }
+
+    /// Adds the products of all rows of `x` with the given rows of `w`.
+    fn add_products(self, w: &WeightMatrix, columns: Range<usize>, x: &Rows<'_>, sums: &mut [[f32; COLUMNS_A_TASK]]) {
+        if let (Some(kernel), Some(bytes), true) = (self.int8, &x.bytes, int8::has(w.format())) {
+            return SCRATCH.with_borrow_mut(|scratch| {
+                int8::multiply(kernel, w, columns.clone(), bytes, scratch, |row, column, sum| sums[row][column - columns.start] += sum);
+            });
+        }
+        // Few rows meet the weights in registers; for more it pays to write them down once.
+        let exact = self.precision == Precision::F32 || w.format() == Format::Bf16;
+        if x.n <= ROWS && exact && self.level == Level::Avx512 && w.cols().is_multiple_of(quant::dots_len(w.format())) {
+            add_in_registers(self.level, w, columns, x.floats, sums);
         } else {
-            add_widened(level, precision, w, columns.clone(), x, &mut sums);
+            add_widened(self.level, self.precision, w, columns, x.floats, sums);
         }
-        for (i, sums) in sums.iter().enumerate() {
-            for (sum, j) in sums.iter().zip(columns.clone()) {
-                // SAFETY: this column of every row belongs to this task.
-                unsafe { *y.get().add(i * n + j) = *sum };
-            }
+    }
+}
+
+/// Parts cut along their columns into tasks of about as many bytes of weights: a few for each thread.
+fn tasks<'a>(parts: &'a mut [Part<'_>]) -> Vec<Task<'a>> {
+    let total: usize = parts.iter().map(|part| part.w.bytes().len()).sum();
+    let bytes_a_task = (total / (4 * rayon::current_num_threads())).max(BYTES_A_TASK);
+    let mut tasks = Vec::new();
+    for part in parts {
+        // The tasks alone write there from here on.
+        let (y, n) = (Shared(std::mem::take(&mut part.y).as_mut_ptr()), part.w.rows());
+        let part: &'a Part<'a> = part;
+        let columns = (n * bytes_a_task).div_ceil(part.w.bytes().len().max(1)).next_multiple_of(COLUMNS).max(COLUMNS);
+        tasks.extend((0..n).step_by(columns).map(|from| Task { part, y, columns: from..(from + columns).min(n) }));
+    }
+    tasks
+}
+
+/// Adds `u bᵀ` of a few columns, summed by itself first.
+fn add_pair(level: Level, u: &[f32], b: &[f32], rank: usize, sums: &mut [[f32; COLUMNS_A_TASK]]) {
+    let mut beside = vec![[0.0; COLUMNS_A_TASK]; sums.len()];
+    let n = b.len() / rank;
+    for from in (0..rank).step_by(SPAN) {
+        let len = SPAN.min(rank - from);
+        for j in (0..n).step_by(COLUMNS) {
+            let of_u = |i: usize| &u[i * rank + from..][..len];
+            let of_b = |c: usize| &b[(j + c) * rank + from..][..len];
+            add_dots(level, (sums.len(), of_u), (COLUMNS.min(n - j), of_b), &mut beside, j);
         }
-    });
+    }
+    for (sums, beside) in sums.iter_mut().zip(&beside) {
+        sums.iter_mut().zip(beside).for_each(|(sum, beside)| *sum += beside);
+    }
 }
 
 /// Adds the products of all rows of `x` with the given rows of `w`, widened in registers.

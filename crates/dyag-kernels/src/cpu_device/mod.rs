@@ -6,6 +6,7 @@ mod bf16;
 mod dots;
 mod elementwise;
 mod few_rows;
+mod int8;
 mod loss;
 mod math;
 mod microkernel;
@@ -25,13 +26,14 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::cpu::{self, Level};
 use crate::device::{
-    self, Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, Device, LossSum, LowRank, Matmul, Place, Precision,
-    Projection, ProjectionGradient,
+    self, Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, Device, LossSum, LowRank, LowRankPair, Matmul,
+    Place, Precision, Projection, ProjectionGradient,
 };
 use crate::weight::WeightMatrix;
 
 pub use pool::CpuBuffer;
 
+use few_rows::FewRows;
 use pool::Pool;
 
 /// How a [`CpuDevice`] computes.
@@ -43,6 +45,8 @@ pub struct CpuOptions {
     pub threads: Option<usize>,
     /// Instruction set; `None`: [`cpu::level`].
     pub level: Option<Level>,
+    /// Products of few rows (decoding) with quantised weights round activations to bytes, a scale for 32 of them, whatever the precision.
+    pub int8_activations: bool,
 }
 
 /// The processor. Buffers are taken from a pool of the device, weights stay in their file's mapping.
@@ -53,6 +57,8 @@ pub struct CpuDevice {
     /// Of the vector instructions.
     level: Level,
     precision: Precision,
+    /// What multiplies whole numbers where activations become bytes.
+    int8: Option<int8::Kernel>,
     /// What multiplies in bf16; `None`: products are computed in f32, of rounded operands where the precision is bf16.
     #[cfg(target_arch = "x86_64")]
     bf16: Option<bf16::Kind>,
@@ -78,6 +84,7 @@ impl CpuDevice {
             memory: Arc::default(),
             level: level.vector(),
             precision,
+            int8: options.int8_activations.then(|| int8::Kernel::at(level.vector())),
             #[cfg(target_arch = "x86_64")]
             bf16,
         })
@@ -92,6 +99,10 @@ impl CpuDevice {
             None => {}
         }
         self.level
+    }
+
+    fn few_rows(&self) -> FewRows {
+        FewRows { level: self.level, precision: self.precision, int8: self.int8 }
     }
 
     /// Number of threads.
@@ -118,7 +129,10 @@ impl Device for CpuDevice {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16 operands, f32 sums",
         };
-        format!("cpu {} {precision}", self.product_level().name())
+        let int8 = self
+            .int8
+            .map_or(String::new(), |kernel| format!(", int8 activations for quantised weights while decoding ({})", kernel.name()));
+        format!("cpu {} {precision}{int8}", self.product_level().name())
     }
 
     fn precision(&self) -> Precision {
@@ -280,7 +294,25 @@ impl Device for CpuDevice {
     }
 
     fn linear_few(&self, w: &WeightMatrix, x: &CpuBuffer, rows: usize, bias: Option<&CpuBuffer>, y: &mut CpuBuffer) {
-        self.threads.install(|| few_rows::linear_few(self.level, self.precision, w, x, rows, bias.map(|bias| &**bias), y));
+        let part = few_rows::Part { w, bias: bias.map(|bias| &**bias), pair: None, residual: None, y };
+        self.threads.install(|| self.few_rows().project(x, rows, &mut [part]));
+    }
+
+    fn project_few(&self, x: &CpuBuffer, rows: usize, residual: Option<&CpuBuffer>, mut parts: Vec<Projection<'_, Self>>) {
+        self.threads.install(|| {
+            for Projection { weight, pair, .. } in &mut parts {
+                if let Some((LowRankPair { a, rank, scale, .. }, u)) = pair {
+                    few_rows::matmul_few(self.level, Matmul::squeeze(rows, weight.cols(), *rank, *scale), x, a, u);
+                }
+            }
+            let mut few = Vec::with_capacity(parts.len());
+            for Projection { weight: w, bias, pair, y } in parts {
+                let (bias, residual) = (bias.map(|bias| &**bias), residual.map(|residual| &**residual));
+                let pair = pair.map(|(pair, u)| (&**u, &**pair.b, pair.rank));
+                few.push(few_rows::Part { w, bias, pair, residual, y });
+            }
+            self.few_rows().project(x, rows, &mut few);
+        });
     }
 
     fn linear_backward(

@@ -17,7 +17,9 @@ fn poisoned(len: usize) -> Vec<f32> {
 
 /// Every device of this machine: each level, one thread and two. Where the matrix unit is missing, a stand-in for it.
 pub(super) fn devices(precision: Precision) -> Vec<CpuDevice> {
-    let device = |level, threads| CpuDevice::new(CpuOptions { precision, threads: Some(threads), level: Some(level) }).unwrap();
+    let device = |level, threads| {
+        CpuDevice::new(CpuOptions { precision, threads: Some(threads), level: Some(level), int8_activations: false }).unwrap()
+    };
     let mut devices: Vec<CpuDevice> = cpu::available().into_iter().flat_map(|level| [device(level, 1), device(level, 2)]).collect();
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     if precision == Precision::Bf16 && cpu::detected() == Level::Avx512Bf16 {
@@ -25,6 +27,12 @@ pub(super) fn devices(precision: Precision) -> Vec<CpuDevice> {
         devices.extend([1, 2].map(|threads| CpuDevice { bf16: Some(bf16::Kind::Tiles), ..device(cpu::detected(), threads) }));
     }
     devices
+}
+
+/// [`devices`] whose activations become bytes.
+fn int8_devices() -> Vec<CpuDevice> {
+    let with_bytes = |device: CpuDevice| CpuDevice { int8: Some(int8::Kernel::at(device.level)), ..device };
+    devices(Precision::F32).into_iter().map(with_bytes).collect()
 }
 
 /// Relative to the largest element of the reference.
@@ -64,6 +72,7 @@ pub(super) trait Operations {
     fn linear_backward(&self, w: &WeightMatrix, d_y: &[f32], rows: usize, d_x: &mut [f32], accumulate: bool);
     fn low_rank(&self, w: &WeightMatrix, x_and_d_y: [&[f32]; 2], rows: usize, rank: usize) -> Vec<Vec<f32>>;
     fn projections(&self, weights: &[WeightMatrix], rows: usize, rank: usize) -> Vec<Vec<f32>>;
+    fn projections_few(&self, weights: &[WeightMatrix], rows: usize, rank: usize, together: bool) -> Vec<Vec<f32>>;
     fn feed_forward(&self, weights: &[WeightMatrix; 2], rows: usize) -> Vec<Vec<f32>>;
     fn matmul(&self, sizes: Matmul, a: &[f32], b: &[f32], c: &mut [f32]);
     fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], qkv: [&[f32]; 3], d_out: &[f32]) -> Vec<Vec<f32>>;
@@ -134,6 +143,27 @@ impl<D: Device<Weight = WeightMatrix>> Operations for D {
         results.extend(d_a.iter().chain(&d_b).chain(&d_x).map(|buffer| self.download(buffer)));
         results.extend(u.iter().step_by(2).map(|u| self.download(u)));
         results
+    }
+    /// Every second projection has a pair; each has a bias.
+    fn projections_few(&self, weights: &[WeightMatrix], rows: usize, rank: usize, together: bool) -> Vec<Vec<f32>> {
+        let k = weights[0].cols();
+        let upload = |seed, len| self.upload(&numbers(seed, len));
+        let (x, a) = (upload(1, rows * k), upload(2, rank * k));
+        let [b, bias] = [rank, 1].map(|width| weights.iter().map(|w| upload(3 + width as u64, w.rows() * width)).collect::<Vec<_>>());
+        let mut y: Vec<D::Buffer> = weights.iter().map(|w| self.upload(&poisoned(rows * w.rows()))).collect();
+        let mut u: Vec<D::Buffer> = weights.iter().map(|_| self.upload(&poisoned(rows * rank))).collect();
+        let parts = weights.iter().zip(&mut y).zip(&mut u).enumerate().map(|(i, ((weight, y), u))| Projection {
+            weight,
+            bias: Some(&bias[i]),
+            pair: i.is_multiple_of(2).then(|| (LowRankPair { a: &a, b: &b[i], rank, scale: 0.5 }, u)),
+            y,
+        });
+        if together {
+            self.project_few(&x, rows, None, parts.collect());
+        } else {
+            device::project_few_one_by_one(self, &x, rows, None, parts.collect());
+        }
+        y.iter().map(|y| self.download(y)).collect()
     }
     fn feed_forward(&self, [up, down]: &[WeightMatrix; 2], rows: usize) -> Vec<Vec<f32>> {
         let (f, c) = (up.rows(), up.cols());
@@ -217,7 +247,7 @@ impl<D: Device<Weight = WeightMatrix>> Operations for D {
 }
 
 /// Any bytes are blocks; scales that are not ordinary numbers are replaced.
-fn random_weight(format: Format, rows: usize, cols: usize) -> WeightMatrix {
+pub(super) fn random_weight(format: Format, rows: usize, cols: usize) -> WeightMatrix {
     let mut bytes: Vec<u8> =
         (0..rows as u64 * format.row_bytes(cols).unwrap() as u64).map(|i| random::bits(format as u64, i) as u8).collect();
     let scales: &[usize] = match format {
@@ -235,7 +265,7 @@ fn random_weight(format: Format, rows: usize, cols: usize) -> WeightMatrix {
     WeightMatrix::new(crate::map::Bytes::from_vec(bytes), format, rows, cols).unwrap()
 }
 
-const FORMATS: [Format; 11] = [
+pub(super) const FORMATS: [Format; 11] = [
     Format::F32,
     Format::F16,
     Format::Bf16,
@@ -349,7 +379,8 @@ fn plain_products() {
 fn a_row_does_not_depend_on_its_neighbours() {
     let (n, k, rows) = (70, 768, 33);
     let x = numbers(1, rows * k);
-    for (format, device) in FORMATS.into_iter().flat_map(|format| devices(Precision::F32).into_iter().map(move |device| (format, device))) {
+    let devices = || devices(Precision::F32).into_iter().chain(int8_devices());
+    for (format, device) in FORMATS.into_iter().flat_map(|format| devices().map(move |device| (format, device))) {
         let w = random_weight(format, n, k);
         let (mut all, mut all_few) = (poisoned(rows * n), poisoned(rows * n));
         Operations::linear(&device, &w, &x, rows, None, &mut all);
@@ -363,6 +394,26 @@ fn a_row_does_not_depend_on_its_neighbours() {
             assert_eq!(some, all[expected.clone()], "{} rows {group:?}, {}", format.name(), device.describe());
             assert_eq!(some_few, all_few[expected], "{} rows {group:?}, few, {}", format.name(), device.describe());
         }
+    }
+}
+
+/// Parts that share an input, of formats with bytes and without, give what each gives by itself, with the same bits on every level where all are in bytes.
+#[test]
+fn projections_of_few_rows() {
+    let formats = [Format::Q4K, Format::Q6K, Format::Bf16, Format::Q5_0, Format::Q8_0];
+    let weights: Vec<WeightMatrix> = formats.into_iter().zip([70, 5, 33, 64, 1]).map(|(format, n)| random_weight(format, n, 768)).collect();
+    for rows in [1, 3, 33] {
+        let mut of_bytes: Vec<Vec<Vec<f32>>> = Vec::new();
+        for device in devices(Precision::F32).into_iter().chain(int8_devices()) {
+            let what = format!("{rows} rows, {}", device.describe());
+            let [mut together, one_by_one] = [true, false].map(|together| device.projections_few(&weights, rows, 16, together));
+            assert_eq!(together, one_by_one, "{what}");
+            // The one in bf16 and the pairs are summed in f32, whose rounding depends on the level.
+            if device.int8.is_some() {
+                of_bytes.push(vec![together.swap_remove(3), together.swap_remove(1)]);
+            }
+        }
+        assert!(of_bytes.windows(2).all(|pair| pair[0] == pair[1]), "{rows} rows: levels differ");
     }
 }
 

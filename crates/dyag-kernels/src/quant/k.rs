@@ -59,16 +59,23 @@ pub(super) fn q5_k(block: &[u8; 176], out: &mut [f32; 256]) {
 /// high, high of bytes 0..32, 32..64, 0..32, 32..64; bit pairs from the lowest up.
 pub(super) fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
     let d = f16_at(block, 208);
+    let mut integers = [0; 256];
+    six_bits(block, &mut integers);
+    for (at, (out, q)) in out.iter_mut().zip(integers).enumerate() {
+        let scale = d * f32::from(block[192 + at / 16] as i8);
+        *out = scale * (i32::from(q) - 32) as f32;
+    }
+}
+
+/// The integers of a Q6_K block, 32 above what they stand for.
+pub(super) fn six_bits(block: &[u8], out: &mut [u8]) {
     for half in 0..2 {
         let (low, high) = (&block[64 * half..][..64], &block[128 + 32 * half..][..32]);
         for group in 0..4 {
             for i in 0..32 {
                 let byte = low[32 * (group % 2) + i];
                 let nibble = if group < 2 { byte & 15 } else { byte >> 4 };
-                let q = i32::from(nibble | (high[i] >> (2 * group) & 3) << 4) - 32;
-                let at = 128 * half + 32 * group + i;
-                let scale = d * f32::from(block[192 + at / 16] as i8);
-                out[at] = scale * q as f32;
+                out[128 * half + 32 * group + i] = nibble | (high[i] >> (2 * group) & 3) << 4;
             }
         }
     }

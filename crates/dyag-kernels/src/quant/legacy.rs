@@ -50,7 +50,7 @@ pub(super) fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
 }
 
 /// Elements `i` and `i + 16` of a 5-bit block, from their byte of nibbles and all fifth bits.
-fn five_bits(byte: u8, fifth: u32, i: usize) -> (u8, u8) {
+pub(super) fn five_bits(byte: u8, fifth: u32, i: usize) -> (u8, u8) {
     let bit = |at: usize| ((fifth >> at & 1) as u8) << 4;
     (byte & 15 | bit(i), byte >> 4 | bit(i + 16))
 }

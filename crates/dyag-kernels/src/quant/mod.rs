@@ -8,11 +8,14 @@
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+mod integers;
 mod k;
 mod legacy;
 mod plain;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use integers::integers;
 
 use crate::cpu::{self, Level};
 use crate::weight::Format;
@@ -144,7 +147,7 @@ fn f16_at(bytes: &[u8], at: usize) -> f32 {
 /// Scales and minimums of the eight sub-blocks of Q4_K and Q5_K, a byte each from the lowest up: [`k::scales_and_minimums`] on whole words.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn packed_scales(packed: &[u8; 12]) -> (u64, u64) {
+pub(crate) fn packed_scales(packed: &[u8; 12]) -> (u64, u64) {
     let word = |at: usize| u32::from_le_bytes([packed[at], packed[at + 1], packed[at + 2], packed[at + 3]]);
     let (s, m, both) = (word(0), word(4), word(8));
     let upper = |first: u32, nibbles: u32| u64::from(nibbles & 0x0f0f_0f0f | (first >> 6 & 0x0303_0303) << 4) << 32;

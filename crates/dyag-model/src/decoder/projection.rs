@@ -58,28 +58,10 @@ impl<D: Device> Linear<D> {
         Projected { y, u }
     }
 
-    /// `y` `[T, out]` from `x` `[T, in]` for the few rows of a decoding step.
-    pub(super) fn forward_few(&self, device: &D, x: &D::Buffer, rows: usize, lora: Option<&Lora<'_, D>>) -> D::Buffer {
-        let mut y = device.scratch(rows * self.n_out);
-        device.linear_few(&self.weight, x, rows, self.bias.as_ref(), &mut y);
-        if let Some(Lora { pair, .. }) = lora {
-            let mut u = device.scratch(rows * pair.rank);
-            device.matmul_few(self.squeezing(pair, rows), x, &pair.a, &mut u);
-            let expand = Matmul { m: rows, n: self.n_out, k: pair.rank, transpose_a: false, transpose_b: true, alpha: 1.0, beta: 1.0 };
-            device.matmul_few(expand, &u, &pair.b, &mut y);
-        }
-        y
-    }
-
-    /// Sizes of `u = s x Aᵀ`.
-    fn squeezing(&self, pair: &DevicePair<D>, rows: usize) -> Matmul {
-        Matmul { m: rows, n: pair.rank, k: self.n_in, transpose_a: false, transpose_b: true, alpha: pair.scale, beta: 0.0 }
-    }
-
     /// `u = s x Aᵀ` `[T, R]`.
     fn squeeze(&self, device: &D, x: &D::Buffer, rows: usize, lora: &Lora<'_, D>) -> D::Buffer {
         let mut u = device.scratch(rows * lora.pair.rank);
-        let sizes = self.squeezing(lora.pair, rows);
+        let sizes = Matmul::squeeze(rows, self.n_in, lora.pair.rank, lora.pair.scale);
         match lora.dropout {
             None => device.matmul(sizes, x, &lora.pair.a, &mut u),
             Some(dropout) => device.matmul(sizes, &dropout.apply(device, x), &lora.pair.a, &mut u),
@@ -151,14 +133,10 @@ impl<D: Device> Projecting<'_, D> {
         inner: bool,
     ) -> [Projected<D>; N] {
         let (device, rows) = (self.device, self.rows);
-        if self.few || self.dropout.is_some() {
+        if self.dropout.is_some() {
             return linears.map(|linear| {
                 let lora = linear.lora(self.layer, self.adapter, self.dropout);
-                let mut projected = if self.few {
-                    Projected { y: linear.forward_few(device, x, rows, lora.as_ref()), u: None }
-                } else {
-                    linear.forward_dropped(device, x, rows, lora.as_ref())
-                };
+                let mut projected = linear.forward_dropped(device, x, rows, lora.as_ref());
                 if let Some(residual) = residual {
                     device.add(&mut projected.y, residual);
                 }
@@ -168,7 +146,7 @@ impl<D: Device> Projecting<'_, D> {
         let loras = linears.map(|linear| linear.lora(self.layer, self.adapter, None));
         let mut projected: [Projected<D>; N] = std::array::from_fn(|i| {
             let len = rows * linears[i].n_out;
-            let y = if inner { device.scratch_activations(len) } else { device.scratch(len) };
+            let y = if inner && !self.few { device.scratch_activations(len) } else { device.scratch(len) };
             Projected { y, u: loras[i].as_ref().map(|lora| device.scratch(rows * lora.pair.rank)) }
         });
         let parts = projected.iter_mut().zip(linears).zip(&loras).map(|((Projected { y, u }, linear), lora)| Part {
@@ -177,7 +155,11 @@ impl<D: Device> Projecting<'_, D> {
             pair: lora.as_ref().zip(u.as_mut()).map(|(lora, u)| (lora.pair.borrowed(), u)),
             y,
         });
-        device.project(x, rows, residual, parts.collect());
+        if self.few {
+            device.project_few(x, rows, residual, parts.collect());
+        } else {
+            device.project(x, rows, residual, parts.collect());
+        }
         projected
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn new(threads: usize) -> Self {
         let model = Model::load(&dyag_testing::golden("qwen2").join("model")).expect("the fixture loads");
-        let options = CpuOptions { precision: Precision::F32, threads: Some(threads), level: None };
+        let options = CpuOptions { precision: Precision::F32, threads: Some(threads), level: None, int8_activations: false };
         let device = Arc::new(CpuDevice::new(options).expect("threads start"));
         let decoder = Decoder::new(device, &model.config, &model.weights);
         Self { model, decoder }

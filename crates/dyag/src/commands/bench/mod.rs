@@ -55,7 +55,7 @@ pub(crate) struct Args {
     quick: bool,
 
     /// What the operands of products with the model's weights are rounded to
-    #[arg(long, value_enum, value_name = "PRECISION", default_value_t = PrecisionChoice::F32)]
+    #[arg(long, value_enum, value_name = "PRECISION", default_value_t = PrecisionChoice::Auto)]
     precision: PrecisionChoice,
 
     /// Threads to compute with; all processors when absent
