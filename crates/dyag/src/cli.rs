@@ -43,7 +43,8 @@ pub(crate) enum DeviceChoice {
 /// What products with frozen weights round their operands to, as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PrecisionChoice {
-    /// What is fastest here: 32-bit, and while tokens are written one by one, activations of 8 bits where the weights are quantised
+    /// What is fastest here: bf16 where the processor multiplies it faster than 32-bit (AMX, AVX-512 BF16 of AMD), and while tokens are written one by one,
+    /// activations of 8 bits where the weights are quantised
     Auto,
     /// Operands stay 32-bit
     F32,
@@ -54,6 +55,7 @@ pub(crate) enum PrecisionChoice {
 impl From<PrecisionChoice> for dyag_kernels::Precision {
     fn from(choice: PrecisionChoice) -> Self {
         match choice {
+            PrecisionChoice::Auto if dyag_kernels::cpu::bf16_is_fast() => Self::Bf16,
             PrecisionChoice::Auto | PrecisionChoice::F32 => Self::F32,
             PrecisionChoice::Bf16 => Self::Bf16,
         }
