@@ -5,7 +5,7 @@ mod dots;
 mod elementwise;
 mod few_rows;
 mod loss;
-mod math;
+pub(crate) mod math;
 mod microkernel;
 mod peak;
 mod pool;
