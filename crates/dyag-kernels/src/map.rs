@@ -62,6 +62,15 @@ impl Bytes {
         Some(Self { source: self.source.clone(), range: start..start + range.len() })
     }
 
+    /// Lets the system take back the memory of whole pages of a mapped file; they are read again when they are asked for. Only a hint.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if let Source::Mapped(map) = &self.source {
+            // SAFETY: the pages of a private mapping that nobody ever writes are dropped and come back from the file as they were.
+            let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, self.range.start, self.range.len()) };
+        }
+    }
+
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         match &self.source {

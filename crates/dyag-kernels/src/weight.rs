@@ -1,8 +1,10 @@
 //! A frozen weight matrix as it lies in its file.
 
+use rayon::prelude::*;
+
 use crate::map::Bytes;
 
-/// How the elements of a row are stored. The quantised ones are GGUF's blocks.
+/// How the elements of a row are stored. The quantised ones are GGUF's blocks, but for `Nf4`, which no file holds ([`WeightMatrix::quantized`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Format {
@@ -17,6 +19,7 @@ pub enum Format {
     Q4K,
     Q5K,
     Q6K,
+    Nf4,
 }
 
 impl Format {
@@ -25,6 +28,7 @@ impl Format {
         match self {
             Self::F32 | Self::F16 | Self::Bf16 => 1,
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Nf4 => 64,
             Self::Q4K | Self::Q5K | Self::Q6K => 256,
         }
     }
@@ -42,6 +46,7 @@ impl Format {
             Self::Q4K => 144,
             Self::Q5K => 176,
             Self::Q6K => 210,
+            Self::Nf4 => 34,
         }
     }
 
@@ -67,6 +72,7 @@ impl Format {
             Self::Q4K => "Q4_K",
             Self::Q5K => "Q5_K",
             Self::Q6K => "Q6_K",
+            Self::Nf4 => "NF4",
         }
     }
 }
@@ -94,6 +100,24 @@ impl WeightMatrix {
         assert_eq!(values.len(), rows * cols);
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         Self::new(Bytes::from_vec(bytes), Format::F32, rows, cols).expect("sizes agree")
+    }
+
+    /// The matrix in NormalFloat-4, made row by row and for as long as it lives in memory; `None` where it is quantised already, or has rows that are no
+    /// whole blocks. What was read of the file need not stay in memory.
+    pub fn quantized(&self) -> Option<Self> {
+        let row_bytes = Format::Nf4.row_bytes(self.cols)?;
+        if self.format.block_len() != 1 {
+            return None;
+        }
+        let mut bytes = vec![0; row_bytes * self.rows];
+        let quantize = |widened: &mut Vec<f32>, (row, out): (usize, &mut [u8])| {
+            widened.resize(self.cols, 0.0);
+            self.widen_row(row, 0, widened);
+            crate::quant::nf4::quantize(widened, out);
+        };
+        bytes.par_chunks_mut(row_bytes).enumerate().with_min_len(16).for_each_init(Vec::new, quantize);
+        self.bytes.release();
+        Self::new(Bytes::from_vec(bytes), Format::Nf4, self.rows, self.cols)
     }
 
     /// Declares that within each head of `head_size` rows, the file holds row `i` of the first half at `2i` and of the second half

@@ -198,7 +198,7 @@ fn identities(manifest: &Manifest) -> Vec<(&'static str, String)> {
     let Manifest {
         format: _,
         dyag_version: _,
-        base_model: BaseModel { path: _, family, shape, fingerprint, vocabulary_hash, template_hash },
+        base_model: BaseModel { path: _, family, shape, fingerprint, vocabulary_hash, template_hash, quantization },
         system_message: _,
         date,
         dataset:
@@ -224,6 +224,7 @@ fn identities(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("the base model's fingerprint", fingerprint.clone()),
         ("the base model's vocabulary (hash)", vocabulary_hash.clone()),
         ("the base model's chat template (hash)", template_hash.clone()),
+        ("the base model's quantisation (--quantize)", or_none(quantization)),
         ("the dataset (SHA-256)", sha256.clone()),
         ("the number of training conversations", n_conversations.to_string()),
         ("the number of training tokens", n_tokens.to_string()),

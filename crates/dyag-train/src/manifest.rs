@@ -27,6 +27,9 @@ pub struct BaseModel {
     pub vocabulary_hash: String,
     /// Hash of its chat template.
     pub template_hash: String,
+    /// What its matrices were quantised to when it was loaded, such as `nf4`; none: they are used as they lie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<String>,
 }
 
 /// A training set as it was read.
@@ -110,6 +113,13 @@ pub struct Manifest {
 pub enum BaseMatch {
     /// The same weights.
     Same,
+    /// The same files, quantised to something else when they were loaded.
+    OtherQuantization {
+        /// In the manifest.
+        expected: Option<String>,
+        /// Of the base given.
+        found: Option<String>,
+    },
     /// The same shape, vocabulary and template, other weights: another quantisation, or another model of the family.
     OtherWeights {
         /// Fingerprint in the manifest.
@@ -152,7 +162,7 @@ impl Manifest {
 
     /// Whether the adapter in `folder` may be used on `base`: its family, shape, vocabulary and template must be those it was trained on.
     pub fn check_base(&self, folder: &Path, base: &BaseModel) -> Result<BaseMatch, TrainError> {
-        let BaseModel { path: _, family, shape, fingerprint, vocabulary_hash, template_hash } = &self.base_model;
+        let BaseModel { path: _, family, shape, fingerprint, vocabulary_hash, template_hash, quantization } = &self.base_model;
         let pairs = [
             ("family", family, &base.family),
             ("shape", shape, &base.shape),
@@ -170,11 +180,13 @@ impl Manifest {
                 });
             }
         }
-        if *fingerprint == base.fingerprint {
-            Ok(BaseMatch::Same)
-        } else {
-            Ok(BaseMatch::OtherWeights { expected: fingerprint.clone(), found: base.fingerprint.clone() })
+        if *fingerprint != base.fingerprint {
+            return Ok(BaseMatch::OtherWeights { expected: fingerprint.clone(), found: base.fingerprint.clone() });
         }
+        if *quantization != base.quantization {
+            return Ok(BaseMatch::OtherQuantization { expected: quantization.clone(), found: base.quantization.clone() });
+        }
+        Ok(BaseMatch::Same)
     }
 }
 
@@ -200,6 +212,7 @@ mod tests {
             fingerprint: "f".to_owned(),
             vocabulary_hash: "v".to_owned(),
             template_hash: "t".to_owned(),
+            quantization: None,
         }
     }
 
@@ -244,6 +257,9 @@ mod tests {
         assert_eq!(manifest.check_base(Path::new("a"), &base()).expect("the same"), BaseMatch::Same);
         let other = BaseModel { fingerprint: "g".to_owned(), ..base() };
         assert!(matches!(manifest.check_base(Path::new("a"), &other).expect("allowed"), BaseMatch::OtherWeights { .. }));
+        let other = BaseModel { quantization: Some("nf4".to_owned()), ..base() };
+        let expected = BaseMatch::OtherQuantization { expected: None, found: Some("nf4".to_owned()) };
+        assert_eq!(manifest.check_base(Path::new("a"), &other).expect("allowed"), expected);
         let spoil: [fn(&mut BaseModel) -> &mut String; 4] =
             [|b| &mut b.family, |b| &mut b.shape, |b| &mut b.vocabulary_hash, |b| &mut b.template_hash];
         for field in spoil {

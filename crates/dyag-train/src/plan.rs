@@ -51,7 +51,7 @@ pub struct MemoryNeeds<'a> {
 /// Where a run's memory goes, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemoryPlan {
-    /// The model's file, mapped.
+    /// The model's file, mapped, and what was quantised of it.
     pub weights_bytes: u64,
     /// Adapter, gradients and two moments.
     pub adapter_bytes: u64,
@@ -88,7 +88,7 @@ impl MemoryPlan {
         let kept = if *recompute { "each layer's input, the rest computed twice" } else { "all that the backward needs" };
         let mut text = String::new();
         for (what, bytes) in [
-            ("model weights (mapped file)".to_owned(), weights_bytes),
+            ("model weights".to_owned(), weights_bytes),
             ("adapter, gradients, moments".to_owned(), adapter_bytes),
             (format!("activations of {max_pack_tokens} tokens ({kept})"), activation_bytes),
             ("logits, scratch, the program".to_owned(), other_bytes),

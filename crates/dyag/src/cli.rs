@@ -52,6 +52,22 @@ pub(crate) enum PrecisionChoice {
     Bf16,
 }
 
+/// What a model's matrices are quantised to when they are loaded, as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QuantizeChoice {
+    /// NormalFloat-4 (QLoRA): 4.25 bits a weight
+    Nf4,
+}
+
+impl QuantizeChoice {
+    /// As it is typed, and as manifests have it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Nf4 => "nf4",
+        }
+    }
+}
+
 impl From<PrecisionChoice> for dyag_kernels::Precision {
     fn from(choice: PrecisionChoice) -> Self {
         match choice {

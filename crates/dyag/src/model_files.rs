@@ -4,10 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use dyag_kernels::{Device as _, cpu_device::CpuDevice};
 use dyag_model::config::DecoderConfig;
 use dyag_model::weights::{DecoderWeights, GgufTokenizer, Model};
 use dyag_text::{Chat, SpecialTokens, TemplateSource, Tokenizer, TokenizerSpec};
 use dyag_train::manifest::BaseModel;
+
+use crate::cli::QuantizeChoice;
 
 /// Short names of models and their names on the model hub. They are recognised; fetching them is not possible yet.
 const SHORT_NAMES: [(&str, &str); 5] = [
@@ -24,6 +27,7 @@ pub(crate) struct ModelFiles {
     model: Model,
     chat: Chat,
     stop_ids: Vec<u32>,
+    quantization: Option<QuantizeChoice>,
 }
 
 impl ModelFiles {
@@ -59,7 +63,23 @@ impl ModelFiles {
                  tokenizer_config.json, tokenizer.ggml.eos_token_id in GGUF), so answers would never end; add it"
             );
         }
-        Ok(Self { model, chat, stop_ids })
+        Ok(Self { model, chat, stop_ids, quantization: None })
+    }
+
+    /// Quantises the layers' matrices, when that is asked for.
+    pub(crate) fn quantize(&mut self, choice: Option<QuantizeChoice>, device: &CpuDevice) -> anyhow::Result<()> {
+        let Some(choice @ QuantizeChoice::Nf4) = choice else { return Ok(()) };
+        if device.run(|| self.model.quantize()) == 0 {
+            bail!(
+                "--quantize {}: {} has no matrix to quantise (they are {}); expected F32, F16 or BF16 with rows of a multiple of 64. \
+                 Leave --quantize out: a model that is quantised already is trained and run as it lies",
+                choice.name(),
+                self.path().display(),
+                self.model.source.format_names()
+            );
+        }
+        self.quantization = Some(choice);
+        Ok(())
     }
 
     /// The path that was given.
@@ -106,6 +126,7 @@ impl ModelFiles {
             fingerprint: self.model.source.fingerprint(),
             vocabulary_hash: self.tokenizer().vocabulary_hash(),
             template_hash: self.chat.template().hash(),
+            quantization: self.quantization.map(|choice| choice.name().to_owned()),
         }
     }
 

@@ -14,7 +14,7 @@ pub(super) const CHUNK: usize = 1 << 14;
 for_each_level! {
     /// One row of RMSNorm; returns `1 / rms`.
     fn rms_norm_row(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]) -> f32 {
-        let mean = math::sum(x.len(), |i| x[i] * x[i]) / x.len() as f32;
+        let mean = math::sum_of_squares(x) / x.len() as f32;
         let inv_rms = 1.0 / (mean + eps).sqrt();
         for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
             *y = w * (x * inv_rms);
@@ -27,11 +27,10 @@ for_each_level! {
     /// One row of the gradient of RMSNorm, added to `d_x`.
     fn rms_norm_backward_row(d_y: &[f32], x: &[f32], w: &[f32], r: f32, d_x: &mut [f32]) {
         let c = x.len();
-        let (d_y, w) = (&d_y[..c], &w[..c]);
-        let dot = math::sum(c, |i| d_y[i] * w[i] * x[i]) / c as f32;
+        let dot = math::sum_of_products(d_y, w, x) / c as f32;
         let shift = r * r * r * dot;
-        for (i, d_x) in d_x[..c].iter_mut().enumerate() {
-            *d_x += r * (w[i] * d_y[i]) - shift * x[i];
+        for (((d_x, d_y), x), w) in d_x.iter_mut().zip(d_y).zip(x).zip(w) {
+            *d_x += r * (w * d_y) - shift * x;
         }
     }
 }

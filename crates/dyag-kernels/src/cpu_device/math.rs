@@ -83,6 +83,38 @@ pub(crate) fn sum(len: usize, term: impl Fn(usize) -> f32) -> f32 {
     lanes.iter().sum()
 }
 
+/// Sum of products of the elements of three slices of one length, as [`sum`] has it, whose checks of every index outweigh so short a term.
+#[inline(always)]
+pub(crate) fn sum_of_products(x: &[f32], y: &[f32], z: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let ((x, x_rest), (y, y_rest), (z, z_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>(), z.as_chunks::<LANES>());
+    for ((x, y), z) in x.iter().zip(y).zip(z) {
+        for lane in 0..LANES {
+            lanes[lane] += x[lane] * y[lane] * z[lane];
+        }
+    }
+    for (lane, ((x, y), z)) in x_rest.iter().zip(y_rest).zip(z_rest).enumerate() {
+        lanes[lane] += x * y * z;
+    }
+    lanes.iter().sum()
+}
+
+/// Sum of squares, in the same way.
+#[inline(always)]
+pub(crate) fn sum_of_squares(x: &[f32]) -> f32 {
+    let mut lanes = [0f32; LANES];
+    let (x, rest) = x.as_chunks::<LANES>();
+    for x in x {
+        for lane in 0..LANES {
+            lanes[lane] += x[lane] * x[lane];
+        }
+    }
+    for (lane, x) in rest.iter().enumerate() {
+        lanes[lane] += x * x;
+    }
+    lanes.iter().sum()
+}
+
 /// The largest of `values`, or minus infinity when there are none; NaN is passed over.
 #[inline(always)]
 pub(crate) fn max(values: &[f32]) -> f32 {

@@ -8,7 +8,7 @@ mod elementwise;
 mod few_rows;
 mod int8;
 mod loss;
-mod math;
+pub(crate) mod math;
 mod microkernel;
 mod peak;
 mod pool;

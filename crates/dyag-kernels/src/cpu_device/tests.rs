@@ -252,7 +252,7 @@ pub(super) fn random_weight(format: Format, rows: usize, cols: usize) -> WeightM
         (0..rows as u64 * format.row_bytes(cols).unwrap() as u64).map(|i| random::bits(format as u64, i) as u8).collect();
     let scales: &[usize] = match format {
         Format::F32 => return WeightMatrix::from_f32(&numbers(5, rows * cols), rows, cols),
-        Format::F16 | Format::Bf16 | Format::Q4_0 | Format::Q5_0 | Format::Q8_0 => &[0],
+        Format::F16 | Format::Bf16 | Format::Q4_0 | Format::Q5_0 | Format::Q8_0 | Format::Nf4 => &[0],
         Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K => &[0, 2],
         Format::Q6K => &[208],
     };
@@ -265,7 +265,7 @@ pub(super) fn random_weight(format: Format, rows: usize, cols: usize) -> WeightM
     WeightMatrix::new(crate::map::Bytes::from_vec(bytes), format, rows, cols).unwrap()
 }
 
-pub(super) const FORMATS: [Format; 11] = [
+pub(super) const FORMATS: [Format; 12] = [
     Format::F32,
     Format::F16,
     Format::Bf16,
@@ -277,6 +277,7 @@ pub(super) const FORMATS: [Format; 11] = [
     Format::Q4K,
     Format::Q5K,
     Format::Q6K,
+    Format::Nf4,
 ];
 
 /// Adapters are computed in f32, or in bf16 where products are: then their factors are rounded, by half of 2^-8 at most each.

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::packed_scales;
+use super::{nf4, packed_scales};
 use crate::weight::Format;
 
 /// Folds eight sums by halves.
@@ -33,6 +33,7 @@ pub(super) unsafe fn widen(format: Format, bytes: &[u8], out: &mut [f32]) -> boo
             Format::Q4K => q4_k(bytes, out),
             Format::Q5K => q5_k(bytes, out),
             Format::Q6K => q6_k(bytes, out),
+            Format::Nf4 => nf4(bytes, out),
         }
     }
     true
@@ -255,6 +256,25 @@ fn q6_k(bytes: &[u8], out: &mut [f32]) {
                     let at = 128 * half + 32 * group + 8 * i;
                     store(out, at, _mm256_mul_ps(_mm256_set1_ps(scales[at / 16]), q));
                 }
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn nf4(bytes: &[u8], out: &mut [f32]) {
+    // SAFETY: the halves of the table have eight elements each.
+    let (low, high) = unsafe { (_mm256_loadu_ps(nf4::VALUES.as_ptr()), _mm256_loadu_ps(nf4::VALUES[8..].as_ptr())) };
+    for (block, out) in bytes.as_chunks::<{ nf4::BYTES }>().0.iter().zip(out.as_chunks_mut::<{ nf4::LEN }>().0) {
+        let d = scale(block, 0);
+        let (low, high) = (_mm256_mul_ps(d, low), _mm256_mul_ps(d, high));
+        for (i, eight) in block[2..].as_chunks::<8>().0.iter().enumerate() {
+            let bytes = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(i64::from_le_bytes(*eight)));
+            for (half, codes) in [bytes, _mm256_srli_epi32::<4>(bytes)].into_iter().enumerate() {
+                // A lookup reads the lower three bits of its index, and the choice between the two the fourth, moved to the sign.
+                let choice = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(codes));
+                let [low, high] = [low, high].map(|table| _mm256_permutevar8x32_ps(table, codes));
+                store(out, 8 * i + 32 * half, _mm256_blendv_ps(low, high, choice));
             }
         }
     }

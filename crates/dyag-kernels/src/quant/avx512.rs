@@ -1,11 +1,11 @@
 //! Widening with AVX-512: sixteen elements a register, stored or multiplied as they come.
 //!
 //! Where a sub-block has only sixteen possible values (Q4_K), they are computed once, in the order of operations of the scalar specification, and
-//! looked up.
+//! looked up, as NF4's are.
 
 use std::arch::x86_64::*;
 
-use super::{COLUMNS, packed_scales};
+use super::{COLUMNS, nf4, packed_scales};
 use crate::weight::Format;
 
 /// Defines, for a format whose blocks `$block` turns into registers, the loop that stores them and the loop that multiplies them.
@@ -67,6 +67,7 @@ halves!(q4_1, 20, 2, halves_q4_1);
 halves!(q5_0, 22, 2, halves_q5_0);
 halves!(q5_1, 24, 2, halves_q5_1);
 halves!(q8_0, 34, 2, halves_q8_0);
+halves!(nf4, 34, 4, halves_nf4);
 halves!(q5_k, 176, 16, halves_q5_k);
 halves!(q6_k, 210, 16, halves_q6_k);
 
@@ -120,6 +121,7 @@ pub(super) unsafe fn halves(format: Format, bytes: &[u8], out: &mut [u16]) -> bo
             Format::Q4K => halves_q4_k(bytes, out),
             Format::Q5K => halves_q5_k(bytes, out),
             Format::Q6K => halves_q6_k(bytes, out),
+            Format::Nf4 => halves_nf4(bytes, out),
         }
     }
     true
@@ -136,6 +138,7 @@ loops!(q8_0, 34, 2, widen_q8_0, dots_q8_0);
 loops!(q4_k, 144, 16, widen_q4_k, dots_q4_k);
 loops!(q5_k, 176, 16, widen_q5_k, dots_q5_k);
 loops!(q6_k, 210, 16, widen_q6_k, dots_q6_k);
+loops!(nf4, 34, 4, widen_nf4, dots_nf4);
 
 /// Widens whole blocks.
 ///
@@ -156,6 +159,7 @@ pub(super) unsafe fn widen(format: Format, bytes: &[u8], out: &mut [f32]) {
             Format::Q4K => widen_q4_k(bytes, out),
             Format::Q5K => widen_q5_k(bytes, out),
             Format::Q6K => widen_q6_k(bytes, out),
+            Format::Nf4 => widen_nf4(bytes, out),
         }
     }
     if format.block_len() == 1 {
@@ -185,6 +189,7 @@ pub(super) unsafe fn dots<const R: usize>(format: Format, w: [&[u8]; COLUMNS], x
             Format::Q4K => dots_q4_k(w, x),
             Format::Q5K => dots_q5_k(w, x),
             Format::Q6K => dots_q6_k(w, x),
+            Format::Nf4 => dots_nf4(w, x),
         }
     }
 }
@@ -402,4 +407,14 @@ fn q6_k(block: &[u8; 210]) -> [__m512; 16] {
         }
     }
     out
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,fma,f16c")]
+fn nf4(block: &[u8; nf4::BYTES]) -> [__m512; 4] {
+    // SAFETY: the table has sixteen elements.
+    let table = _mm512_mul_ps(scale(block, 0), unsafe { _mm512_loadu_ps(nf4::VALUES.as_ptr()) });
+    let [first, second] = [2, 18].map(|at| _mm512_cvtepu8_epi32(load_16(block, at)));
+    // A lookup reads only the low four bits of its index.
+    [first, second, _mm512_srli_epi32::<4>(first), _mm512_srli_epi32::<4>(second)].map(|codes| _mm512_permutexvar_ps(codes, table))
 }

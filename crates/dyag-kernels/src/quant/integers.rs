@@ -11,7 +11,7 @@ use crate::weight::Format;
 /// If the format is not made of integers, or a slice is too short.
 pub(crate) fn integers(format: Format, block: &[u8], p: &mut [u8], scales: &mut [f32], minimums: &mut [f32]) {
     match format {
-        Format::F32 | Format::F16 | Format::Bf16 => panic!("{} is not made of integers", format.name()),
+        Format::F32 | Format::F16 | Format::Bf16 | Format::Nf4 => panic!("{} is not made of integers", format.name()),
         Format::Q4_0 => halves(&block[2..], 0, p),
         Format::Q4_1 => halves(&block[4..], 0, p),
         Format::Q5_0 => halves(&block[6..], word_at(block, 2), p),

@@ -1,6 +1,6 @@
 //! Widening stored elements to f32: one scalar specification for each format, and faster twins that give the same bits.
 //!
-//! The block formats are GGUF's. A block keeps small integers and one or two f16 scales; [`plain`], [`legacy`] and [`k`] say
+//! The block formats are GGUF's, and [`nf4`]. A block keeps small integers and one or two f16 scales; [`plain`], [`legacy`] and [`k`] say
 //! how, one function a format. [`avx2`] and [`avx512`] do the same arithmetic in the same order (a product, then a sum, each rounded), so that
 //! their results are the scalar ones bit for bit and a machine's instruction set never shows in the numbers.
 
@@ -11,6 +11,7 @@ pub(crate) mod avx512;
 mod integers;
 mod k;
 mod legacy;
+pub(crate) mod nf4;
 mod plain;
 #[cfg(test)]
 mod tests;
@@ -127,6 +128,7 @@ fn widen_scalar(format: Format, bytes: &[u8], out: &mut [f32]) {
         Format::Q4K => each_block(bytes, out, k::q4_k),
         Format::Q5K => each_block(bytes, out, k::q5_k),
         Format::Q6K => each_block(bytes, out, k::q6_k),
+        Format::Nf4 => each_block(bytes, out, nf4::nf4),
     }
 }
 

@@ -3,6 +3,7 @@
 mod build;
 pub mod gguf;
 mod model;
+mod quantize;
 pub mod safetensors;
 mod source;
 mod table;

@@ -59,10 +59,22 @@ impl ModelSource {
                 None => formats.push((tensor.type_name, 1)),
             }
         }
-        formats.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+        sort(&mut formats);
         let n_parameters = tensors.iter().map(|(_, tensor)| tensor.shape.iter().product::<usize>() as u64).sum();
         let n_bytes = tensors.iter().map(|(_, tensor)| tensor.bytes.len() as u64).sum();
         Self { path: path.to_owned(), kind, name, formats, n_parameters, n_bytes, tokenizer, shape: shape_text(config), tensors }
+    }
+
+    /// Counts one matrix of `from` as one of `to`.
+    pub(super) fn count_format(&mut self, from: &'static str, to: &'static str) {
+        for (name, by) in [(from, -1), (to, 1)] {
+            match self.formats.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, count)) => *count = count.saturating_add_signed(by),
+                None => self.formats.push((name, 1)),
+            }
+        }
+        self.formats.retain(|(_, count)| *count > 0);
+        sort(&mut self.formats);
     }
 
     /// Names of the matrices' formats, most used first: `Q5_0, Q8_0, Q4_K`.
@@ -94,6 +106,11 @@ impl ModelSource {
             text
         })
     }
+}
+
+/// Most used first.
+fn sort(formats: &mut [(&'static str, usize)]) {
+    formats.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
 }
 
 /// The numbers of a configuration that change results, one a line, for the fingerprint. Changing this text changes every fingerprint.

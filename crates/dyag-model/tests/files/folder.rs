@@ -202,3 +202,30 @@ fn the_fingerprint_tells_bases_apart() {
     std::fs::write(&path, bytes).unwrap();
     assert_ne!(Model::load(&folder).unwrap().source.fingerprint(), original);
 }
+
+#[test]
+fn matrices_are_quantised_as_the_model_is_loaded() {
+    for case in ["qwen2", "phi3"] {
+        let plain = Model::load(&golden(case).join("model")).unwrap();
+        let mut model = plain.clone();
+        // The feed-forward's rows of 160 are no whole blocks, and stay.
+        assert!(!plain.config.intermediate_size.is_multiple_of(64) && plain.config.hidden_size.is_multiple_of(64));
+        let n_matrices = plain.config.n_layers * if plain.config.fused { 3 } else { 6 };
+        assert_eq!(model.quantize(), n_matrices, "{case}");
+        assert_eq!(model.quantize(), 0, "they are quantised already");
+        assert_eq!(model.source.formats[0], ("NF4", n_matrices));
+        assert_eq!(model.source.formats.iter().map(|(_, n)| n).sum::<usize>(), plain.source.formats.iter().map(|(_, n)| n).sum::<usize>());
+        assert!(model.source.n_bytes < plain.source.n_bytes);
+        assert_eq!(model.source.fingerprint(), plain.source.fingerprint());
+        assert_eq!(model.weights.embedding.format(), plain.weights.embedding.format());
+        // Close to what it was: no element is further off than half the widest gap between two codes, as a share of its row's largest.
+        let (before, after) = (&plain.weights.layers[0].o, &model.weights.layers[0].o);
+        for row in 0..before.rows() {
+            let [mut a, mut b] = [vec![0.0; before.cols()], vec![f32::NAN; before.cols()]];
+            before.widen_row(row, 0, &mut a);
+            after.widen_row(row, 0, &mut b);
+            let largest = a.iter().fold(0f32, |m, v| m.max(v.abs()));
+            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 0.153 * largest), "{case} row {row}");
+        }
+    }
+}

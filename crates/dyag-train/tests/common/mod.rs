@@ -176,6 +176,7 @@ pub(crate) fn base_model(model: &Model) -> BaseModel {
         fingerprint: model.source.fingerprint(),
         vocabulary_hash: "v".to_owned(),
         template_hash: "t".to_owned(),
+        quantization: None,
     }
 }
 

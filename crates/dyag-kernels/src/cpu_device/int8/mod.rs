@@ -56,7 +56,7 @@ impl Blocks {
     fn of(format: Format) -> Option<Self> {
         let blocks = |len, offset_bits| Some(Self { len, offset_bits });
         match format {
-            Format::F32 | Format::F16 | Format::Bf16 => None,
+            Format::F32 | Format::F16 | Format::Bf16 | Format::Nf4 => None,
             Format::Q4_0 => blocks(32, Some(3)),
             Format::Q5_0 => blocks(32, Some(4)),
             Format::Q8_0 => blocks(32, Some(7)),

@@ -25,7 +25,7 @@ pub(super) unsafe fn column(format: Format, bytes: &[u8], column: usize, panel: 
     // SAFETY: the caller's contract; the panel has room for the blocks, as was just checked.
     unsafe {
         match format {
-            Format::F32 | Format::F16 | Format::Bf16 => unreachable!("not made of integers"),
+            Format::F32 | Format::F16 | Format::Bf16 | Format::Nf4 => unreachable!("not made of integers"),
             Format::Q4_0 => each_block(bytes, |i, block| q4_0(block, out, i)),
             Format::Q4_1 => each_block(bytes, |i, block| q4_1(block, out, i)),
             Format::Q5_0 => each_block(bytes, |i, block| q5_0(block, out, i)),

@@ -17,7 +17,7 @@ use dyag_text::LossTokens;
 use dyag_train::memory;
 use serde::Serialize;
 
-use crate::cli::{DeviceChoice, PrecisionChoice};
+use crate::cli::{DeviceChoice, PrecisionChoice, QuantizeChoice};
 use crate::engine::EngineArgs;
 use crate::model_files::ModelFiles;
 use crate::terminal;
@@ -33,6 +33,10 @@ pub(crate) struct Args {
     /// Model to measure with: a folder or a GGUF file; without it only the machine is measured
     #[arg(long, value_name = "PATH")]
     base_model: Option<String>,
+
+    /// Quantise the matrices of the base model's layers when they are loaded: less memory, a little less exact. For models in F32, F16 or BF16
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "base_model")]
+    quantize: Option<QuantizeChoice>,
 
     /// Conversations to train on and to take a prompt from (JSON Lines, as for finetune)
     #[arg(long, value_name = "FILE", requires = "base_model")]
@@ -99,11 +103,12 @@ struct Report {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { base_model, dataset, loss, runs, tokens, quick, precision, threads, json } = args;
+    let Args { base_model, quantize, dataset, loss, runs, tokens, quick, precision, threads, json } = args;
     let runs = usize::from(runs);
     let engine = EngineArgs { device: DeviceChoice::Cpu, precision, threads };
     let device = Arc::new(engine.open()?);
-    let files = base_model.as_deref().map(ModelFiles::open).transpose()?;
+    let mut files = base_model.as_deref().map(ModelFiles::open).transpose()?;
+    files.as_mut().map_or(Ok(()), |files| files.quantize(quantize, &device))?;
 
     terminal::note("measuring the machine");
     let machine = Machine::describe(&device);

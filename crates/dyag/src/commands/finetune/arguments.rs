@@ -7,7 +7,7 @@ use dyag_kernels::Precision;
 use dyag_text::Date;
 use dyag_train::memory::parse_bytes;
 
-use crate::cli::{DeviceChoice, PrecisionChoice};
+use crate::cli::{DeviceChoice, PrecisionChoice, QuantizeChoice};
 use crate::engine::EngineArgs;
 
 /// Arguments as typed.
@@ -46,6 +46,10 @@ pub(super) struct PathArgs {
     /// Base model: a Hugging Face folder or a GGUF file
     #[arg(long, value_name = "PATH", default_value = "qwen2.5:1.5b")]
     pub(super) base_model: String,
+
+    /// Quantise the matrices of the base model's layers when they are loaded: less memory, a little less exact. For models in F32, F16 or BF16
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) quantize: Option<QuantizeChoice>,
 }
 
 /// Where to begin.

@@ -31,7 +31,7 @@ use settings::Settings;
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { paths, resume, training, adapter, data, saving, computing, report } = args;
-    let PathArgs { dataset, output, base_model } = paths;
+    let PathArgs { dataset, output, base_model, quantize } = paths;
     let resume = match resume {
         ResumeArgs { resume: _, resume_from: Some(folder) } => Resume::From(folder),
         ResumeArgs { resume: true, resume_from: None } => Resume::Newest,
@@ -40,7 +40,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let checkpoint = open_output(&output, &resume)?;
     let Resolved { engine, precision, checkpointing, memory_limit } = computing.resolve();
     let device = Arc::new(engine.open()?);
-    let files = ModelFiles::open(&base_model)?;
+    let mut files = ModelFiles::open(&base_model)?;
+    files.quantize(quantize, &device)?;
     let date = data::frozen_date(data.date, &files, checkpoint.as_ref())?;
     let settings = Settings::resolve(training, adapter, &data, saving, (precision, checkpointing), date, &files)?;
     let Settings { config, adapter_config, initial } = settings;

@@ -12,6 +12,7 @@ use clap::ArgGroup;
 use dyag_text::{Message, Role};
 use serde_json::json;
 
+use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
 use crate::terminal;
 use session::{Answer, Session, SessionSettings};
@@ -30,6 +31,10 @@ pub(crate) struct Args {
     /// Base model: a folder or a GGUF file; when absent, the one that the adapter's manifest names
     #[arg(long, value_name = "PATH")]
     base_model: Option<String>,
+
+    /// Quantise the matrices of the base model's layers when they are loaded: less memory, a little less exact. For models in F32, F16 or BF16
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    quantize: Option<QuantizeChoice>,
 
     /// Answer every question of a JSON Lines file (`question` and perhaps `expected_answer`, or `messages`), and count the exact answers
     #[arg(long, value_name = "FILE", conflicts_with = "query")]
@@ -126,6 +131,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         query,
         model,
         base_model,
+        quantize,
         questions,
         output,
         batch_size,
@@ -153,7 +159,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         (None, false) => SystemChoice::AsTrained,
     };
     let sampling = session::sampling(temperature, top_k, top_p, repetition_penalty, seed);
-    let settings = SessionSettings { adapter: model, base_model, sampling, max_tokens: max_tokens as usize, system, engine };
+    let settings = SessionSettings { adapter: model, base_model, quantize, sampling, max_tokens: max_tokens as usize, system, engine };
     match work {
         Work::One(question) => one_question(&Session::open(settings, verbose)?, question, json, verbose)?,
         Work::Conversation => conversation::hold(&Session::open(settings, verbose)?, json, verbose)?,

@@ -15,6 +15,7 @@ use dyag_train::manifest::{BaseMatch, MANIFEST_FILE, Manifest};
 use serde_json::{Map, Value, json};
 
 use super::SystemChoice;
+use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
 use crate::model_files::ModelFiles;
 use crate::terminal;
@@ -26,6 +27,8 @@ pub(super) struct SessionSettings {
     pub(super) adapter: Option<PathBuf>,
     /// The base model, when the adapter's manifest is not to say it.
     pub(super) base_model: Option<String>,
+    /// What the base model's matrices are quantised to.
+    pub(super) quantize: Option<QuantizeChoice>,
     pub(super) sampling: SamplingOptions,
     /// Longest answer, in tokens.
     pub(super) max_tokens: usize,
@@ -73,7 +76,7 @@ struct AnswerTiming {
 impl Session {
     /// Loads the base model and the adapter, and refuses a pair that does not belong together.
     pub(super) fn open(settings: SessionSettings, verbose: bool) -> anyhow::Result<Self> {
-        let SessionSettings { adapter: adapter_folder, base_model, sampling, max_tokens, system, engine } = settings;
+        let SessionSettings { adapter: adapter_folder, base_model, quantize, sampling, max_tokens, system, engine } = settings;
         let device = Arc::new(engine.open()?);
         let manifest = adapter_folder.as_deref().map(read_manifest).transpose()?.flatten();
         let from_manifest = base_model.is_none();
@@ -92,7 +95,8 @@ impl Session {
                 format!("cannot open the base model that {} names; say where it is with --base-model", manifest.display())
             });
         }
-        let files = opened?;
+        let mut files = opened?;
+        files.quantize(quantize, &device)?;
         if let (Some(manifest), Some(folder)) = (&manifest, &adapter_folder) {
             check_base(manifest, folder, &files)?;
         }
@@ -254,6 +258,18 @@ fn read_manifest(folder: &Path) -> anyhow::Result<Option<Manifest>> {
 fn check_base(manifest: &Manifest, folder: &Path, files: &ModelFiles) -> anyhow::Result<()> {
     match manifest.check_base(folder, &files.base_model())? {
         BaseMatch::Same => {}
+        BaseMatch::OtherQuantization { expected, found } => {
+            let told = |quantization: &Option<String>| {
+                quantization.as_ref().map_or("as its files have it".to_owned(), |q| format!("quantised to {q}"))
+            };
+            let advice = expected.as_ref().map_or("leave --quantize out".to_owned(), |expected| format!("add --quantize {expected}"));
+            terminal::note(format!(
+                "note: {} was trained on its base {}, which is used here {}: answers may differ a little; {advice} for the base of the training",
+                folder.display(),
+                told(&expected),
+                told(&found),
+            ));
+        }
         BaseMatch::OtherWeights { expected, found } => terminal::note(format!(
             "note: {} was trained on other weights of this shape ({} {expected}; these are {found}): \
              another quantisation is fine, another model is not",
