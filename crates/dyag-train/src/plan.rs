@@ -21,7 +21,7 @@ const ENOUGH_WITHOUT_RECOMPUTATION: usize = 384;
 const BASE_BYTES: u64 = 64 << 20;
 /// Without a limit from the user, a run is content with this much beside the weights, or with this share of them where that is more.
 const MODEST_BYTES: u64 = 1_060_000_000;
-const MODEST_PERCENT: u64 = 45;
+const MODEST_PERCENT: u64 = 30;
 /// Memory of a chunk of logits, where there is room and where there is less.
 const CHUNKS_OF_LOGITS: [usize; 2] = [LOGITS_BYTES, LOGITS_BYTES / 3];
 
