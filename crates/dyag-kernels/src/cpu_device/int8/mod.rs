@@ -149,16 +149,19 @@ pub(super) fn multiply(
             let n_groups = len.div_ceil(blocks.group());
             add_panel(kernel, blocks, panel, n_groups, x, from, chains);
         }
-        for row in 0..x.rows() {
-            for column in 0..count {
-                let chain = |c: usize| {
-                    chains[if many {
-                        ((row / LANES * CHAINS + c) * COLUMNS + column) * LANES + row % LANES
-                    } else {
-                        (row * COLUMNS + column) * CHAINS + c
-                    }]
-                };
-                take(row, first + column, (chain(0) + chain(2)) + (chain(1) + chain(3)));
+        for column in 0..count {
+            if many {
+                for (group, chains) in chains.as_chunks::<{ CHAINS * COLUMNS * LANES }>().0.iter().enumerate() {
+                    let [a, b, c, d] = std::array::from_fn(|chain| &chains[(chain * COLUMNS + column) * LANES..][..LANES]);
+                    let sums: [f32; LANES] = std::array::from_fn(|lane| (a[lane] + c[lane]) + (b[lane] + d[lane]));
+                    let rows = group * LANES..x.rows();
+                    rows.zip(sums).for_each(|(row, sum)| take(row, first + column, sum));
+                }
+            } else {
+                for (row, chains) in chains.as_chunks::<{ COLUMNS * CHAINS }>().0.iter().enumerate() {
+                    let [a, b, c, d] = std::array::from_fn(|chain| chains[column * CHAINS + chain]);
+                    take(row, first + column, (a + c) + (b + d));
+                }
             }
         }
     }
