@@ -125,30 +125,29 @@ unsafe fn many_of<const G: usize>(
         let sums: [_; G] = chains.each_mut().map(|chains| chains[chain * COLUMNS * LANES..].first_chunk_mut().expect("a chain"));
         // SAFETY: the caller's contract.
         unsafe {
-            match (blocks.len, blocks.offset_bits) {
-                (32, None) => add_many::<G, true, true>(panel, chain, n_groups, x, 0, sums),
-                (32, Some(bits)) => add_many::<G, true, false>(panel, chain, n_groups, x, bits, sums),
-                (_, bits) => add_many::<G, false, false>(panel, chain, n_groups, x, bits.unwrap_or(0), sums),
+            match blocks.offset_bits {
+                None => add_many::<G, true>(panel, (chain, blocks.len / RUN), n_groups, x, 0, sums),
+                Some(bits) => add_many::<G, false>(panel, (chain, blocks.len / RUN), n_groups, x, bits, sums),
             }
         }
     }
 }
 
-/// One chain of `G` groups of rows.
+/// One chain of `G` groups of rows, of blocks of `runs` runs. Their number is not known to the compiler, which would otherwise unroll the loop and sum one column after the
+/// other, each product waiting for the one before.
 ///
 /// # Safety
 /// AVX-512 F, BW, DQ and VNNI; `n_groups` groups of blocks in the panel and the rows.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vnni")]
-unsafe fn add_many<const G: usize, const LONG: bool, const MINIMUMS: bool>(
+unsafe fn add_many<const G: usize, const MINIMUMS: bool>(
     panel: &Panel,
-    chain: usize,
+    (chain, runs): (usize, usize),
     n_groups: usize,
     x: [Row<'_>; G],
     bits: u32,
     out: [&mut [f32; COLUMNS * LANES]; G],
 ) {
-    let len = if LONG { 32 } else { 16 };
     let count = _mm_cvtsi32_si128(bits as i32);
     // SAFETY: whole arrays, and groups inside the panel and the rows.
     unsafe {
@@ -168,10 +167,9 @@ unsafe fn add_many<const G: usize, const LONG: bool, const MINIMUMS: bool>(
                 });
                 whole = [offsets; COLUMNS];
             }
-            for four in 0..len / 4 {
-                let at = block * len + 4 * four;
-                let of_x = x.map(|x| _mm512_loadu_si512(x.bytes.as_ptr().add(LANES * at).cast()));
-                let w = panel.bytes.as_ptr().add(at / RUN * COLUMNS * RUN + at % RUN);
+            for four in block * runs * RUN / 4..(block + 1) * runs * RUN / 4 {
+                let of_x = x.map(|x| _mm512_loadu_si512(x.bytes.as_ptr().add(4 * LANES * four).cast()));
+                let w = panel.bytes.as_ptr().add(four / 4 * COLUMNS * RUN + four % 4 * 4);
                 for (column, whole) in whole.iter_mut().enumerate() {
                     let w = _mm512_set1_epi32(w.add(column * RUN).cast::<i32>().read_unaligned());
                     for (whole, of_x) in whole.iter_mut().zip(of_x) {
