@@ -122,8 +122,11 @@ pub fn plan_memory(needs: MemoryNeeds<'_>, available: &AvailableMemory, user_lim
     // What others take meanwhile is not known: a fifth of what the system has is left to them.
     let ceiling = if user_limit { available.bytes } else { available.bytes / 5 * 4 };
     let candidate = |recompute, tokens, logits| candidate(&needs, available, recompute, tokens, logits);
-    for limit in [ceiling.min(modest), ceiling] {
-        for recompute in modes(needs.checkpointing).iter().copied() {
+    let best_first = modes(needs.checkpointing);
+    // What does not fit the modest limit is long: computed twice, it takes little more than the inputs of its layers.
+    let least_first: Vec<bool> = best_first.iter().rev().copied().collect();
+    for (limit, modes) in [(ceiling.min(modest), best_first), (ceiling, &least_first)] {
+        for recompute in modes.iter().copied() {
             let optional = !recompute && needs.checkpointing == CheckpointingChoice::Auto && needs.resumed_pack_tokens.is_none();
             let least = if optional { ENOUGH_WITHOUT_RECOMPUTATION.min(needs.rows_of_a_step) } else { 0 };
             let mut plans =
@@ -326,6 +329,19 @@ mod tests {
         // The user's own limit is used to the full.
         let generous = plan_memory(needs(&model), &memory(64_000_000_000), true).expect("fits");
         assert_eq!((generous.max_pack_tokens, generous.recompute), (2048, false));
+    }
+
+    #[test]
+    fn long_examples_take_little_more_than_the_inputs_of_their_layers() {
+        let model = half_billion();
+        let plan = |longest_rows| {
+            let needs = MemoryNeeds { longest_rows, rows_of_a_step: longest_rows, ..needs(&model) };
+            plan_memory(needs, &memory(64_000_000_000), false).expect("fits")
+        };
+        let (long, longer) = (plan(8192), plan(16_384));
+        assert!(long.recompute && longer.recompute, "{long:?} {longer:?}");
+        // The inputs of 24 layers, and what one layer needs while it is gone through.
+        assert!(longer.total_bytes() - long.total_bytes() < 8192 * (24 * 4 * 896) * 3, "{long:?} {longer:?}");
     }
 
     #[test]
