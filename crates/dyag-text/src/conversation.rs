@@ -6,14 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{SourceLine, TextError, excerpt};
 use crate::hash::hex;
-
-/// The longest line a dataset may have. A longer one is a file of another kind.
-const MAX_LINE_BYTES: u64 = 64 << 20;
+use crate::json_lines::{JsonLines, describe, line_error};
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -95,7 +93,7 @@ impl Dataset {
         if conversations.is_empty() {
             return Err(TextError::EmptyDataset { path: path.display().to_string() });
         }
-        let sha256 = hex(&reader.input.into_inner().hasher.finalize());
+        let sha256 = hex(&reader.lines.into_inner().into_inner().hasher.finalize());
         Ok(Self { path: name, conversations, sha256 })
     }
 
@@ -135,45 +133,14 @@ impl<R: Read> Read for HashingReader<R> {
 /// After an error the iterator ends.
 #[derive(Debug)]
 pub struct ConversationReader<R> {
-    input: R,
-    path: Arc<Path>,
-    line: usize,
-    buffer: Vec<u8>,
+    lines: JsonLines<R>,
     failed: bool,
 }
 
 impl<R: BufRead> ConversationReader<R> {
     /// Reads `input`; `path` is the name it has in messages.
     pub fn new(input: R, path: &Arc<Path>) -> Self {
-        Self { input, path: Arc::clone(path), line: 0, buffer: Vec::new(), failed: false }
-    }
-
-    /// The next line that is not blank, or none at the end.
-    fn next_conversation(&mut self) -> Result<Option<Conversation>, TextError> {
-        loop {
-            self.buffer.clear();
-            let mut limited = self.input.by_ref().take(MAX_LINE_BYTES + 1);
-            let n = limited.read_until(b'\n', &mut self.buffer).map_err(|error| TextError::read(&self.path, error))?;
-            if n == 0 {
-                return Ok(None);
-            }
-            self.line += 1;
-            let at = SourceLine::new(&self.path, self.line);
-            if n as u64 > MAX_LINE_BYTES {
-                return Err(line_error(&at, "line", format!("at most {MAX_LINE_BYTES} bytes"), "a longer line"));
-            }
-            let mut bytes = self.buffer.as_slice();
-            if self.line == 1 {
-                bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-            }
-            let text = std::str::from_utf8(bytes).map_err(|error| {
-                let byte = bytes[error.valid_up_to()];
-                line_error(&at, "line", "UTF-8 text", format!("the byte 0x{byte:02X} at offset {}", error.valid_up_to()))
-            })?;
-            if !text.trim().is_empty() {
-                return parse_line(text, at).map(Some);
-            }
-        }
+        Self { lines: JsonLines::new(input, path), failed: false }
     }
 }
 
@@ -184,36 +151,14 @@ impl<R: BufRead> Iterator for ConversationReader<R> {
         if self.failed {
             return None;
         }
-        let next = self.next_conversation().transpose();
+        let next = self.lines.next_object().and_then(|line| line.map(|(object, at)| parse_object(object, at)).transpose()).transpose();
         self.failed = matches!(next, Some(Err(_)) | None);
         next
     }
 }
 
-fn line_error(at: &SourceLine, key: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> TextError {
-    TextError::Line { at: at.clone(), key: key.into(), expected: expected.into(), found: found.into() }
-}
-
-/// What a JSON value is, in words, for messages.
-fn describe(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(flag) => format!("the boolean {flag}"),
-        Value::Number(number) => format!("the number {number}"),
-        Value::String(text) => format!("the string \"{}\"", excerpt(text, 40)),
-        Value::Array(items) => format!("a list of {}", items.len()),
-        Value::Object(_) => "an object".to_owned(),
-    }
-}
-
 /// One line of a dataset.
-fn parse_line(text: &str, at: SourceLine) -> Result<Conversation, TextError> {
-    let value: Value = serde_json::from_str(text.trim_end_matches(['\r', '\n'])).map_err(|error| {
-        line_error(&at, "line", "a JSON object", format!("text that is not JSON ({error}): {}", excerpt(text.trim(), 60)))
-    })?;
-    let Value::Object(mut object) = value else {
-        return Err(line_error(&at, "line", "a JSON object with the key messages", describe(&value)));
-    };
+fn parse_object(mut object: Map<String, Value>, at: SourceLine) -> Result<Conversation, TextError> {
     if let Some(tools) = object.get("tools").filter(|tools| !tools.is_null()) {
         return Err(line_error(&at, "tools", "no tools (conversations with tools cannot be trained yet)", describe(tools)));
     }

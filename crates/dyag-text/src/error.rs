@@ -43,6 +43,14 @@ pub enum TextError {
         /// The file.
         path: String,
     },
+    /// A file of chunks without a single chunk.
+    #[error(
+        "{path}: no chunks: expected at least one line {{\"id\": ..., \"content\": ...}}, found none; `dyag chunk` makes such a file from documents"
+    )]
+    NoChunks {
+        /// The file.
+        path: String,
+    },
     /// A line of a dataset that cannot be used.
     #[error("{at}: {key}: expected {expected}, found {found}")]
     Line {

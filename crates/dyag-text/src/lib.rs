@@ -6,10 +6,13 @@
 
 mod audit;
 mod chat;
+pub mod chunk;
 mod conversation;
 mod error;
 mod example;
 mod hash;
+mod json_lines;
+pub mod language_model;
 mod marks;
 mod template;
 mod tokenizer;
@@ -20,5 +23,6 @@ pub use conversation::{Conversation, ConversationReader, Dataset, Message, Role,
 pub use error::{SourceLine, TextError};
 pub use example::{Example, ExampleOptions, LossTokens, Truncation, common_prefix_len};
 pub use hash::sha256_hex;
+pub use json_lines::JsonLines;
 pub use template::{ChatTemplate, Date, SpecialTokens, TemplateSource};
 pub use tokenizer::{ControlWords, Encoding, StreamDecoder, Tokenizer, TokenizerSpec, WordSpan};

@@ -1,0 +1,91 @@
+//! Files of JSON objects, one a line: conversations, chunks, questions.
+
+use std::io::{BufRead, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::error::{SourceLine, TextError, excerpt};
+
+/// The longest line such a file may have. A longer one is a file of another kind.
+const MAX_LINE_BYTES: u64 = 64 << 20;
+
+/// The objects of a stream of JSON lines, one at a time. A byte order mark, CRLF line ends and blank lines are accepted.
+#[derive(Debug)]
+pub struct JsonLines<R> {
+    input: R,
+    path: Arc<Path>,
+    line: usize,
+    buffer: Vec<u8>,
+}
+
+impl<R: BufRead> JsonLines<R> {
+    /// Reads `input`; `path` is the name it has in messages.
+    pub fn new(input: R, path: &Arc<Path>) -> Self {
+        Self { input, path: Arc::clone(path), line: 0, buffer: Vec::new() }
+    }
+
+    /// What the lines were read from.
+    pub fn into_inner(self) -> R {
+        self.input
+    }
+
+    /// The object of the next line that is not blank, or none at the end.
+    ///
+    /// # Errors
+    /// A line that is too long, not UTF-8 (the byte and its offset in the line are named), not JSON, or not an object.
+    pub fn next_object(&mut self) -> Result<Option<(Map<String, Value>, SourceLine)>, TextError> {
+        loop {
+            self.buffer.clear();
+            let mut limited = self.input.by_ref().take(MAX_LINE_BYTES + 1);
+            let n = limited.read_until(b'\n', &mut self.buffer).map_err(|error| TextError::read(&self.path, error))?;
+            if n == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            let at = SourceLine::new(&self.path, self.line);
+            if n as u64 > MAX_LINE_BYTES {
+                return Err(line_error(&at, "line", format!("at most {MAX_LINE_BYTES} bytes"), "a longer line"));
+            }
+            let mut bytes = self.buffer.as_slice();
+            if self.line == 1 {
+                bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+            }
+            let text = std::str::from_utf8(bytes).map_err(|error| {
+                let byte = bytes[error.valid_up_to()];
+                line_error(&at, "line", "UTF-8 text", format!("the byte 0x{byte:02X} at offset {}", error.valid_up_to()))
+            })?;
+            if !text.trim().is_empty() {
+                return parse_object(text, &at).map(|object| Some((object, at)));
+            }
+        }
+    }
+}
+
+fn parse_object(text: &str, at: &SourceLine) -> Result<Map<String, Value>, TextError> {
+    let value: Value = serde_json::from_str(text.trim_end_matches(['\r', '\n'])).map_err(|error| {
+        line_error(at, "line", "a JSON object", format!("text that is not JSON ({error}): {}", excerpt(text.trim(), 60)))
+    })?;
+    match value {
+        Value::Object(object) => Ok(object),
+        other => Err(line_error(at, "line", "a JSON object", describe(&other))),
+    }
+}
+
+/// A line that cannot be used.
+pub(crate) fn line_error(at: &SourceLine, key: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> TextError {
+    TextError::Line { at: at.clone(), key: key.into(), expected: expected.into(), found: found.into() }
+}
+
+/// What a JSON value is, in words, for messages.
+pub(crate) fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(flag) => format!("the boolean {flag}"),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(text) => format!("the string \"{}\"", excerpt(text, 40)),
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
