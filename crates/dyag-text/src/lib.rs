@@ -10,6 +10,7 @@ pub mod chunk;
 mod conversation;
 mod error;
 mod example;
+pub mod generate;
 mod hash;
 mod json_lines;
 pub mod language_model;

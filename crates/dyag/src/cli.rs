@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, check, finetune, inspect, query_finetuned};
+use crate::commands::{bench, check, finetune, generate_questions, generate_training, inspect, query_finetuned, rules};
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
 ///
@@ -16,6 +16,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a training set from chunks of documents
+    GenerateTraining(Box<generate_training::Args>),
+    /// Make a question set from a catalogue
+    GenerateQuestions(Box<generate_questions::Args>),
+    /// Print the rules by which facts are found and asked for, to be copied and changed
+    Rules(rules::Args),
     /// Train a LoRA adapter for a base model on a file of conversations
     Finetune(Box<finetune::Args>),
     /// Ask a fine-tuned model a question, or hold a conversation with it

@@ -3,8 +3,11 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod finetune;
+pub(crate) mod generate_questions;
+pub(crate) mod generate_training;
 pub(crate) mod inspect;
 pub(crate) mod query_finetuned;
+pub(crate) mod rules;
 
 use std::process::ExitCode;
 
@@ -18,5 +21,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(*args),
         Command::Inspect(args) => inspect::run(*args),
         Command::Bench(args) => bench::run(*args),
+        Command::GenerateTraining(args) => generate_training::run(*args),
+        Command::GenerateQuestions(args) => generate_questions::run(*args),
+        Command::Rules(args) => rules::run(args),
     }
 }

@@ -1,0 +1,455 @@
+//! Facts: what a document says of a field, where, and how that can be asked for.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde::Serialize;
+
+use super::document::Document;
+use super::entries::{Entry, Labels, Parsed, parse};
+use super::quality::{DropReason, Drops, cut_text, plain, squeezed};
+use super::rules::{FieldRule, Rules};
+use super::wording::{fill, fold};
+
+/// Longest answer that is no running text, in characters.
+const MAX_SHORT_ANSWER_CHARS: usize = 400;
+/// Shortest paragraph that is worth a question, in characters.
+const MIN_PARAGRAPH_CHARS: usize = 40;
+
+/// How a fact was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FactKind {
+    /// A field of the rule file.
+    Field,
+    /// A labelled line that no field knows.
+    KeyValue,
+    /// A cell of a table.
+    Table,
+    /// A heading and its first paragraph.
+    Section,
+    /// A sentence that says what something is.
+    Sentence,
+    /// Found by a language model.
+    Model,
+}
+
+/// Something a document says, the chunk that says it, and wordings that ask for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fact {
+    /// Index of the document.
+    pub document: usize,
+    /// What is said; unique in its document. A field's name, or `label:...`, `cell:...`, `section:...`, `definition:...`.
+    pub field: String,
+    /// How it was found.
+    pub kind: FactKind,
+    /// Field, or kind of fact, for counting.
+    pub category: String,
+    /// `easy`, `medium` or `hard`.
+    pub difficulty: String,
+    /// What it is called at the head of a line.
+    pub label: String,
+    /// What it is called within a sentence, with its article.
+    pub phrase: Option<String>,
+    /// The values, each found in the chunk.
+    pub values: Vec<String>,
+    /// The chunk that says it.
+    pub chunk_id: String,
+    /// Wordings, filled in; different from one another.
+    pub questions: Vec<String>,
+}
+
+impl Fact {
+    /// The answer: its values, separated by commas.
+    pub fn answer(&self) -> String {
+        self.values.join(", ")
+    }
+}
+
+/// Labels of a rule file, as the parser of passages asks for them.
+pub(crate) struct RuleLabels<'a> {
+    fields: HashMap<&'a str, Vec<usize>>,
+    text: HashSet<&'a str>,
+    other: HashSet<&'a str>,
+}
+
+impl<'a> RuleLabels<'a> {
+    pub(crate) fn new(rules: &'a Rules) -> Self {
+        let mut fields: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (index, field) in rules.fields.iter().enumerate() {
+            for label in &field.labels {
+                fields.entry(label).or_default().push(index);
+            }
+        }
+        let text = rules.fields.iter().filter(|field| field.is_text).flat_map(|field| field.labels.iter().map(String::as_str)).collect();
+        let beside = rules.fields.iter().flat_map(|field| &field.beside);
+        let other = beside.chain(&rules.name_labels).map(String::as_str).collect();
+        Self { fields, text, other }
+    }
+
+    /// Whether a folded label is a name of the document, or stands beside a field's value.
+    fn is_other(&self, folded: &str) -> bool {
+        self.other.contains(folded)
+    }
+}
+
+impl Labels for RuleLabels<'_> {
+    fn is_known(&self, folded: &str) -> bool {
+        self.fields.contains_key(folded) || self.is_other(folded)
+    }
+
+    fn opens_text(&self, folded: &str) -> bool {
+        self.text.contains(folded)
+    }
+}
+
+/// Values of the rule file's fields in a passage, as they are written there: for each field its index and its values in order.
+pub(crate) fn field_values(
+    parsed: &Parsed,
+    content: &str,
+    chunk_type: &str,
+    rules: &Rules,
+    labels: &RuleLabels<'_>,
+) -> Vec<(usize, Vec<String>)> {
+    let mut found = Vec::new();
+    for (index, field) in rules.fields.iter().enumerate() {
+        let values =
+            if field.is_text { text_values(field, parsed, content, chunk_type) } else { list_values(index, field, parsed, labels) };
+        if !values.is_empty() {
+            found.push((index, values));
+        }
+    }
+    found
+}
+
+/// A passage that is the field as a whole, a labelled text, or the text below a heading.
+fn text_values(field: &FieldRule, parsed: &Parsed, content: &str, chunk_type: &str) -> Vec<String> {
+    if field.chunk_types.iter().any(|kind| kind == chunk_type) {
+        let without_headings: Vec<&str> =
+            content.lines().skip_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#')).collect();
+        return Some(without_headings.join("\n").trim().to_owned()).filter(|text| !text.is_empty()).into_iter().collect();
+    }
+    let labelled = parsed.entries.iter().find(|entry| is_one_of(entry.label.as_deref(), &field.labels) && !entry.value.is_empty());
+    let below =
+        || parsed.parts.iter().find(|part| names_section(&part.heading, field) && !part.body.is_empty()).map(|part| part.body.clone());
+    labelled.map(|entry| entry.value.trim().to_owned()).or_else(below).into_iter().collect()
+}
+
+fn list_values(index: usize, field: &FieldRule, parsed: &Parsed, labels: &RuleLabels<'_>) -> Vec<String> {
+    let mut values = Vec::new();
+    for entry in &parsed.entries {
+        let folded = entry.label.as_deref().map(fold).unwrap_or_default();
+        let by_label = !folded.is_empty() && field.labels.contains(&folded);
+        let in_part = names_section(&parsed.parts[entry.part].heading, field)
+            || entry.parent.as_deref().is_some_and(|parent| field.sections.contains(&fold(parent)));
+        let of_other_field = labels.fields.get(folded.as_str()).is_some_and(|fields| !fields.contains(&index));
+        if by_label || (in_part && !of_other_field && !labels.is_other(&folded)) {
+            values.extend(entry_value(field, entry, by_label));
+        }
+    }
+    values
+}
+
+/// The value of an entry of a field: what the field's pattern cuts out of the line or of its value; without a pattern the value, or the whole line when its label is none of the field's.
+fn entry_value(field: &FieldRule, entry: &Entry, by_label: bool) -> Option<String> {
+    let value = match &field.item {
+        Some(pattern) => {
+            let cut =
+                |text: &str| pattern.captures(text).and_then(|groups| groups.name("value")).map(|value| value.as_str().trim().to_owned());
+            cut(&entry.raw).or_else(|| cut(&entry.value))?
+        }
+        None if by_label || entry.label.is_none() => entry.value.trim().to_owned(),
+        None => entry.raw.trim().to_owned(),
+    };
+    (!value.is_empty()).then_some(value)
+}
+
+fn is_one_of(label: Option<&str>, labels: &[String]) -> bool {
+    label.is_some_and(|label| labels.contains(&fold(label)))
+}
+
+/// Whether a heading is that of a field's part: as a whole, or after the document's name and a dash.
+fn names_section(heading: &str, field: &FieldRule) -> bool {
+    if heading.is_empty() {
+        return false;
+    }
+    let after_dash = heading.rsplit(" - ").next().unwrap_or(heading);
+    [heading, after_dash].iter().any(|text| field.sections.contains(&fold(text)))
+}
+
+/// Everything the rules find in a document. What cannot be used is counted in `drops`.
+pub fn extract(index: usize, document: &Document<'_>, rules: &Rules, max_answer_chars: usize, drops: &mut Drops) -> Vec<Fact> {
+    let labels = RuleLabels::new(rules);
+    let mut collector = Collector {
+        index,
+        document,
+        rules,
+        max_answer_chars,
+        drops,
+        facts: Vec::new(),
+        places: BTreeMap::new(),
+        conflicting: HashSet::new(),
+    };
+    for chunk in &document.chunks {
+        let parsed = parse(&chunk.content, &labels);
+        for (field, values) in field_values(&parsed, &chunk.content, &chunk.chunk_type, rules, &labels) {
+            collector.field(&rules.fields[field], &values, &chunk.id);
+        }
+        collector.key_values(&parsed, &labels, &chunk.id);
+        collector.tables(&parsed, &chunk.id);
+        collector.sections(&parsed, &labels, &chunk.id);
+        collector.sentences(&parsed, &chunk.content, &chunk.chunk_type, &chunk.id);
+    }
+    let Collector { facts, conflicting, .. } = collector;
+    facts.into_iter().filter(|fact| !conflicting.contains(&fact.field)).collect()
+}
+
+struct Collector<'a> {
+    index: usize,
+    document: &'a Document<'a>,
+    rules: &'a Rules,
+    max_answer_chars: usize,
+    drops: &'a mut Drops,
+    facts: Vec<Fact>,
+    places: BTreeMap<String, usize>,
+    conflicting: HashSet<String>,
+}
+
+impl Collector<'_> {
+    /// Adds a fact, unless the document has it already. One that contradicts an earlier one makes both unusable.
+    fn push(&mut self, fact: Fact, is_text: bool) {
+        match self.places.get(&fact.field) {
+            None => {
+                self.places.insert(fact.field.clone(), self.facts.len());
+                self.facts.push(fact);
+            }
+            Some(place) if is_text || self.facts[*place].values == fact.values => {}
+            Some(place) => {
+                // Values of the same field in two chunks are one longer list, or a contradiction; only one chunk can be cited, so neither is taught.
+                let earlier = &self.facts[*place];
+                let contains = |a: &[String], b: &[String]| b.iter().all(|value| a.contains(value));
+                if contains(&earlier.values, &fact.values) {
+                } else if contains(&fact.values, &earlier.values) {
+                    let place = *place;
+                    self.facts[place] = fact;
+                } else if self.conflicting.insert(fact.field.clone()) {
+                    self.drops.count(DropReason::Conflicting, &fact.category);
+                }
+            }
+        }
+    }
+
+    /// Values without emphasis, each once, without placeholders; counted when nothing is left.
+    fn clean(&mut self, values: &[String], category: &str) -> Vec<String> {
+        let mut clean: Vec<String> = Vec::new();
+        for value in values.iter().map(|value| plain(value)) {
+            if !self.rules.has_placeholder(&value) && !clean.contains(&value) {
+                clean.push(value);
+            }
+        }
+        if clean.is_empty() {
+            self.drops.count(DropReason::Placeholder, category);
+        }
+        clean
+    }
+
+    fn field(&mut self, field: &FieldRule, values: &[String], chunk_id: &str) {
+        let mut values = self.clean(values, &field.name);
+        if field.is_text && !values.is_empty() {
+            match cut_text(&values[0], self.max_answer_chars) {
+                Some(text) => values = vec![text],
+                None => {
+                    self.drops.count(DropReason::TooLong, &field.name);
+                    return;
+                }
+            }
+        }
+        if values.is_empty() {
+            return;
+        }
+        if values.iter().map(|value| value.chars().count()).sum::<usize>() > self.max_answer_chars {
+            self.drops.count(DropReason::TooLong, &field.name);
+            return;
+        }
+        let name = [("name", self.document.name.as_str())];
+        let fact = Fact {
+            document: self.index,
+            field: field.name.clone(),
+            kind: FactKind::Field,
+            category: field.name.clone(),
+            difficulty: field.difficulty.clone(),
+            label: field.label.clone(),
+            phrase: Some(field.phrase.clone()),
+            values,
+            chunk_id: chunk_id.to_owned(),
+            questions: field.questions.iter().chain(&field.more).map(|question| fill(question, &name)).collect(),
+        };
+        self.push(fact, field.is_text);
+    }
+
+    /// A fact that no field of the rule file stands for.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a fact")]
+    fn other(
+        &mut self,
+        kind: FactKind,
+        field: String,
+        category: &str,
+        difficulty: &str,
+        label: &str,
+        value: &str,
+        chunk_id: &str,
+        questions: Vec<String>,
+    ) {
+        let values = self.clean(&[value.to_owned()], category);
+        let Some(value) = values.first() else { return };
+        if value.chars().count() > MAX_SHORT_ANSWER_CHARS.min(self.max_answer_chars) && kind != FactKind::Section {
+            self.drops.count(DropReason::TooLong, category);
+            return;
+        }
+        let (category, difficulty, label) = (category.to_owned(), difficulty.to_owned(), label.to_owned());
+        let fact = Fact {
+            document: self.index,
+            field,
+            kind,
+            category,
+            difficulty,
+            label,
+            phrase: None,
+            values,
+            chunk_id: chunk_id.to_owned(),
+            questions,
+        };
+        self.push(fact, false);
+    }
+
+    fn key_values(&mut self, parsed: &Parsed, labels: &RuleLabels<'_>, chunk_id: &str) {
+        let Some(wordings) = &self.rules.key_value else { return };
+        for entry in &parsed.entries {
+            let Some(label) = &entry.label else { continue };
+            let folded = fold(label);
+            let of_field = |heading: &str| self.rules.fields.iter().any(|field| names_section(heading, field));
+            let in_field = of_field(&parsed.parts[entry.part].heading) || entry.parent.as_deref().is_some_and(of_field);
+            if labels.is_known(&folded) || in_field || !label.contains(char::is_alphabetic) || entry.value.is_empty() {
+                continue;
+            }
+            // A label that stands in several items of a list means something else in each.
+            let times = parsed.entries.iter().filter(|other| other.label.as_deref().map(fold) == Some(folded.clone())).count();
+            if times > 1 {
+                continue;
+            }
+            let questions =
+                wordings.questions.iter().map(|question| fill(question, &[("name", &self.document.name), ("label", label)])).collect();
+            self.other(
+                FactKind::KeyValue,
+                format!("label:{folded}"),
+                "key_value",
+                &wordings.difficulty,
+                label,
+                &entry.value,
+                chunk_id,
+                questions,
+            );
+        }
+    }
+
+    fn tables(&mut self, parsed: &Parsed, chunk_id: &str) {
+        let Some(wordings) = &self.rules.table else { return };
+        for table in &parsed.tables {
+            let names: Vec<String> = table.rows.iter().map(|row| row.first().map(|cell| fold(cell)).unwrap_or_default()).collect();
+            for (row, name) in table.rows.iter().zip(&names) {
+                // A row that shares its first cell with another cannot be named by it.
+                if name.is_empty() || names.iter().filter(|other| *other == name).count() > 1 {
+                    continue;
+                }
+                for (label, value) in table.head.iter().zip(row).skip(1) {
+                    if label.trim().is_empty() || value.trim().is_empty() {
+                        continue;
+                    }
+                    let (row, label) = (plain(&row[0]), plain(label));
+                    let given = [("name", self.document.name.as_str()), ("label", &label), ("row", &row)];
+                    let questions = wordings.questions.iter().map(|question| fill(question, &given)).collect();
+                    let field = format!("cell:{name}:{}", fold(&label));
+                    self.other(FactKind::Table, field, "table", &wordings.difficulty, &label, value, chunk_id, questions);
+                }
+            }
+        }
+    }
+
+    fn sections(&mut self, parsed: &Parsed, labels: &RuleLabels<'_>, chunk_id: &str) {
+        let Some(wordings) = &self.rules.section else { return };
+        for part in &parsed.parts {
+            let heading = plain(&part.heading);
+            let folded = fold(&heading);
+            let is_name = folded == fold(&self.document.name) || self.document.chunks.iter().any(|chunk| folded == fold(&chunk.title));
+            let is_field = labels.is_known(&folded) || self.rules.fields.iter().any(|field| names_section(&heading, field));
+            let Some(paragraph) = part.paragraphs.iter().find(|paragraph| paragraph.chars().count() >= MIN_PARAGRAPH_CHARS) else {
+                continue;
+            };
+            if folded.is_empty() || is_name || is_field {
+                continue;
+            }
+            let Some(answer) = cut_text(&plain(paragraph), self.max_answer_chars) else { continue };
+            let questions =
+                wordings.questions.iter().map(|question| fill(question, &[("name", &self.document.name), ("heading", &heading)])).collect();
+            self.other(
+                FactKind::Section,
+                format!("section:{folded}"),
+                "section",
+                &wordings.difficulty,
+                &heading,
+                &answer,
+                chunk_id,
+                questions,
+            );
+        }
+    }
+
+    fn sentences(&mut self, parsed: &Parsed, content: &str, chunk_type: &str, chunk_id: &str) {
+        let whole = self.rules.fields.iter().any(|field| field.chunk_types.iter().any(|kind| kind == chunk_type));
+        let texts: Vec<String> = if whole {
+            vec![content.to_owned()]
+        } else {
+            let long = parsed.entries.iter().map(|entry| &entry.value).filter(|value| value.chars().count() >= MIN_PARAGRAPH_CHARS);
+            parsed.parts.iter().flat_map(|part| &part.paragraphs).chain(long).cloned().collect()
+        };
+        for text in &texts {
+            for sentence in super::quality::sentences(text) {
+                self.sentence(sentence, chunk_id);
+            }
+        }
+    }
+
+    fn sentence(&mut self, sentence: &str, chunk_id: &str) {
+        if sentence.chars().count() > MAX_SHORT_ANSWER_CHARS {
+            return;
+        }
+        let sentence = squeezed(&plain(sentence));
+        for rule in &self.rules.sentences {
+            let Some(subject) = rule
+                .pattern
+                .captures(&sentence)
+                .and_then(|groups| groups.name("subject"))
+                .map(|subject| subject.as_str().trim().to_owned())
+            else {
+                continue;
+            };
+            let folded = fold(&subject);
+            let first = folded.split(' ').next().unwrap_or_default();
+            if first.is_empty() || self.rules.no_subjects.iter().any(|word| word == first) {
+                continue;
+            }
+            let given = [("name", self.document.name.as_str()), ("subject", subject.as_str())];
+            let questions = rule.questions.iter().map(|question| fill(question, &given)).collect();
+            self.other(
+                FactKind::Sentence,
+                format!("definition:{folded}"),
+                &rule.name,
+                &rule.difficulty,
+                &subject,
+                &sentence,
+                chunk_id,
+                questions,
+            );
+            return;
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Training sets and question sets made from chunks and catalogues.
+//!
+//! The way through it: [`Rules`] (an editable file) say which fields a passage may hold and how they are asked for; [`documents`](Document) group chunks;
+//! [`extract`] finds [`Fact`]s, each with the chunk that supports it; [`TrainingSet::build`] words them, keeps what is sound, spreads it over the documents and divides it
+//! into parts; [`question_set`] makes the questions of an evaluation.
+
+mod candidates;
+mod catalogue;
+mod document;
+mod entries;
+mod facts;
+mod parts;
+mod quality;
+mod questions;
+mod random;
+mod report;
+mod rules;
+mod training;
+mod wording;
+
+pub use catalogue::catalogue;
+pub use document::{Document, documents};
+pub use facts::{Fact, FactKind, extract};
+pub use parts::{Part, Split};
+pub use quality::{DropReason, Drops};
+pub use questions::{Question, QuestionFormat, QuestionOptions, question_set};
+pub use report::Report;
+pub use rules::{Rules, RulesError};
+pub use training::{Kind, Method, TrainingItem, TrainingOptions, TrainingSet};

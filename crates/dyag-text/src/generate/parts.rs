@@ -1,0 +1,323 @@
+//! The parts of a training set: which wording is learned, which is kept to look on during training, which to test with.
+//!
+//! By wording, every fact that is tested is taught in other words. By fact, what is tested is taught in no words at all. Either way documents take turns, so that a small set
+//! is spread over all of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde::Serialize;
+
+use super::candidates::Unit;
+use super::random::Random;
+use super::training::Kind;
+use super::wording::{fold, nearly_the_same};
+
+/// A part of a training set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// What is learned.
+    Train,
+    /// What is looked on during training.
+    Val,
+    /// What the trained model is asked.
+    Test,
+}
+
+impl Part {
+    /// As it stands in names of files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// What distinguishes the parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Facts of `val` and `test` are in `train` in other words.
+    Wording,
+    /// Facts of `val` and `test` are not in `train`.
+    Facts,
+}
+
+/// A unit, and which of its wordings.
+pub(crate) type Pick = (usize, usize);
+
+/// What was chosen, by part.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chosen {
+    pub(crate) train: Vec<Pick>,
+    pub(crate) val: Vec<Pick>,
+    pub(crate) test: Vec<Pick>,
+}
+
+impl Chosen {
+    pub(crate) fn len(&self) -> usize {
+        self.train.len() + self.val.len() + self.test.len()
+    }
+}
+
+/// Sizes of train, val and test: 80, 10 and 10 per cent.
+fn sizes(count: usize) -> (usize, usize, usize) {
+    let tenth = (count + 5) / 10;
+    (count - (2 * tenth).min(count), tenth.min(count), tenth.min(count.saturating_sub(tenth)))
+}
+
+/// Shares of the kinds in `count` items: combined questions a fifth, unanswerable ones a tenth, facts the rest; facts make up for what there is not.
+fn quotas(count: usize, units: &[Unit]) -> [(Kind, usize); 3] {
+    let has = |kind| units.iter().any(|unit| unit.kind == kind);
+    let combined = if has(Kind::Combined) { count / 5 } else { 0 };
+    let unanswerable = if has(Kind::Unanswerable) { count / 10 } else { 0 };
+    [(Kind::Fact, count - combined - unanswerable), (Kind::Combined, combined), (Kind::Unanswerable, unanswerable)]
+}
+
+/// Takes `count` items without dividing them.
+pub(crate) fn choose_whole(units: &[Unit], count: usize, seed: u64) -> Chosen {
+    let mut turns = Turns::new(units, seed);
+    Chosen { train: turns.take_kinds(count, &mut |_, _| true, &[]), ..Chosen::default() }
+}
+
+/// Divides `count` items by `split`. Where there are not so many, fewer are divided in the same proportions.
+pub(crate) fn choose_parts(units: &[Unit], count: usize, split: Split, seed: u64) -> Chosen {
+    let choose = |count| match split {
+        Split::Wording => by_wording(units, count, seed),
+        Split::Facts => by_fact(units, count, seed),
+    };
+    let mut target = count.min(units.iter().map(|unit| unit.wordings.len()).sum());
+    loop {
+        let chosen = choose(target);
+        let (train, val, test) = sizes(target);
+        let reached = [(chosen.train.len(), train), (chosen.val.len(), val), (chosen.test.len(), test)];
+        let worst =
+            reached.iter().filter(|(_, wanted)| *wanted > 0).map(|(found, wanted)| *found as f64 / *wanted as f64).fold(1.0_f64, f64::min);
+        let smaller = ((target as f64 * worst) as usize).min(target.saturating_sub(1));
+        if worst >= 1.0 || smaller < 10 {
+            return chosen;
+        }
+        target = smaller;
+    }
+}
+
+/// Documents taking turns to give their units.
+struct Turns<'a> {
+    units: &'a [Unit],
+    /// Documents in an order of chance.
+    order: Vec<usize>,
+    /// For each document and kind its picks, first wordings of all units first, in order.
+    queues: HashMap<(usize, Kind), Vec<Pick>>,
+    taken: HashSet<Pick>,
+}
+
+impl<'a> Turns<'a> {
+    fn new(units: &'a [Unit], seed: u64) -> Self {
+        let mut order: Vec<usize> = units.iter().map(|unit| unit.document).collect::<BTreeSet<_>>().into_iter().collect();
+        Random::new(seed, "documents").shuffle(&mut order);
+        let mut of_document: BTreeMap<(usize, Kind), Vec<usize>> = BTreeMap::new();
+        for (index, unit) in units.iter().enumerate() {
+            of_document.entry((unit.document, unit.kind)).or_default().push(index);
+        }
+        let mut queues = HashMap::new();
+        for ((document, kind), mut members) in of_document {
+            Random::new(seed, &format!("units {document} {kind:?}")).shuffle(&mut members);
+            let rounds = members.iter().map(|unit| units[*unit].wordings.len()).max().unwrap_or(0);
+            let picks = (0..rounds)
+                .flat_map(|round| members.iter().filter(move |unit| round < units[**unit].wordings.len()).map(move |unit| (*unit, round)));
+            queues.insert((document, kind), picks.collect());
+        }
+        Self { units, order, queues, taken: HashSet::new() }
+    }
+
+    /// Up to `count` picks of a kind that `may` allows (it is given the unit and the wording), a document after another, round after round.
+    fn take(&mut self, kind: Kind, count: usize, may: &mut dyn FnMut(usize, usize) -> bool) -> Vec<Pick> {
+        let mut picks = Vec::new();
+        let mut places: HashMap<usize, usize> = HashMap::new();
+        let mut before = usize::MAX;
+        while picks.len() < count && picks.len() != before {
+            before = picks.len();
+            for document in &self.order {
+                if picks.len() == count {
+                    break;
+                }
+                let Some(queue) = self.queues.get(&(*document, kind)) else { continue };
+                let place = places.entry(*document).or_default();
+                while let Some(pick) = queue.get(*place) {
+                    *place += 1;
+                    if !self.taken.contains(pick) && may(pick.0, pick.1) {
+                        self.taken.insert(*pick);
+                        picks.push(*pick);
+                        break;
+                    }
+                }
+            }
+        }
+        picks
+    }
+
+    /// Up to `count` picks of all kinds in their shares, those of `already` counted in; facts fill what other kinds cannot, and others what facts cannot.
+    fn take_kinds(&mut self, count: usize, may: &mut dyn FnMut(usize, usize) -> bool, already: &[Pick]) -> Vec<Pick> {
+        let mut picks = Vec::new();
+        let quotas = quotas(count, self.units);
+        for (kind, quota) in quotas.into_iter().rev() {
+            let there = already.iter().filter(|(unit, _)| self.units[*unit].kind == kind).count();
+            let room = count.saturating_sub(already.len() + picks.len());
+            let wanted = if kind == Kind::Fact { room } else { quota.saturating_sub(there).min(room) };
+            picks.extend(self.take(kind, wanted, may));
+        }
+        // A few more combined questions where facts ran out; not more unanswerable ones, which teach nothing but to give up.
+        let room = count.saturating_sub(already.len() + picks.len());
+        let spare = if quotas[1].1 > 0 { self.take(Kind::Combined, room, may) } else { Vec::new() };
+        picks.extend(spare);
+        picks
+    }
+}
+
+/// Facts asked in other words than they are taught in.
+fn by_wording(units: &[Unit], count: usize, seed: u64) -> Chosen {
+    let (n_train, n_val, n_test) = sizes(count);
+    let mut turns = Turns::new(units, seed);
+    let mut used: HashMap<usize, usize> = HashMap::new();
+    let mut chosen = Chosen::default();
+    for (part, size) in [(&mut chosen.test, n_test), (&mut chosen.val, n_val)] {
+        // Of each unit at least one wording is left to teach it; units that are not tested yet come first.
+        for most in 0..3 {
+            let wanted = size - part.len();
+            let mut may = |unit: usize, _| {
+                let times = used.entry(unit).or_default();
+                let free = *times <= most && units[unit].wordings.len() > *times + 1;
+                *times += usize::from(free);
+                free
+            };
+            let picks = turns.take_kinds(wanted, &mut may, &[]);
+            part.extend(picks);
+        }
+    }
+    let mut reserved: HashMap<usize, Vec<Pick>> = HashMap::new();
+    for pick in chosen.test.iter().chain(&chosen.val) {
+        reserved.entry(units[pick.0].document).or_default().push(*pick);
+    }
+    let leaks = |unit: usize, wording: usize| {
+        let question = &units[unit].wordings[wording];
+        let shares = |other: usize| units[unit].fields.iter().any(|field| units[other].fields.contains(field));
+        let of_document = reserved.get(&units[unit].document);
+        of_document.is_some_and(|picks| {
+            picks.iter().any(|(other, place)| shares(*other) && nearly_the_same(&units[*other].wordings[*place], question))
+        })
+    };
+    // First what teaches the tested facts. A test that cannot be taught is no test of this kind.
+    let mut taught: HashMap<usize, Option<Pick>> = HashMap::new();
+    for (unit, _) in chosen.test.iter().chain(&chosen.val) {
+        taught.entry(*unit).or_insert_with(|| {
+            let pick = (0..units[*unit].wordings.len())
+                .map(|wording| (*unit, wording))
+                .find(|pick| !turns.taken.contains(pick) && !leaks(pick.0, pick.1));
+            turns.taken.extend(pick);
+            pick
+        });
+    }
+    for part in [&mut chosen.test, &mut chosen.val] {
+        part.retain(|(unit, _)| taught[unit].is_some());
+    }
+    let mut must: Vec<Pick> = taught.into_values().flatten().collect();
+    must.sort_unstable();
+    must.truncate(n_train.max(chosen.test.len() + chosen.val.len()));
+    let rest = turns.take_kinds(n_train, &mut |unit, wording| !leaks(unit, wording), &must);
+    chosen.train = must;
+    chosen.train.extend(rest);
+    chosen
+}
+
+/// Facts that are not taught.
+fn by_fact(units: &[Unit], count: usize, seed: u64) -> Chosen {
+    let (n_train, n_val, n_test) = sizes(count);
+    let groups = fact_groups(units);
+    let mut free: HashMap<usize, usize> = HashMap::new();
+    for unit in units.iter().filter(|unit| unit.kind == Kind::Fact) {
+        *free.entry(unit.document).or_default() += 1;
+    }
+    let total = free.clone();
+    let mut turns = Turns::new(units, seed);
+    let mut kept_out: HashMap<usize, usize> = HashMap::new();
+    let mut chosen = Chosen::default();
+    for (number, (part, size)) in [(&mut chosen.test, n_test), (&mut chosen.val, n_val)].into_iter().enumerate() {
+        for again in [false, true] {
+            let wanted = size - part.len();
+            let mut may = |unit: usize, _| {
+                let unit_groups = &groups[unit];
+                let owner = unit_groups.iter().find_map(|group| kept_out.get(group).copied());
+                match owner {
+                    Some(owner) => again && owner == number && unit_groups.iter().all(|group| kept_out.get(group) == Some(&number)),
+                    None if again || units[unit].kind == Kind::Combined => false,
+                    None => {
+                        // A document keeps at least half of its facts to be taught.
+                        let left = free.entry(units[unit].document).or_default();
+                        if units[unit].kind == Kind::Fact {
+                            if *left < 2 || 2 * (*left - 1) < total[&units[unit].document] {
+                                return false;
+                            }
+                            *left -= 1;
+                        }
+                        kept_out.extend(unit_groups.iter().map(|group| (*group, number)));
+                        true
+                    }
+                }
+            };
+            let picks = turns.take_kinds(wanted, &mut may, &[]);
+            part.extend(picks);
+        }
+    }
+    let told = Told::new(units, &chosen);
+    let may = &mut |unit: usize, _| groups[unit].iter().all(|group| !kept_out.contains_key(group)) && !told.tells(&units[unit]);
+    chosen.train = turns.take_kinds(n_train, may, &[]);
+    chosen
+}
+
+/// For each unit the facts it speaks of: facts of one document with the same answer are one, for one would teach the other.
+fn fact_groups(units: &[Unit]) -> Vec<Vec<usize>> {
+    let mut of_answer: HashMap<(usize, String), usize> = HashMap::new();
+    let mut of_field: HashMap<(usize, String), usize> = HashMap::new();
+    for unit in units.iter().filter(|unit| unit.kind == Kind::Fact) {
+        let next = of_answer.len();
+        let group = *of_answer.entry((unit.document, fold(&unit.answer))).or_insert(next);
+        of_field.insert((unit.document, unit.fields[0].clone()), group);
+    }
+    let mut next = of_answer.len();
+    let mut group_of = |unit: &Unit, field: &String| {
+        *of_field.entry((unit.document, field.clone())).or_insert_with(|| {
+            next += 1;
+            next
+        })
+    };
+    units.iter().map(|unit| unit.fields.iter().map(|field| group_of(unit, field)).collect()).collect()
+}
+
+/// Answers that are kept out of training, so that no other answer of the same document tells them. Answers that several documents share tell nothing of one.
+struct Told {
+    kept: HashMap<usize, Vec<String>>,
+}
+
+impl Told {
+    fn new(units: &[Unit], chosen: &Chosen) -> Self {
+        let mut documents: HashMap<String, BTreeSet<usize>> = HashMap::new();
+        for unit in units {
+            documents.entry(fold(&unit.answer)).or_default().insert(unit.document);
+        }
+        let mut kept: HashMap<usize, Vec<String>> = HashMap::new();
+        for (unit, _) in chosen.test.iter().chain(&chosen.val) {
+            let answer = fold(&units[*unit].answer);
+            if units[*unit].kind == Kind::Fact && answer.len() > 3 && documents[&answer].len() == 1 {
+                kept.entry(units[*unit].document).or_default().push(format!(" {answer} "));
+            }
+        }
+        Self { kept }
+    }
+
+    fn tells(&self, unit: &Unit) -> bool {
+        let answer = || format!(" {} ", fold(&unit.answer));
+        self.kept.get(&unit.document).is_some_and(|kept| kept.iter().any(|text| answer().contains(text)))
+    }
+}

@@ -1,0 +1,165 @@
+//! The report on a training set: coverage, what was left out and why, what is missing and why.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::candidates::Unit;
+use super::document::Document;
+use super::parts::Part;
+use super::quality::Drops;
+use super::training::{Kind, Method, TrainingItem, TrainingOptions, documents_of};
+
+/// Documents named in a report that no item covers.
+const MAX_NAMED: usize = 20;
+
+/// What was found, left out and covered.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// How the set was made.
+    pub method: Method,
+    /// Items asked for.
+    pub requested: usize,
+    /// Items made.
+    pub made: usize,
+    /// Items by part.
+    pub parts: BTreeMap<&'static str, usize>,
+    /// Items by what they ask for.
+    pub kinds: BTreeMap<&'static str, usize>,
+    /// Items by category.
+    pub categories: BTreeMap<String, usize>,
+    /// Documents, and how items are spread over them.
+    pub documents: Coverage,
+    /// Facts that were found.
+    pub facts: usize,
+    /// Wordings that items could be drawn from.
+    pub wordings: usize,
+    /// What was left out, by reason and category.
+    pub dropped: Drops,
+    /// Why there are fewer items than asked for, in sentences; empty when there are not.
+    pub shortfall: Vec<String>,
+}
+
+/// How items are spread over documents.
+#[derive(Clone, Debug, Serialize)]
+pub struct Coverage {
+    /// Documents there are.
+    pub total: usize,
+    /// Documents with at least one item.
+    pub covered: usize,
+    /// Documents with at least one item to learn.
+    pub taught: usize,
+    /// Items of the document with the fewest, among those covered.
+    pub fewest: usize,
+    /// Items of the document with the most.
+    pub most: usize,
+    /// Names of documents without an item; the first twenty.
+    pub uncovered: Vec<String>,
+}
+
+impl Report {
+    pub(crate) fn new(
+        documents: &[Document<'_>],
+        facts: usize,
+        units: &[Unit],
+        items: &[TrainingItem],
+        dropped: Drops,
+        options: &TrainingOptions,
+    ) -> Self {
+        let mut parts = BTreeMap::new();
+        let mut kinds = BTreeMap::new();
+        let mut categories = BTreeMap::new();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for item in items {
+            *parts.entry(item.part.name()).or_default() += 1;
+            let kind = match item.kind {
+                Kind::Fact => "fact",
+                Kind::Combined => "combined",
+                Kind::Unanswerable => "unanswerable",
+            };
+            *kinds.entry(kind).or_default() += 1;
+            *categories.entry(item.category.clone()).or_default() += 1;
+            *counts.entry(item.document.as_str()).or_default() += 1;
+        }
+        let wordings = units.iter().map(|unit| unit.wordings.len()).sum();
+        let uncovered =
+            documents.iter().filter(|document| !counts.contains_key(document.key.as_str())).map(|document| document.name.clone());
+        let coverage = Coverage {
+            total: documents.len(),
+            covered: counts.len(),
+            taught: documents_of(items.iter().filter(|item| item.part == Part::Train)).len(),
+            fewest: counts.values().copied().min().unwrap_or(0),
+            most: counts.values().copied().max().unwrap_or(0),
+            uncovered: uncovered.take(MAX_NAMED).collect(),
+        };
+        let shortfall = shortfall(&coverage, facts, wordings, items.len(), units, &dropped, options);
+        Self {
+            method: options.method,
+            requested: options.count,
+            made: items.len(),
+            parts,
+            kinds,
+            categories,
+            documents: coverage,
+            facts,
+            wordings,
+            dropped,
+            shortfall,
+        }
+    }
+
+    /// The report for people.
+    pub fn lines(&self) -> Vec<String> {
+        let counts =
+            |counts: &BTreeMap<&'static str, usize>| counts.iter().map(|(name, n)| format!("{n} {name}")).collect::<Vec<_>>().join(", ");
+        let Coverage { total, covered, taught, fewest, most, uncovered } = &self.documents;
+        let mut lines = vec![format!("{} of {} examples: {}", self.made, self.requested, counts(&self.parts))];
+        lines.push(format!("from {} facts in {} wordings: {}", self.facts, self.wordings, counts(&self.kinds)));
+        lines.push(format!("documents: {covered} of {total} covered, {taught} of them taught, {fewest} to {most} examples each"));
+        if !uncovered.is_empty() {
+            let more = (total - covered).saturating_sub(uncovered.len());
+            lines.push(format!(
+                "without an example: {}{}",
+                uncovered.join(", "),
+                if more > 0 { format!(" and {more} more") } else { String::new() }
+            ));
+        }
+        let width = self.categories.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+        lines.push("categories:".to_owned());
+        lines.extend(self.categories.iter().map(|(name, n)| format!("  {name:<width$} {n:>6}")));
+        let dropped: Vec<String> = self.dropped.totals().map(|(reason, n)| format!("  {n:>6} {}", reason.words())).collect();
+        if !dropped.is_empty() {
+            lines.push("left out:".to_owned());
+            lines.extend(dropped);
+        }
+        lines.extend(self.shortfall.iter().map(|sentence| format!("fewer than asked for: {sentence}")));
+        lines
+    }
+}
+
+fn shortfall(
+    coverage: &Coverage,
+    facts: usize,
+    wordings: usize,
+    made: usize,
+    units: &[Unit],
+    dropped: &Drops,
+    options: &TrainingOptions,
+) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if made >= options.count {
+        return sentences;
+    }
+    sentences
+        .push(format!("{facts} facts in {} documents have {wordings} different wordings, of which {made} could be used", coverage.total));
+    if options.split.is_some() {
+        let testable = units.iter().filter(|unit| unit.wordings.len() > 1).count();
+        sentences.push(format!("{testable} of {} can be asked in a second wording, which a test by wording needs", units.len()));
+    }
+    let n_dropped: usize = dropped.totals().map(|(_, n)| n).sum();
+    if n_dropped > 0 {
+        sentences.push(format!("{n_dropped} were left out, for the reasons above"));
+    }
+    sentences.push("more documents, more wordings in the rule file, or --method augmented would give more".to_owned());
+    sentences
+}

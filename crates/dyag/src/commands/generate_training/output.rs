@@ -1,0 +1,72 @@
+//! The files of a training set: their names, writing them, and reading them back to check.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use dyag_model::files::write_atomically;
+use dyag_text::Dataset;
+use dyag_text::chunk::Chunk;
+use dyag_text::generate::{Part, Rules, Split, TrainingItem, TrainingSet};
+
+/// A file that was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) path: PathBuf,
+    pub(super) n_rows: usize,
+}
+
+/// Refuses a name that cannot be written.
+pub(super) fn check(path: &Path) -> anyhow::Result<()> {
+    if path.is_dir() || path.file_stem().is_none() {
+        bail!("--output: expected the name of a file, found {}", path.display());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        bail!("cannot write {}: there is no folder {}; make it first", path.display(), folder.display());
+    }
+    Ok(())
+}
+
+/// `OUT.jsonl`, or `OUT_train.jsonl` and so on.
+fn name_of(output: &Path, part: Option<Part>) -> PathBuf {
+    let Some(part) = part else { return output.to_owned() };
+    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = output.extension().map_or_else(|| "jsonl".into(), |extension| extension.to_string_lossy());
+    output.with_file_name(format!("{stem}_{}.{extension}", part.name()))
+}
+
+/// Writes the files of a set.
+pub(super) fn write(output: &Path, set: &TrainingSet, split: bool, system: Option<&str>, cite: bool) -> anyhow::Result<Vec<Written>> {
+    let parts: &[Option<Part>] = if split { &[Some(Part::Train), Some(Part::Val), Some(Part::Test)] } else { &[None] };
+    let mut written = Vec::new();
+    for part in parts {
+        let items: Vec<&TrainingItem> = set.items.iter().filter(|item| part.is_none_or(|part| item.part == part)).collect();
+        let path = name_of(output, *part);
+        write_atomically(&path, |out| {
+            items.iter().try_for_each(|item| {
+                serde_json::to_writer(&mut *out, &item.to_row(system, cite))?;
+                writeln!(out)
+            })
+        })?;
+        written.push(Written { path, n_rows: items.len() });
+    }
+    Ok(written)
+}
+
+/// What is wrong with the written files: they are read as a trainer reads them, and the set is checked against its chunks.
+pub(super) fn validate(
+    written: &[Written],
+    set: &TrainingSet,
+    chunks: &[Chunk],
+    rules: &Rules,
+    split: Option<Split>,
+) -> anyhow::Result<Vec<String>> {
+    let mut problems = set.problems(chunks, rules, split);
+    for file in written.iter().filter(|file| file.n_rows > 0) {
+        let found = Dataset::read(&file.path)?.conversations.len();
+        if found != file.n_rows {
+            problems.push(format!("{}: {} examples were written, {found} are read back", file.path.display(), file.n_rows));
+        }
+    }
+    Ok(problems)
+}
