@@ -3,7 +3,8 @@
 //! By wording, every fact that is tested is taught in other words. By fact, what is tested is taught in no words at all. Either way documents take turns, so that a small set
 //! is spread over all of them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -103,14 +104,15 @@ pub(crate) fn choose_parts(units: &[Unit], count: usize, split: Split, seed: u64
     }
 }
 
-/// Documents taking turns to give their units.
+/// Documents taking turns to give their units: always the one that gave the fewest so far.
 struct Turns<'a> {
     units: &'a [Unit],
     /// Documents in an order of chance.
     order: Vec<usize>,
-    /// For each document and kind its picks, first wordings of all units first, in order.
+    /// For each document and kind its picks, first wordings of all units first.
     queues: HashMap<(usize, Kind), Vec<Pick>>,
     taken: HashSet<Pick>,
+    given: HashMap<usize, usize>,
 }
 
 impl<'a> Turns<'a> {
@@ -125,35 +127,36 @@ impl<'a> Turns<'a> {
         for ((document, kind), mut members) in of_document {
             Random::new(seed, &format!("units {document} {kind:?}")).shuffle(&mut members);
             let rounds = members.iter().map(|unit| units[*unit].wordings.len()).max().unwrap_or(0);
-            let picks = (0..rounds)
-                .flat_map(|round| members.iter().filter(move |unit| round < units[**unit].wordings.len()).map(move |unit| (*unit, round)));
+            let picks = (0..rounds).flat_map(|round| members.iter().filter(move |unit| round < units[**unit].wordings.len()).map(move |unit| (*unit, round)));
             queues.insert((document, kind), picks.collect());
         }
-        Self { units, order, queues, taken: HashSet::new() }
+        Self { units, order, queues, taken: HashSet::new(), given: HashMap::new() }
     }
 
-    /// Up to `count` picks of a kind that `may` allows (it is given the unit and the wording), a document after another, round after round.
+    /// Marks a pick as used.
+    fn mark(&mut self, pick: Pick) {
+        self.taken.insert(pick);
+        *self.given.entry(self.units[pick.0].document).or_default() += 1;
+    }
+
+    /// Up to `count` picks of a kind that `may` allows (it is given the unit and the wording).
     fn take(&mut self, kind: Kind, count: usize, may: &mut dyn FnMut(usize, usize) -> bool) -> Vec<Pick> {
-        let mut picks = Vec::new();
+        let given = |turns: &Self, document: usize| turns.given.get(&document).copied().unwrap_or(0);
+        let mut waiting: BinaryHeap<Reverse<(usize, usize)>> =
+            self.order.iter().enumerate().map(|(place, document)| Reverse((given(self, *document), place))).collect();
         let mut places: HashMap<usize, usize> = HashMap::new();
-        let mut before = usize::MAX;
-        while picks.len() < count && picks.len() != before {
-            before = picks.len();
-            for document in &self.order {
-                if picks.len() == count {
-                    break;
-                }
-                let Some(queue) = self.queues.get(&(*document, kind)) else { continue };
-                let place = places.entry(*document).or_default();
-                while let Some(pick) = queue.get(*place) {
-                    *place += 1;
-                    if !self.taken.contains(pick) && may(pick.0, pick.1) {
-                        self.taken.insert(*pick);
-                        picks.push(*pick);
-                        break;
-                    }
-                }
-            }
+        let mut picks = Vec::new();
+        while picks.len() < count {
+            let Some(Reverse((_, turn))) = waiting.pop() else { break };
+            let document = self.order[turn];
+            let Some(queue) = self.queues.get(&(document, kind)) else { continue };
+            let place = places.entry(document).or_default();
+            let Some(found) = (*place..queue.len()).find(|at| !self.taken.contains(&queue[*at]) && may(queue[*at].0, queue[*at].1)) else { continue };
+            *place = found + 1;
+            let pick = queue[found];
+            self.mark(pick);
+            picks.push(pick);
+            waiting.push(Reverse((given(self, document), turn)));
         }
         picks
     }
@@ -178,6 +181,18 @@ impl<'a> Turns<'a> {
 
 /// Facts asked in other words than they are taught in.
 fn by_wording(units: &[Unit], count: usize, seed: u64) -> Chosen {
+    let mut not_tested = HashSet::new();
+    loop {
+        let before = not_tested.len();
+        let chosen = by_wording_without(units, count, seed, &mut not_tested);
+        if not_tested.len() == before {
+            return chosen;
+        }
+    }
+}
+
+/// The same where some units are not tested. Those found to be untestable, because all their other wordings resemble one that is tested, are added to them.
+fn by_wording_without(units: &[Unit], count: usize, seed: u64, not_tested: &mut HashSet<usize>) -> Chosen {
     let (n_train, n_val, n_test) = sizes(count);
     let mut turns = Turns::new(units, seed);
     let mut used: HashMap<usize, usize> = HashMap::new();
@@ -188,7 +203,7 @@ fn by_wording(units: &[Unit], count: usize, seed: u64) -> Chosen {
             let wanted = size - part.len();
             let mut may = |unit: usize, _| {
                 let times = used.entry(unit).or_default();
-                let free = *times <= most && units[unit].wordings.len() > *times + 1;
+                let free = *times <= most && units[unit].wordings.len() > *times + 1 && !not_tested.contains(&unit);
                 *times += usize::from(free);
                 free
             };
@@ -215,7 +230,12 @@ fn by_wording(units: &[Unit], count: usize, seed: u64) -> Chosen {
             let pick = (0..units[*unit].wordings.len())
                 .map(|wording| (*unit, wording))
                 .find(|pick| !turns.taken.contains(pick) && !leaks(pick.0, pick.1));
-            turns.taken.extend(pick);
+            match pick {
+                Some(pick) => turns.mark(pick),
+                None => {
+                    not_tested.insert(*unit);
+                }
+            }
             pick
         });
     }
