@@ -127,7 +127,8 @@ impl<'a> Turns<'a> {
         for ((document, kind), mut members) in of_document {
             Random::new(seed, &format!("units {document} {kind:?}")).shuffle(&mut members);
             let rounds = members.iter().map(|unit| units[*unit].wordings.len()).max().unwrap_or(0);
-            let picks = (0..rounds).flat_map(|round| members.iter().filter(move |unit| round < units[**unit].wordings.len()).map(move |unit| (*unit, round)));
+            let picks = (0..rounds)
+                .flat_map(|round| members.iter().filter(move |unit| round < units[**unit].wordings.len()).map(move |unit| (*unit, round)));
             queues.insert((document, kind), picks.collect());
         }
         Self { units, order, queues, taken: HashSet::new(), given: HashMap::new() }
@@ -151,7 +152,9 @@ impl<'a> Turns<'a> {
             let document = self.order[turn];
             let Some(queue) = self.queues.get(&(document, kind)) else { continue };
             let place = places.entry(document).or_default();
-            let Some(found) = (*place..queue.len()).find(|at| !self.taken.contains(&queue[*at]) && may(queue[*at].0, queue[*at].1)) else { continue };
+            let Some(found) = (*place..queue.len()).find(|at| !self.taken.contains(&queue[*at]) && may(queue[*at].0, queue[*at].1)) else {
+                continue;
+            };
             *place = found + 1;
             let pick = queue[found];
             self.mark(pick);

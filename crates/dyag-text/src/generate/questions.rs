@@ -12,7 +12,7 @@ use super::wording::fill;
 
 /// Mixed into the choice of wordings. With this number, the seed 42 chooses for the ten applications of the original's example those wordings that the original chose; it drew
 /// them without a seed.
-const CHOICE: u64 = 0;
+const CHOICE: u64 = 7_096_226_864;
 
 /// How the rows of a question set look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -383,8 +383,10 @@ impl Check<'_> {
         let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(error) => {
-                return self
-                    .fail(format!("{place}: expected a regular expression, found \"{pattern}\": {}", error.to_string().replace('\n', " ")));
+                return self.fail(format!(
+                    "{place}: expected a regular expression, found \"{pattern}\": {}",
+                    error.to_string().replace('\n', " ")
+                ));
             }
         };
         if compiled.capture_names().flatten().all(|name| name != group) {
