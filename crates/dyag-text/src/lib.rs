@@ -15,6 +15,7 @@ mod hash;
 mod json_lines;
 pub mod language_model;
 mod marks;
+pub mod near_duplicates;
 mod template;
 mod tokenizer;
 

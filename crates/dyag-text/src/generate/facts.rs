@@ -52,6 +52,8 @@ pub struct Fact {
     pub phrase: Option<String>,
     /// The values, each found in the chunk.
     pub values: Vec<String>,
+    /// The answer, where it is not the values with commas between them.
+    pub answer_text: Option<String>,
     /// The chunk that says it.
     pub chunk_id: String,
     /// Wordings, filled in; different from one another.
@@ -59,9 +61,9 @@ pub struct Fact {
 }
 
 impl Fact {
-    /// The answer: its values, separated by commas.
+    /// The answer: its values, separated by commas, unless it has a text of its own.
     pub fn answer(&self) -> String {
-        self.values.join(", ")
+        self.answer_text.clone().unwrap_or_else(|| self.values.join(", "))
     }
 }
 
@@ -280,6 +282,7 @@ impl Collector<'_> {
             label: field.label.clone(),
             phrase: Some(field.phrase.clone()),
             values,
+            answer_text: None,
             chunk_id: chunk_id.to_owned(),
             questions: field.questions.iter().chain(&field.more).map(|question| fill(question, &name)).collect(),
         };
@@ -315,6 +318,7 @@ impl Collector<'_> {
             label,
             phrase: None,
             values,
+            answer_text: None,
             chunk_id: chunk_id.to_owned(),
             questions,
         };

@@ -48,6 +48,7 @@ struct RulesFile {
     section: Option<Wordings>,
     #[serde(default)]
     sentence: Vec<SentenceFile>,
+    model: ModelPrompt,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -92,6 +93,15 @@ struct SentenceFile {
 pub(crate) struct Wordings {
     pub(crate) difficulty: String,
     pub(crate) questions: Vec<String>,
+}
+
+/// How a language model is asked for facts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelPrompt {
+    pub(crate) system: String,
+    pub(crate) prompt: String,
+    pub(crate) about: String,
 }
 
 /// A field of a document, such as its status.
@@ -153,6 +163,7 @@ pub struct Rules {
     pub(crate) table: Option<Wordings>,
     pub(crate) section: Option<Wordings>,
     pub(crate) sentences: Vec<SentenceRule>,
+    pub(crate) model: ModelPrompt,
 }
 
 impl Rules {
@@ -240,6 +251,7 @@ impl Rules {
             table,
             section,
             sentence,
+            model,
         } = file;
         let check = Check { origin };
         check.wordings("phrase_questions", &phrase_questions, &["name", "phrase"])?;
@@ -247,6 +259,8 @@ impl Rules {
         if !combined_questions.is_empty() {
             check.wordings("combined_answer", std::slice::from_ref(&combined_answer), &["label", "value", "label2", "value2"])?;
         }
+        check.wordings("model.prompt", std::slice::from_ref(&model.prompt), &["name", "content", "n"])?;
+        check.wordings("model.about", std::slice::from_ref(&model.about), &["name", "question"])?;
         if unknown_answers.is_empty() {
             return check.fail("unknown_answers: expected at least one answer, found none");
         }
@@ -284,6 +298,7 @@ impl Rules {
             table,
             section,
             sentences,
+            model,
         })
     }
 

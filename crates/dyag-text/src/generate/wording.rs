@@ -5,25 +5,18 @@ use std::collections::BTreeSet;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
+use crate::near_duplicates::{SAME_QUESTION, jaccard};
+
 /// Share of common words from which two wordings of one question count as nearly the same.
 const NEARLY_THE_SAME: f64 = 0.7;
+/// Share of common words below which shingles are not compared.
+const MAYBE_THE_SAME: f64 = 0.35;
 
-/// Lower case, without accents; ligatures are taken apart.
+pub(crate) use crate::near_duplicates::fold;
+
+/// Lower case, without accents; everything else stays.
 pub(crate) fn without_accents(text: &str) -> String {
-    text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect::<String>().replace('œ', "oe").replace('æ', "ae")
-}
-
-/// A text as labels and questions are compared: lower case, no accents, its words with one space between them.
-pub(crate) fn fold(text: &str) -> String {
-    let plain = without_accents(text);
-    let mut folded = String::with_capacity(plain.len());
-    for word in plain.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-        if !folded.is_empty() {
-            folded.push(' ');
-        }
-        folded.push_str(word);
-    }
-    folded
+    text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect()
 }
 
 /// Fills `{name}`s of a template in. Names that are not given stay as they are.
@@ -55,12 +48,15 @@ fn words(text: &str) -> BTreeSet<String> {
     fold(text).split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// Whether two questions are nearly the same: they share seven in ten of their words, or one is the other with words before or after it.
+/// Whether two questions are nearly the same: they share seven in ten of their words, one is the other with words before or after it, or they share three in four of their
+/// shingles.
 pub(crate) fn nearly_the_same(a: &str, b: &str) -> bool {
-    let (a, b) = (words(a), words(b));
-    let common = a.intersection(&b).count();
-    let all = a.len() + b.len() - common;
-    common == a.len().min(b.len()) || common as f64 >= NEARLY_THE_SAME * all as f64
+    let (words_a, words_b) = (words(a), words(b));
+    let common = words_a.intersection(&words_b).count();
+    let all = words_a.len() + words_b.len() - common;
+    // Shingles are slower, and words that share little share few of them.
+    let alike = |share: f64| common as f64 >= share * all as f64;
+    common == words_a.len().min(words_b.len()) || alike(NEARLY_THE_SAME) || (alike(MAYBE_THE_SAME) && jaccard(a, b) >= SAME_QUESTION)
 }
 
 /// One representative of each group of `questions` that are nearly the same, in order; `keep` chooses among the members of a group (it is given their number).

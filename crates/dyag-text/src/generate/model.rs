@@ -1,0 +1,366 @@
+//! Facts found by a language model: it is shown a passage and asked for questions, an answer and the words that support it. What the passage does not say is left out.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::{Value, json};
+
+use super::document::Document;
+use super::facts::{Fact, FactKind};
+use super::quality::{DropReason, Drops, is_supported, plain, squeezed};
+use super::random::Random;
+use super::rules::Rules;
+use super::wording::{fill, fold, representatives};
+use crate::conversation::{Message, Role};
+use crate::language_model::{LanguageModel, ModelFailure, Request};
+
+/// Wordings of each fact that the model is asked for.
+const WORDINGS: usize = 3;
+/// Share of an answer's words that the quoted words must hold when the answer is not in the passage as it stands.
+const SHARE_OF_WORDS: f64 = 0.8;
+/// Failures one after another after which there is no use in going on.
+const MAX_FAILURES: usize = 5;
+
+/// Settings of the work with a model.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelOptions {
+    /// Wordings wanted; no more passages are shown when there are as many and every document has been shown.
+    pub count: usize,
+    /// Facts asked for in each passage.
+    pub facts_per_chunk: usize,
+    /// Longest reply, in tokens.
+    pub max_tokens: usize,
+    /// Spread of the sampling.
+    pub temperature: f32,
+    /// Seed of the order of passages and of the sampling.
+    pub seed: u64,
+    /// Longest answer, in characters.
+    pub max_answer_chars: usize,
+}
+
+/// How far the work is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelWork {
+    /// Passages shown.
+    pub shown: usize,
+    /// Passages there are.
+    pub passages: usize,
+    /// Facts found so far.
+    pub facts: usize,
+    /// Wordings found so far.
+    pub wordings: usize,
+    /// Requests without a usable reply.
+    pub failures: usize,
+}
+
+/// What a model found: facts, what was left out, and the failure that ended the work before its time, if one did.
+#[derive(Debug)]
+pub struct ModelFacts {
+    /// The facts.
+    pub facts: Vec<Fact>,
+    /// What was left out.
+    pub drops: Drops,
+    /// How far the work went.
+    pub work: ModelWork,
+    /// Why it ended early.
+    pub failure: Option<ModelFailure>,
+}
+
+/// Shows passages to a model, those of all documents in turns, until there are enough wordings. `watch` is told after each passage; it ends the work by returning false.
+pub fn facts_by_model(
+    documents: &[Document<'_>],
+    model: &dyn LanguageModel,
+    rules: &Rules,
+    options: &ModelOptions,
+    watch: &mut dyn FnMut(ModelWork) -> bool,
+) -> ModelFacts {
+    let order = passages(documents, options.seed);
+    let mut found = ModelFacts {
+        facts: Vec::new(),
+        drops: Drops::default(),
+        work: ModelWork { passages: order.len(), ..ModelWork::default() },
+        failure: None,
+    };
+    let mut places: HashMap<(usize, String), usize> = HashMap::new();
+    let mut shown = BTreeSet::new();
+    let mut failed_in_a_row = 0;
+    for (document, place) in order {
+        if shown.len() == documents.len() && found.work.wordings >= options.count {
+            break;
+        }
+        let chunk = documents[document].chunks[place];
+        shown.insert(document);
+        found.work.shown += 1;
+        if plain(&chunk.content).is_empty() {
+            continue;
+        }
+        match model.answer(&request(&documents[document].name, &chunk.content, rules, options)) {
+            Ok(reply) => {
+                failed_in_a_row = 0;
+                let proposals = proposals(&reply.text);
+                if proposals.is_empty() {
+                    found.drops.count(DropReason::Malformed, "model");
+                }
+                for proposal in proposals {
+                    let proposed =
+                        proposal.into_fact(document, &documents[document].name, &chunk.id, &chunk.content, rules, options.max_answer_chars);
+                    match proposed {
+                        Ok(fact) => add(&mut found.facts, &mut places, fact),
+                        Err(reason) => found.drops.count(reason, "model"),
+                    }
+                }
+            }
+            Err(failure) => {
+                found.work.failures += 1;
+                failed_in_a_row += 1;
+                if failure.fatal || failed_in_a_row == MAX_FAILURES {
+                    found.failure = Some(failure);
+                    break;
+                }
+            }
+        }
+        found.work.facts = found.facts.len();
+        found.work.wordings = found.facts.iter().map(|fact| fact.questions.len()).sum();
+        if !watch(found.work) {
+            break;
+        }
+    }
+    found
+}
+
+/// Documents and places of their chunks: the first chunk of each document in an order of chance, then the second of each, and so on.
+fn passages(documents: &[Document<'_>], seed: u64) -> Vec<(usize, usize)> {
+    let mut order: Vec<usize> = (0..documents.len()).collect();
+    Random::new(seed, "passages").shuffle(&mut order);
+    let most = documents.iter().map(|document| document.chunks.len()).max().unwrap_or(0);
+    (0..most)
+        .flat_map(|place| {
+            order.iter().filter(move |document| place < documents[**document].chunks.len()).map(move |document| (*document, place))
+        })
+        .collect()
+}
+
+fn request(name: &str, content: &str, rules: &Rules, options: &ModelOptions) -> Request {
+    let n = options.facts_per_chunk.to_string();
+    let prompt = fill(&rules.model.prompt, &[("name", name), ("content", content), ("n", &n)]);
+    Request {
+        messages: vec![Message::new(Role::System, rules.model.system.clone()), Message::new(Role::User, prompt)],
+        max_tokens: options.max_tokens,
+        temperature: options.temperature,
+        seed: options.seed,
+        schema: Some(schema(options.facts_per_chunk)),
+    }
+}
+
+/// JSON Schema of a reply.
+fn schema(facts: usize) -> Value {
+    let keys: Vec<String> = (1..=WORDINGS).map(|n| format!("question_{n}")).chain(["answer".to_owned(), "quote".to_owned()]).collect();
+    let properties: serde_json::Map<String, Value> = keys.iter().map(|key| (key.clone(), json!({ "type": "string" }))).collect();
+    json!({
+        "type": "object",
+        "properties": {
+            "facts": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": facts,
+                "items": { "type": "object", "properties": properties, "required": keys, "additionalProperties": false },
+            },
+        },
+        "required": ["facts"],
+        "additionalProperties": false,
+    })
+}
+
+/// What a model proposes as a fact.
+#[derive(Clone, Debug, PartialEq)]
+struct Proposal {
+    questions: Vec<String>,
+    answer: String,
+    quote: String,
+}
+
+/// The proposals of a reply: of its JSON object, which text may surround. A reply that is no such object gives none.
+fn proposals(reply: &str) -> Vec<Proposal> {
+    let (Some(start), Some(end)) = (reply.find('{'), reply.rfind('}')) else { return Vec::new() };
+    let Some(value) = reply.get(start..=end).and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return Vec::new() };
+    let facts = value.get("facts").and_then(Value::as_array).cloned().unwrap_or_default();
+    let text = |fact: &Value, key: &str| fact.get(key).and_then(Value::as_str).map(|text| text.trim().to_owned()).unwrap_or_default();
+    facts
+        .iter()
+        .map(|fact| Proposal {
+            questions: (1..=WORDINGS)
+                .map(|n| squeezed(&text(fact, &format!("question_{n}"))))
+                .filter(|question| !question.is_empty())
+                .collect(),
+            answer: text(fact, "answer"),
+            quote: text(fact, "quote"),
+        })
+        .collect()
+}
+
+impl Proposal {
+    /// The fact, when it is one: worded, not a placeholder, not too long, and said by the passage.
+    fn into_fact(
+        self,
+        document: usize,
+        name: &str,
+        chunk_id: &str,
+        content: &str,
+        rules: &Rules,
+        max_answer_chars: usize,
+    ) -> Result<Fact, DropReason> {
+        let Self { questions, answer, quote } = self;
+        let answer = answer.trim().trim_matches('"').trim().to_owned();
+        if questions.is_empty() || fold(&answer).is_empty() {
+            return Err(DropReason::Malformed);
+        }
+        if rules.has_placeholder(&answer) || questions.iter().any(|question| rules.has_placeholder(question)) {
+            return Err(DropReason::Placeholder);
+        }
+        if answer.chars().count() > max_answer_chars {
+            return Err(DropReason::TooLong);
+        }
+        let support = support(&answer, &quote, content).ok_or(DropReason::Unsupported)?;
+        let folded_name = fold(name);
+        let named = |question: &String| {
+            if fold(question).contains(&folded_name) {
+                question.clone()
+            } else {
+                fill(&rules.model.about, &[("question", question), ("name", name)])
+            }
+        };
+        let questions: Vec<String> = questions.iter().map(named).collect();
+        let kept = representatives(&questions, |_| 0);
+        Ok(Fact {
+            document,
+            field: format!("model:{}", fold(&answer).chars().take(80).collect::<String>()),
+            kind: FactKind::Model,
+            category: "model".to_owned(),
+            difficulty: "medium".to_owned(),
+            label: String::new(),
+            phrase: None,
+            values: vec![support],
+            answer_text: Some(answer),
+            chunk_id: chunk_id.to_owned(),
+            questions: kept.into_iter().map(|index| questions[index].clone()).collect(),
+        })
+    }
+}
+
+/// The words of the passage that support an answer: the answer itself, or the quoted words where they hold nearly all words of the answer and every figure.
+fn support(answer: &str, quote: &str, content: &str) -> Option<String> {
+    let bare = answer.trim_end_matches(['.', '!', ' ']);
+    if !bare.is_empty() && is_supported(bare, content) {
+        return Some(bare.to_owned());
+    }
+    if quote.trim().is_empty() || !is_supported(quote, content) {
+        return None;
+    }
+    let (answer, quoted) = (fold(answer), fold(quote));
+    let quoted: BTreeSet<&str> = quoted.split(' ').collect();
+    let words: Vec<&str> = answer.split(' ').collect();
+    let held = words.iter().filter(|word| quoted.contains(**word)).count();
+    let figures = words.iter().filter(|word| word.contains(|c: char| c.is_ascii_digit())).all(|word| quoted.contains(word));
+    (figures && held as f64 >= SHARE_OF_WORDS * words.len() as f64).then(|| quote.trim().to_owned())
+}
+
+/// Adds a fact, or its wordings to those of the fact that the document has already.
+fn add(facts: &mut Vec<Fact>, places: &mut HashMap<(usize, String), usize>, fact: Fact) {
+    match places.get(&(fact.document, fact.field.clone())) {
+        Some(place) => {
+            let known = &mut facts[*place].questions;
+            known.extend(fact.questions);
+            let kept = representatives(known, |_| 0);
+            *known = kept.into_iter().map(|index| known[index].clone()).collect();
+        }
+        None => {
+            places.insert((fact.document, fact.field.clone()), facts.len());
+            facts.push(fact);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunk::Chunk;
+    use crate::generate::documents;
+    use crate::language_model::Reply;
+
+    /// Answers from a list, one after another.
+    struct Scripted(std::cell::RefCell<Vec<Result<String, ModelFailure>>>);
+
+    impl LanguageModel for Scripted {
+        fn name(&self) -> String {
+            "scripted".to_owned()
+        }
+
+        fn answer(&self, request: &Request) -> Result<Reply, ModelFailure> {
+            assert!(request.schema.is_some() && request.messages.len() == 2);
+            self.0.borrow_mut().remove(0).map(|text| Reply { text, ..Reply::default() })
+        }
+    }
+
+    fn chunks(n: usize) -> Vec<Chunk> {
+        let one = |index: usize| Chunk {
+            id: format!("c{index}"),
+            source_id: format!("d{index}"),
+            title: format!("Outil {index}"),
+            content: format!("L'outil {index} traite 40{index} dossiers par an. Il est ouvert depuis 2011."),
+            metadata: serde_json::Map::new(),
+            chunk_type: String::new(),
+        };
+        (0..n).map(one).collect()
+    }
+
+    fn options(count: usize) -> ModelOptions {
+        ModelOptions { count, facts_per_chunk: 2, max_tokens: 400, temperature: 0.0, seed: 1, max_answer_chars: 200 }
+    }
+
+    fn fact(questions: [&str; 3], answer: &str, quote: &str) -> Value {
+        json!({ "question_1": questions[0], "question_2": questions[1], "question_3": questions[2], "answer": answer, "quote": quote })
+    }
+
+    #[test]
+    fn what_the_passage_says_is_kept_and_the_rest_counted() {
+        let rules = Rules::shipped("fr").expect("rules");
+        let chunks = chunks(1);
+        let reply = json!({ "facts": [
+            fact(["Combien de dossiers Outil 0 traite-t-il ?", "Combien de dossiers traite Outil 0 ?", "Quelle est la charge annuelle ?"], "400 dossiers par an", "L'outil 0 traite 400 dossiers par an."),
+            fact(["Depuis quand Outil 0 est-il ouvert ?", "", ""], "depuis 2012", "Il est ouvert depuis 2011."),
+            fact(["Outil 0 ?", "", ""], "***TEMPORAIRE***", "x"),
+            fact(["", "", ""], "400", "400"),
+        ]});
+        let model = Scripted(vec![Ok(format!("Voici :\n{reply}\n"))].into());
+        let found = facts_by_model(&documents(&chunks, &rules), &model, &rules, &options(10), &mut |_| true);
+        assert_eq!(found.facts.len(), 1);
+        let kept = &found.facts[0];
+        assert_eq!(kept.answer(), "400 dossiers par an");
+        // The second wording has the words of the first; the third does not name the tool.
+        assert_eq!(kept.questions, ["Combien de dossiers Outil 0 traite-t-il ?", "Quelle est la charge annuelle ? (à propos de Outil 0)"]);
+        let totals: Vec<(DropReason, usize)> = found.drops.totals().collect();
+        assert_eq!(totals, [(DropReason::Placeholder, 1), (DropReason::Unsupported, 1), (DropReason::Malformed, 1)]);
+        assert!(found.failure.is_none());
+    }
+
+    #[test]
+    fn an_answer_in_other_words_needs_a_quote_with_its_words_and_figures() {
+        let content = "Le service est ouvert de 9 h à 17 h.";
+        assert_eq!(support("ouvert de 9 h à 17 h.", "", content).as_deref(), Some("ouvert de 9 h à 17 h"));
+        assert_eq!(support("de 9 h à 17 h, le service est ouvert", content, content).as_deref(), Some(content));
+        assert_eq!(support("de 8 h à 17 h, le service est ouvert", content, content), None);
+        assert_eq!(support("le service est toujours fermé", content, content), None);
+        assert_eq!(support("de 9 h à 17 h, le service est ouvert", "Le service ouvre à 9 h.", content), None);
+    }
+
+    #[test]
+    fn a_fatal_failure_ends_the_work_and_keeps_what_was_found() {
+        let rules = Rules::shipped("fr").expect("rules");
+        let chunks = chunks(3);
+        let failure = |fatal| Err(ModelFailure { model: "scripted".to_owned(), problem: "no".to_owned(), fatal });
+        let model = Scripted(vec![failure(false), Ok("garbage".to_owned()), failure(true)].into());
+        let found = facts_by_model(&documents(&chunks, &rules), &model, &rules, &options(10), &mut |_| true);
+        assert_eq!((found.work.shown, found.work.failures), (3, 2));
+        assert!(found.failure.is_some_and(|failure| failure.fatal) && found.facts.is_empty());
+        assert_eq!(found.drops.totals().collect::<Vec<_>>(), [(DropReason::Malformed, 1)]);
+    }
+}
