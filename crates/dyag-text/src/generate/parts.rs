@@ -182,6 +182,28 @@ impl<'a> Turns<'a> {
     }
 }
 
+/// Questions of a part that no other part may come near to, by document.
+#[derive(Default)]
+struct Reserved {
+    picks: HashMap<usize, Vec<Pick>>,
+}
+
+impl Reserved {
+    fn add(&mut self, units: &[Unit], picks: &[Pick]) {
+        for pick in picks {
+            self.picks.entry(units[pick.0].document).or_default().push(*pick);
+        }
+    }
+
+    /// Whether a question is nearly a reserved one that shares a field with it.
+    fn resemble(&self, units: &[Unit], unit: usize, wording: usize) -> bool {
+        let question = &units[unit].wordings[wording];
+        let shares = |other: usize| units[unit].fields.iter().any(|field| units[other].fields.contains(field));
+        let near = |(other, place): &Pick| shares(*other) && nearly_the_same(&units[*other].wordings[*place], question);
+        self.picks.get(&units[unit].document).is_some_and(|picks| picks.iter().any(near))
+    }
+}
+
 /// Facts asked in other words than they are taught in.
 fn by_wording(units: &[Unit], count: usize, seed: u64) -> Chosen {
     let mut not_tested = HashSet::new();
@@ -200,39 +222,30 @@ fn by_wording_without(units: &[Unit], count: usize, seed: u64, not_tested: &mut 
     let mut turns = Turns::new(units, seed);
     let mut used: HashMap<usize, usize> = HashMap::new();
     let mut chosen = Chosen::default();
+    let mut reserved = Reserved::default();
     for (part, size) in [(&mut chosen.test, n_test), (&mut chosen.val, n_val)] {
         // Of each unit at least one wording is left to teach it; units that are not tested yet come first.
         for most in 0..3 {
             let wanted = size - part.len();
-            let mut may = |unit: usize, _| {
+            let mut may = |unit: usize, wording: usize| {
                 let times = used.entry(unit).or_default();
-                let free = *times <= most && units[unit].wordings.len() > *times + 1 && !not_tested.contains(&unit);
+                let is_free = *times <= most && units[unit].wordings.len() > *times + 1 && !not_tested.contains(&unit);
+                let free = is_free && !reserved.resemble(units, unit, wording);
                 *times += usize::from(free);
                 free
             };
             let picks = turns.take_kinds(wanted, &mut may, &[]);
             part.extend(picks);
         }
+        reserved.add(units, part);
     }
-    let mut reserved: HashMap<usize, Vec<Pick>> = HashMap::new();
-    for pick in chosen.test.iter().chain(&chosen.val) {
-        reserved.entry(units[pick.0].document).or_default().push(*pick);
-    }
-    let leaks = |unit: usize, wording: usize| {
-        let question = &units[unit].wordings[wording];
-        let shares = |other: usize| units[unit].fields.iter().any(|field| units[other].fields.contains(field));
-        let of_document = reserved.get(&units[unit].document);
-        of_document.is_some_and(|picks| {
-            picks.iter().any(|(other, place)| shares(*other) && nearly_the_same(&units[*other].wordings[*place], question))
-        })
-    };
     // First what teaches the tested facts. A test that cannot be taught is no test of this kind.
     let mut taught: HashMap<usize, Option<Pick>> = HashMap::new();
     for (unit, _) in chosen.test.iter().chain(&chosen.val) {
         taught.entry(*unit).or_insert_with(|| {
             let pick = (0..units[*unit].wordings.len())
                 .map(|wording| (*unit, wording))
-                .find(|pick| !turns.taken.contains(pick) && !leaks(pick.0, pick.1));
+                .find(|pick| !turns.taken.contains(pick) && !reserved.resemble(units, pick.0, pick.1));
             match pick {
                 Some(pick) => turns.mark(pick),
                 None => {
@@ -248,7 +261,7 @@ fn by_wording_without(units: &[Unit], count: usize, seed: u64, not_tested: &mut 
     let mut must: Vec<Pick> = taught.into_values().flatten().collect();
     must.sort_unstable();
     must.truncate(n_train.max(chosen.test.len() + chosen.val.len()));
-    let rest = turns.take_kinds(n_train, &mut |unit, wording| !leaks(unit, wording), &must);
+    let rest = turns.take_kinds(n_train, &mut |unit, wording| !reserved.resemble(units, unit, wording), &must);
     chosen.train = must;
     chosen.train.extend(rest);
     chosen
