@@ -4,6 +4,9 @@
 mod cli;
 mod commands;
 mod engine;
+#[cfg_attr(not(test), expect(dead_code, reason = "the commands that ask language models are yet to come"))]
+mod language_models;
+mod loaded_model;
 mod model_files;
 mod terminal;
 
