@@ -319,3 +319,44 @@ fn generation_stops_where_it_should() {
     ));
     assert!(matches!(go(&limits(9, &[]), &[515], 0).unwrap_err(), GenerateError::UnknownToken { id: 515, vocab_size: 515, .. }));
 }
+
+#[test]
+fn a_sequence_of_the_callers_own_gives_the_tokens_of_generation() {
+    let sampled = SamplingOptions { temperature: 0.9, top_k: 40, top_p: 0.95, repetition_penalty: 1.1, seed: 5 };
+    for name in ["qwen2", "phi3", "mistral-window"] {
+        let case = Case::load(name);
+        let decoder = case.decoder(cpu(2));
+        let prompt = case.pack().0.ids[..12].to_vec();
+        let adapter = DeviceAdapter::upload(&**decoder.device(), &case.adapter);
+        for sampling in [SamplingOptions::GREEDY, sampled] {
+            let expected = generate(&decoder, &case.adapter, std::slice::from_ref(&prompt), sampling, 1).remove(0).ids;
+            let mut sequence = decoder.sequence(Some(&adapter), &prompt, 16).unwrap();
+            for step in 0..16 {
+                let id = sampling.choose(&mut sequence.logits().to_vec(), sequence.ids(), 0, step);
+                sequence.push(&[id]);
+            }
+            assert_eq!(sequence.ids()[12..], expected, "{name}");
+            assert_eq!(sequence.room(), 0);
+        }
+    }
+}
+
+#[test]
+fn tokens_may_enter_a_sequence_together_or_one_by_one() {
+    let case = Case::load("mistral-window");
+    let decoder = case.decoder(cpu(1));
+    let ids = case.pack().0.ids[..30].to_vec();
+    let logits = |cuts: &[usize]| {
+        let mut sequence = decoder.sequence(None, &ids[..cuts[0]], 100).unwrap();
+        cuts.windows(2).for_each(|cut| sequence.push(&ids[cut[0]..cut[1]]));
+        assert_eq!(sequence.ids(), ids);
+        sequence.logits().to_vec()
+    };
+    let whole = logits(&[30]);
+    for cuts in [[3, 10, 30].as_slice(), &[3, 4, 5, 6, 30], &[29, 30]] {
+        let error = largest_error(&logits(cuts), &whole);
+        assert!(error < 1e-5, "{cuts:?}: {error}");
+    }
+    assert_eq!(decoder.sequence(None, &[], 3).err(), Some(GenerateError::EmptyPrompt { index: 0 }));
+    assert_eq!(decoder.sequence(None, &ids, 10_000).unwrap().room(), decoder.config().max_positions - 30);
+}

@@ -3,12 +3,14 @@
 
 mod convert;
 mod gguf;
+mod loopback;
 mod tiny;
 
 use std::path::{Path, PathBuf};
 
 pub use convert::golden_gguf;
 pub use gguf::GgufBuilder;
+pub use loopback::{Loopback, RecordedRequest, ScriptedReply};
 pub use tiny::TinyModel;
 
 /// Cases of reference numbers in `fixtures/golden`: tiny random models of every family.

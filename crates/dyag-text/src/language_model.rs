@@ -3,7 +3,7 @@
 use crate::conversation::Message;
 
 /// A text to be written by a model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Request {
     /// A system message or none, then user and assistant in turns, the user last.
     pub messages: Vec<Message>,

@@ -4,6 +4,8 @@
 mod cli;
 mod commands;
 mod engine;
+mod language_models;
+mod loaded_model;
 mod model_files;
 mod terminal;
 

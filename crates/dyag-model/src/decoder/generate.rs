@@ -210,7 +210,7 @@ impl<D: Device> Decoder<D> {
         (sequence.ids.len() >= self.config.max_positions).then_some(StopReason::Context)
     }
 
-    fn check_prompts(&self, prompts: &[Vec<u32>]) -> Result<(), GenerateError> {
+    pub(super) fn check_prompts(&self, prompts: &[Vec<u32>]) -> Result<(), GenerateError> {
         let (max_positions, vocab_size) = (self.config.max_positions, self.config.vocab_size);
         for (index, prompt) in prompts.iter().enumerate() {
             if prompt.is_empty() {
@@ -228,7 +228,7 @@ impl<D: Device> Decoder<D> {
 
     /// The length that chooses between Phi-3's lists of divisors, for a whole call: cached keys cannot be turned again when a sequence grows past the
     /// original length, so a call starts with the list that its longest prompt asks for and keeps it.
-    fn rope_length(&self, longest_prompt: usize) -> usize {
+    pub(super) fn rope_length(&self, longest_prompt: usize) -> usize {
         match &self.config.rope.scaling {
             RopeScaling::LongRope { .. } => longest_prompt,
             _ => 0,

@@ -12,6 +12,7 @@ mod pack;
 mod projection;
 mod rope;
 mod sampling;
+mod sequence;
 mod training;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use generate::{GenerateError, GenerateLimits, Generated, StopReason};
 pub use head::LOGITS_BYTES;
 pub use pack::{Pack, Target};
 pub use sampling::SamplingOptions;
+pub use sequence::Sequence;
 pub use training::{Checkpointing, Dropout, StepOptions};
 
 use layer::{GateUp, Layer, Qkv};

@@ -21,8 +21,9 @@ impl SamplingOptions {
     /// Greedy choice.
     pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, repetition_penalty: 1.0, seed: 0 };
 
-    /// Chooses from `logits` `[V]`, given all tokens of the sequence so far. `sequence` and `step` number the draw.
-    pub(super) fn choose(&self, logits: &mut [f32], seen: &[u32], sequence: usize, step: usize) -> u32 {
+    /// Chooses from `logits` `[V]`, given all tokens of the sequence so far. `sequence` and `step` number the draw. A token whose logit is negative infinity
+    /// is never chosen, as long as there is another.
+    pub fn choose(&self, logits: &mut [f32], seen: &[u32], sequence: usize, step: usize) -> u32 {
         if self.repetition_penalty != 1.0 {
             let mut seen = seen.to_vec();
             seen.sort_unstable();
@@ -117,6 +118,16 @@ mod tests {
         let mut logits = [4.0, 3.0, -1.0];
         assert_eq!(options.choose(&mut logits, &[0, 0, 2], 0, 0), 1);
         assert_eq!(logits, [2.0, 3.0, -2.0]);
+    }
+
+    #[test]
+    fn what_is_ruled_out_is_never_drawn() {
+        let mut logits = [f32::NEG_INFINITY; 4];
+        logits[2] = -30.0;
+        for temperature in [0.0, 1.0, 50.0] {
+            let options = SamplingOptions { temperature, ..SamplingOptions::GREEDY };
+            assert!((0..200).all(|step| options.choose(&mut logits, &[], 0, step) == 2), "{temperature}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `dyag generate-training`: training sets from chunks.
 
+mod llm;
 mod output;
 mod tokens;
 
@@ -9,9 +10,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use dyag_text::chunk::{Chunk, read_chunks};
-use dyag_text::generate::{Method, Rules, Split, TrainingOptions, TrainingSet};
+use dyag_text::generate::{Method, Rules, Split, TrainingOptions, TrainingSet, documents};
 use serde_json::json;
 
+use crate::engine::EngineArgs;
+use crate::language_models::LanguageModelArgs;
 use crate::terminal;
 
 /// Arguments as typed.
@@ -81,6 +84,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 512, requires = "base_model")]
     max_seq_length: usize,
 
+    #[command(flatten)]
+    facts: llm::FactArgs,
+
+    #[command(flatten)]
+    language_model: LanguageModelArgs,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -115,6 +127,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         cite,
         base_model,
         max_seq_length,
+        facts,
+        language_model,
+        engine,
         json,
     } = args;
     let (input, split) = input_and_split(input, split)?;
@@ -129,7 +144,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let chunks = read_chunks(&input)?;
     let rules = open_rules(rules.as_deref(), language.as_deref(), placeholders.as_deref(), &chunks)?;
     let options = TrainingOptions { method, count: count as usize, split, seed, max_answer_chars: max_answer_chars as usize };
-    let set = TrainingSet::build(&chunks, &rules, &options);
+    let documents = documents(&chunks, &rules);
+    let found = match method {
+        Method::RuleBased | Method::Augmented => None,
+        Method::LlmBased => {
+            let model = llm::open(language_model, engine, &output)?;
+            Some(llm::find(model, &documents, &rules, facts, options.count, seed, options.max_answer_chars)?)
+        }
+    };
+    let mut set = match &found {
+        None => TrainingSet::build(&chunks, &rules, &options),
+        Some(found) => TrainingSet::of_facts(&documents, &found.facts.facts, found.facts.drops.clone(), &rules, &options),
+    };
+    let stopped = found.as_ref().and_then(llm::Found::shortfall);
+    set.report.shortfall.extend(stopped.clone());
     if set.items.is_empty() {
         return nothing_found(&input, &rules, &set, json);
     }
@@ -147,12 +175,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         if let Some(tokens) = &tokens {
             document["tokens"] = json!(tokens);
         }
+        if let Some(found) = &found {
+            document["language_model"] = found.to_json();
+        }
         if validate {
             document["problems"] = json!(problems);
         }
         terminal::print_json(&document)?;
     } else {
         set.report.lines().into_iter().try_for_each(terminal::print_line)?;
+        found.iter().try_for_each(|found| terminal::print_line(found.line()))?;
         tokens.iter().flat_map(tokens::TokenCounts::lines).try_for_each(terminal::print_line)?;
         written.iter().try_for_each(|file| terminal::print_line(format!("{}: {} examples", file.path.display(), file.n_rows)))?;
         problems.iter().try_for_each(|problem| terminal::print_line(format!("problem: {problem}")))?;
@@ -160,7 +192,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             terminal::print_line("validated: every answer is in the chunk it cites, no question is there twice, no part knows another's")?;
         }
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    // A model that stopped before its work was done gave fewer examples than it could: that is a no.
+    Ok(if problems.is_empty() && stopped.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// `--split` may stand before INPUT without a word of its own; then the word that follows is INPUT.

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
+use crate::loaded_model::SystemChoice;
 use crate::terminal;
 use session::{Answer, Session, SessionSettings};
 
@@ -106,17 +107,6 @@ fn above_zero(text: &str) -> Result<f32, String> {
 
 fn probability(text: &str) -> Result<f32, String> {
     above_zero(text).and_then(|value| if value <= 1.0 { Ok(value) } else { Err("expected at most 1".to_owned()) })
-}
-
-/// The system message that prompts open with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum SystemChoice {
-    /// The conversation's own, else the one the adapter was trained with.
-    AsTrained,
-    /// This one.
-    Text(String),
-    /// None.
-    None,
 }
 
 /// What is to be done, as the arguments say it.

@@ -1,0 +1,197 @@
+//! A model in memory, with or without an adapter: loaded, checked to belong together, ready to be given conversations.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use dyag_kernels::Device as _;
+use dyag_kernels::cpu_device::CpuDevice;
+use dyag_model::adapter::Adapter;
+use dyag_model::decoder::{Decoder, DeviceAdapter, GenerateLimits, Generated, SamplingOptions, Sequence};
+use dyag_text::{Date, Message, Role};
+use dyag_train::manifest::{BaseMatch, MANIFEST_FILE, Manifest};
+
+use crate::cli::QuantizeChoice;
+use crate::engine::EngineArgs;
+use crate::model_files::ModelFiles;
+use crate::terminal;
+
+/// The system message that prompts open with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SystemChoice {
+    /// The conversation's own, else the one the adapter was trained with.
+    AsTrained,
+    /// This one.
+    Text(String),
+    /// None.
+    None,
+}
+
+/// What is loaded.
+#[derive(Debug)]
+pub(crate) struct LoadSettings {
+    /// Folder of the adapter; none: the base model answers.
+    pub(crate) adapter: Option<PathBuf>,
+    /// The base model, when the adapter's manifest is not to say it.
+    pub(crate) base_model: Option<String>,
+    /// What the base model's matrices are quantised to.
+    pub(crate) quantize: Option<QuantizeChoice>,
+    pub(crate) system: SystemChoice,
+    pub(crate) engine: EngineArgs,
+}
+
+/// A loaded model.
+pub(crate) struct LoadedModel {
+    files: ModelFiles,
+    decoder: Decoder<CpuDevice>,
+    adapter: Option<DeviceAdapter<CpuDevice>>,
+    adapter_folder: Option<PathBuf>,
+    /// The system message that prompts open with; `replaces`: also where a conversation has its own.
+    system: Option<String>,
+    replaces_system: bool,
+    /// What a template that reads the clock is told.
+    date: Option<Date>,
+}
+
+impl LoadedModel {
+    /// Loads the base model and the adapter, and refuses a pair that does not belong together.
+    pub(crate) fn open(settings: LoadSettings, verbose: bool) -> anyhow::Result<Self> {
+        let LoadSettings { adapter: adapter_folder, base_model, quantize, system, engine } = settings;
+        let device = Arc::new(engine.open()?);
+        let manifest = adapter_folder.as_deref().map(read_manifest).transpose()?.flatten();
+        let from_manifest = base_model.is_none();
+        let base_path = match (base_model, &manifest, &adapter_folder) {
+            (Some(path), _, _) => path,
+            (None, Some(manifest), _) => manifest.base_model.path.clone(),
+            (None, None, Some(folder)) => {
+                bail!("{} holds no {MANIFEST_FILE} that names the base model; give it with --base-model PATH", folder.display())
+            }
+            (None, None, None) => bail!("expected --model DIR or --base-model PATH"),
+        };
+        let mut opened = ModelFiles::open(&base_path);
+        if let (true, Some(folder)) = (from_manifest, &adapter_folder) {
+            let manifest = folder.join(MANIFEST_FILE);
+            opened = opened.with_context(|| {
+                format!("cannot open the base model that {} names; say where it is with --base-model", manifest.display())
+            });
+        }
+        let mut files = opened?;
+        files.quantize(quantize, &device)?;
+        if let (Some(manifest), Some(folder)) = (&manifest, &adapter_folder) {
+            check_base(manifest, folder, &files)?;
+        }
+        let adapter = adapter_folder.as_deref().map(|folder| Adapter::load(folder, files.config())).transpose()?;
+        let adapter = adapter.map(|adapter| DeviceAdapter::upload(&*device, &adapter));
+        let decoder = Decoder::new(Arc::clone(&device), files.config(), files.weights());
+        if verbose {
+            terminal::note(format!("base model: {base_path} ({})", files.summary()));
+            if let Some(folder) = &adapter_folder {
+                terminal::note(format!("adapter: {}", folder.display()));
+            }
+            terminal::note(format!("kernels: {}, {} threads", device.describe(), device.threads()));
+        }
+        let trained_system = manifest.as_ref().and_then(|manifest| manifest.system_message.clone());
+        let (system, replaces_system) = match system {
+            SystemChoice::AsTrained => (trained_system, false),
+            SystemChoice::Text(text) => (Some(text), true),
+            SystemChoice::None => (None, true),
+        };
+        let date = manifest
+            .and_then(|manifest| manifest.date)
+            .map(|date| date.parse::<Date>())
+            .transpose()
+            .map_err(|problem| anyhow::anyhow!("{MANIFEST_FILE} of the adapter: date: {problem}"))?;
+        Ok(Self { files, decoder, adapter, adapter_folder, system, replaces_system, date })
+    }
+
+    /// The model's files: tokenizer, template, the tokens that end an answer.
+    pub(crate) fn files(&self) -> &ModelFiles {
+        &self.files
+    }
+
+    /// The adapter's folder as it was given.
+    pub(crate) fn adapter_name(&self) -> Option<String> {
+        self.adapter_folder.as_deref().map(|folder| folder.display().to_string())
+    }
+
+    /// The base model's path.
+    pub(crate) fn base_name(&self) -> String {
+        self.files.path().display().to_string()
+    }
+
+    /// The kernels in use.
+    pub(crate) fn kernel(&self) -> String {
+        self.decoder.device().describe()
+    }
+
+    /// Tokens of the prompt that asks for the next turn of a conversation.
+    pub(crate) fn prompt(&self, turns: &[Message]) -> anyhow::Result<Vec<u32>> {
+        let own = turns.first().is_some_and(|turn| turn.role == Role::System);
+        let mut messages = Vec::with_capacity(turns.len() + 1);
+        let rest = if own && self.replaces_system { &turns[1..] } else { turns };
+        if self.replaces_system || !own {
+            messages.extend(self.system.clone().map(|text| Message::new(Role::System, text)));
+        }
+        messages.extend_from_slice(rest);
+        Ok(self.files.chat().prompt_ids(&messages, self.date)?)
+    }
+
+    /// Answers prompts, `batch` at a time, each in `max_new_tokens` at most. `on_token` is told each token with its prompt's number.
+    pub(crate) fn generate(
+        &self,
+        prompts: &[Vec<u32>],
+        sampling: &SamplingOptions,
+        max_new_tokens: usize,
+        batch: usize,
+        on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
+    ) -> anyhow::Result<Vec<Generated>> {
+        let limits = GenerateLimits { max_new_tokens, stop_ids: self.files.stop_ids().to_vec(), batch };
+        Ok(self.decoder.generate(self.adapter.as_ref(), prompts, sampling, &limits, on_token)?)
+    }
+
+    /// A prompt that is continued token by token.
+    pub(crate) fn sequence(&self, prompt: &[u32], max_new_tokens: usize) -> anyhow::Result<Sequence<'_, CpuDevice>> {
+        Ok(self.decoder.sequence(self.adapter.as_ref(), prompt, max_new_tokens)?)
+    }
+}
+
+/// The manifest of an adapter's folder; none where another program wrote the adapter.
+fn read_manifest(folder: &Path) -> anyhow::Result<Option<Manifest>> {
+    if !folder.is_dir() {
+        bail!(
+            "no adapter in {}: expected a folder with adapter_config.json and adapter_model.safetensors, found no such folder",
+            folder.display()
+        );
+    }
+    if !folder.join(MANIFEST_FILE).exists() {
+        return Ok(None);
+    }
+    Ok(Some(Manifest::load(folder)?))
+}
+
+/// Refuses a base of another family, shape, vocabulary or template; tells the person when only the weights differ.
+fn check_base(manifest: &Manifest, folder: &Path, files: &ModelFiles) -> anyhow::Result<()> {
+    match manifest.check_base(folder, &files.base_model())? {
+        BaseMatch::Same => {}
+        BaseMatch::OtherQuantization { expected, found } => {
+            let told = |quantization: &Option<String>| {
+                quantization.as_ref().map_or("as its files have it".to_owned(), |q| format!("quantised to {q}"))
+            };
+            let advice = expected.as_ref().map_or("leave --quantize out".to_owned(), |expected| format!("add --quantize {expected}"));
+            terminal::note(format!(
+                "note: {} was trained on its base {}, which is used here {}: answers may differ a little; {advice} for the base of the training",
+                folder.display(),
+                told(&expected),
+                told(&found),
+            ));
+        }
+        BaseMatch::OtherWeights { expected, found } => terminal::note(format!(
+            "note: {} was trained on other weights of this shape ({} {expected}; these are {found}): \
+             another quantisation is fine, another model is not",
+            folder.display(),
+            manifest.base_model.path,
+        )),
+    }
+    Ok(())
+}
