@@ -1,10 +1,12 @@
-//! Any bytes as a dataset: an error that names a line, or conversations that become examples without a control token of their own.
+//! Any bytes as a dataset: an error that names a line or an item, or conversations that become examples without a control token of their
+//! own. The tolerant reader goes on to the end, whatever the bytes.
 #![no_main]
 
 use std::io::Cursor;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use dyag_text::dataset::{Purpose, RowReader};
 use dyag_text::{Chat, ChatTemplate, ConversationReader, ExampleOptions, Role, SpecialTokens, Tokenizer};
 use libfuzzer_sys::fuzz_target;
 
@@ -19,12 +21,17 @@ static CHAT: LazyLock<Chat> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let path: Arc<Path> = Arc::from(Path::new("fuzzed"));
+    let mut rows = RowReader::new(Cursor::new(data), &path, Purpose::ByFormat);
+    while let Some(row) = rows.next_row().expect("bytes in memory can be read") {
+        assert_eq!(row.row.is_some(), row.problems.is_empty());
+    }
     let mut last_line = 0;
     for row in ConversationReader::new(Cursor::new(data), &path) {
         let conversation = match row {
             Ok(conversation) => conversation,
             Err(error) => {
-                assert!(error.to_string().starts_with("fuzzed, line "), "{error}");
+                let told = error.to_string();
+                assert!(told.starts_with("fuzzed, line ") || told.starts_with("fuzzed, item "), "{told}");
                 return;
             }
         };

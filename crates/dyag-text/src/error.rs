@@ -4,25 +4,56 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where a conversation was read: a file and a line of it, counted from 1.
+/// What places in a file are counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Lines, of JSON Lines.
+    Line,
+    /// Items of one JSON list.
+    Item,
+}
+
+impl Unit {
+    /// `line` or `item`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Item => "item",
+        }
+    }
+}
+
+/// Where a conversation was read: a file and a line of it, or an item of the list that it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SourceLine {
     /// The file, as it was named to the reader.
     pub path: Arc<Path>,
-    /// The line, counted from 1.
+    /// The line or the item, counted from 1.
     pub line: usize,
+    /// Which of the two.
+    pub unit: Unit,
 }
 
 impl SourceLine {
-    /// A place in a file.
+    /// A line of a file.
     pub fn new(path: &Arc<Path>, line: usize) -> Self {
-        Self { path: Arc::clone(path), line }
+        Self { path: Arc::clone(path), line, unit: Unit::Line }
+    }
+
+    /// An item of the JSON list that a file holds.
+    pub fn item(path: &Arc<Path>, item: usize) -> Self {
+        Self { path: Arc::clone(path), line: item, unit: Unit::Item }
+    }
+
+    /// The place without the file, such as `line 3`.
+    pub fn place(&self) -> String {
+        format!("{} {}", self.unit.name(), self.line)
     }
 }
 
 impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, line {}", self.path.display(), self.line)
+        write!(f, "{}, {} {}", self.path.display(), self.unit.name(), self.line)
     }
 }
 
@@ -37,11 +68,25 @@ pub enum TextError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A dataset without a single conversation.
-    #[error("{path}: the dataset is empty: expected at least one line {{\"messages\": [...]}}, found none")]
+    /// A dataset without a single row.
+    #[error(
+        "{path}: the dataset is empty: expected at least one JSON object, such as {{\"messages\": [...]}} or \
+         {{\"question\": ..., \"expected_answer\": ...}}, found none"
+    )]
     EmptyDataset {
         /// The file.
         path: String,
+    },
+    /// A dataset of which nothing is left to learn.
+    #[error(
+        "{path}: nothing to train on: all {n_rows} rows are marked as placeholders (\"placeholder\": true); \
+         give them their answers and remove the mark"
+    )]
+    OnlyPlaceholders {
+        /// The file.
+        path: String,
+        /// Its rows.
+        n_rows: usize,
     },
     /// A file of chunks without a single chunk.
     #[error(

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::error::{SourceLine, TextError, excerpt};
 
 /// The longest line such a file may have. A longer one is a file of another kind.
-const MAX_LINE_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// The objects of a stream of JSON lines, one at a time. A byte order mark, CRLF line ends and blank lines are accepted.
 #[derive(Debug)]
@@ -46,30 +46,70 @@ impl<R: BufRead> JsonLines<R> {
             self.line += 1;
             let at = SourceLine::new(&self.path, self.line);
             if n as u64 > MAX_LINE_BYTES {
+                if self.buffer.last() != Some(&b'\n') {
+                    self.skip_line()?;
+                }
                 return Err(line_error(&at, "line", format!("at most {MAX_LINE_BYTES} bytes"), "a longer line"));
             }
             let mut bytes = self.buffer.as_slice();
             if self.line == 1 {
                 bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
             }
-            let text = std::str::from_utf8(bytes).map_err(|error| {
-                let byte = bytes[error.valid_up_to()];
-                line_error(&at, "line", "UTF-8 text", format!("the byte 0x{byte:02X} at offset {}", error.valid_up_to()))
-            })?;
-            if !text.trim().is_empty() {
-                return parse_object(text, &at).map(|object| Some((object, at)));
+            if !bytes.trim_ascii().is_empty() {
+                return parse_object(bytes, &at).map(|object| Some((object, at)));
             }
         }
     }
+
+    /// Goes on to the next line, without keeping the rest of this one.
+    fn skip_line(&mut self) -> Result<(), TextError> {
+        loop {
+            let bytes = self.input.fill_buf().map_err(|error| TextError::read(&self.path, error))?;
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let (n, is_end) = (end.map_or(bytes.len(), |end| end + 1), end.is_some() || bytes.is_empty());
+            self.input.consume(n);
+            if is_end {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The first byte that is neither white space nor part of a byte order mark. It is left to be read; what is before it is not.
+    pub(crate) fn peek_content(&mut self) -> Result<Option<u8>, TextError> {
+        loop {
+            let bytes = self.input.fill_buf().map_err(|error| TextError::read(&self.path, error))?;
+            let n = match bytes {
+                [] => return Ok(None),
+                [0xEF, 0xBB, 0xBF, ..] if self.line == 0 => 3,
+                [b'\n', ..] => {
+                    self.line += 1;
+                    1
+                }
+                [byte, ..] if byte.is_ascii_whitespace() => 1,
+                [byte, ..] => return Ok(Some(*byte)),
+            };
+            self.input.consume(n);
+        }
+    }
+
+    /// The input, at the place that has been reached, and its name.
+    pub(crate) fn parts(&mut self) -> (&mut R, &Arc<Path>) {
+        (&mut self.input, &self.path)
+    }
 }
 
-fn parse_object(text: &str, at: &SourceLine) -> Result<Map<String, Value>, TextError> {
-    let value: Value = serde_json::from_str(text.trim_end_matches(['\r', '\n'])).map_err(|error| {
-        line_error(at, "line", "a JSON object", format!("text that is not JSON ({error}): {}", excerpt(text.trim(), 60)))
+/// The object that `bytes` hold.
+pub(crate) fn parse_object(bytes: &[u8], at: &SourceLine) -> Result<Map<String, Value>, TextError> {
+    let unit = at.unit.name();
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let byte = bytes[error.valid_up_to()];
+        line_error(at, unit, "UTF-8 text", format!("the byte 0x{byte:02X} at offset {}", error.valid_up_to()))
     })?;
+    let value: Value = serde_json::from_str(text.trim_end_matches(['\r', '\n']))
+        .map_err(|error| line_error(at, unit, "a JSON object", format!("text that is not JSON ({error}): {}", excerpt(text.trim(), 60))))?;
     match value {
         Value::Object(object) => Ok(object),
-        other => Err(line_error(at, "line", "a JSON object", describe(&other))),
+        other => Err(line_error(at, unit, "a JSON object", describe(&other))),
     }
 }
 

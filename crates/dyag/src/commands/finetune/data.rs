@@ -23,16 +23,20 @@ pub(super) struct Data {
     pub(super) validation_audit: Option<Audit>,
     pub(super) conversation: ConversationFacts,
     pub(super) facts: DatasetFacts,
+    /// What of the files is left out, in sentences.
+    pub(super) left_out: Vec<String>,
 }
 
 impl Data {
     /// Reads the dataset, and the validation set when there is one.
     pub(super) fn read(path: &Path, args: &DataArgs, config: &TrainConfig, date: Option<Date>, files: &ModelFiles) -> anyhow::Result<Self> {
         let dataset = Dataset::read(path)?;
+        let mut left_out: Vec<String> = placeholders_left_out(&dataset).into_iter().collect();
         let mut examples = make_examples(&dataset, config, date, files)?;
         let (mut validation_examples, mut validation_file) = (Vec::new(), None);
         if let Some(path) = &args.validation {
             let dataset = Dataset::read(path)?;
+            left_out.extend(placeholders_left_out(&dataset));
             validation_examples = make_examples(&dataset, config, date, files)?;
             validation_file = Some((file_name(path), dataset.sha256));
         } else if let Some(share) = config.validation_split {
@@ -65,8 +69,17 @@ impl Data {
             validation_audit,
             conversation: ConversationFacts { system_message, date: date.map(|date| date.to_string()) },
             facts,
+            left_out,
         })
     }
+}
+
+/// What there is to say of rows that are marked as placeholders.
+fn placeholders_left_out(dataset: &Dataset) -> Option<String> {
+    let (n, path) = (dataset.n_skipped_placeholders, dataset.path.display());
+    let rows =
+        if n == 1 { "1 row is marked as a placeholder and is".to_owned() } else { format!("{n} rows are marked as placeholders and are") };
+    (n > 0).then(|| format!("{path}: {rows} not learned"))
 }
 
 fn make_examples(dataset: &Dataset, config: &TrainConfig, date: Option<Date>, files: &ModelFiles) -> anyhow::Result<Vec<Example>> {

@@ -35,6 +35,9 @@ pub(super) fn print(plan: &Plan<'_>) {
     if let Some(audit) = &data.validation_audit {
         line("validation", describe_data(audit));
     }
+    for sentence in &data.left_out {
+        note(format!("note: {sentence}"));
+    }
     for warning in data.audit.warnings() {
         note(format!("warning: {warning}"));
     }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::ArgGroup;
+use dyag_text::dataset::Questions;
 use dyag_text::{Message, Role};
 use serde_json::json;
 
@@ -37,7 +38,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "FORMAT")]
     quantize: Option<QuantizeChoice>,
 
-    /// Answer every question of a JSON Lines file (`question` and perhaps `expected_answer`, or `messages`), and count the exact answers
+    /// Answer every question of a file, and count the exact answers: JSON Lines or a JSON list with `question` and perhaps `expected_answer`, or in any
+    /// format that `finetune` takes
     #[arg(long, value_name = "FILE", conflicts_with = "query")]
     questions: Option<PathBuf>,
 
@@ -155,7 +157,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Work::Conversation => conversation::hold(&Session::open(settings, verbose)?, json, verbose)?,
         Work::File { questions, output, batch_size } => {
             // The questions are read first: loading a model to find the file missing would waste the reader's time.
-            let questions = questions::read(&questions)?;
+            let questions = Questions::read(&questions)?.questions;
             output.as_deref().map_or(Ok(()), questions::check_output)?;
             let session = Session::open(settings, verbose)?;
             questions::answer_all(&session, questions, output.as_deref(), batch_size, json, verbose)?;

@@ -1,4 +1,8 @@
-//! What the reader of datasets accepts, and what it says of each kind of bad line.
+//! What the readers of datasets accept, and what they say of each kind of bad row.
+
+mod formats;
+mod leaks;
+mod validation;
 
 use std::io::Cursor;
 
@@ -36,8 +40,16 @@ fn every_bad_line_is_named() {
     let cases: Vec<(Vec<u8>, &str)> = vec![
         (b"not json".to_vec(), "line: expected a JSON object, found text that is not JSON (expected ident at line 1 column 2): not json"),
         (b"{\"messages\": [".to_vec(), "line: expected a JSON object, found text that is not JSON (EOF"),
-        (b"[1, 2]".to_vec(), "line: expected a JSON object with the key messages, found a list of 2"),
-        (b"{\"question\": \"q\"}".to_vec(), "messages: expected a list of {\"role\", \"content\"}, found only the keys question"),
+        (b"[1, 2]".to_vec(), "line: expected a JSON object, found a list of 2"),
+        (
+            b"{\"question\": \"q\"}".to_vec(),
+            "line: expected a messages row, as in line 1 (a file has one format), found a question/expected_answer row",
+        ),
+        (
+            b"{\"q\": \"q\"}".to_vec(),
+            "line: expected the keys of one format: messages; conversations (ShareGPT); instruction, output (Alpaca);",
+        ),
+        (b"{}".to_vec(), "question, expected_answer, found an object without keys"),
         (b"{\"messages\": \"q\"}".to_vec(), "messages: expected a list of {\"role\", \"content\"}, found the string \"q\""),
         (messages(&[]), "messages: expected at least a user's and an assistant's message, found an empty list"),
         (messages(std::slice::from_ref(&q)), "messages: expected at least one assistant's message, found none"),
