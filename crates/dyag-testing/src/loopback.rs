@@ -11,7 +11,7 @@
 //!
 //! Each connection serves one request and is closed. A server ends, whatever it is waiting for, when it is dropped.
 
-use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -137,11 +137,8 @@ impl Loopback {
     pub fn answering(respond: impl FnMut(&RecordedRequest) -> ScriptedReply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let shared = Arc::new(Shared {
-            requests: Mutex::default(),
-            respond: Mutex::new(Box::new(respond)),
-            stopped: AtomicBool::new(false),
-        });
+        let shared =
+            Arc::new(Shared { requests: Mutex::default(), respond: Mutex::new(Box::new(respond)), stopped: AtomicBool::new(false) });
         let of_acceptor = Arc::clone(&shared);
         let acceptor = thread::spawn(move || {
             let mut open = Vec::new();
@@ -226,6 +223,8 @@ fn read_request(input: &mut impl BufRead) -> io::Result<RecordedRequest> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     fn ask(server: &Loopback, body: &str) -> String {
@@ -238,7 +237,8 @@ mod tests {
 
     #[test]
     fn replies_come_in_order_and_requests_are_kept() {
-        let server = Loopback::start([ScriptedReply::json("{\"a\": 1}").header("X-Other", "2"), ScriptedReply::status(500, "abcdef").half()]);
+        let server =
+            Loopback::start([ScriptedReply::json("{\"a\": 1}").header("X-Other", "2"), ScriptedReply::status(500, "abcdef").half()]);
         let first = ask(&server, "é");
         assert!(first.starts_with("HTTP/1.1 200 ") && first.contains("X-Other: 2\r\n") && first.ends_with("{\"a\": 1}"), "{first}");
         let second = ask(&server, "");
@@ -265,7 +265,8 @@ mod tests {
 
     #[test]
     fn a_reply_may_be_no_reply() {
-        let server = Loopback::answering(|request| if request.path == "/a?b=1" { ScriptedReply::closed() } else { ScriptedReply::json("") });
+        let server =
+            Loopback::answering(|request| if request.path == "/a?b=1" { ScriptedReply::closed() } else { ScriptedReply::json("") });
         assert_eq!(ask(&server, ""), "");
     }
 }

@@ -193,7 +193,10 @@ impl LanguageModelArgs {
 fn resume(cache: Option<&Path>) -> String {
     match cache {
         Some(folder) => {
-            format!("To go on, run the same command again, with another limit where one is reached: the answers so far are kept in {}", folder.display())
+            format!(
+                "To go on, run the same command again, with another limit where one is reached: the answers so far are kept in {}",
+                folder.display()
+            )
         }
         None => "To go on later without asking again what was answered, keep the answers with --llm-cache DIR".to_owned(),
     }

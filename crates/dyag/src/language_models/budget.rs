@@ -55,7 +55,8 @@ pub(crate) struct Usage {
 impl Usage {
     /// In words, for a message or a report.
     pub(crate) fn sentence(&self) -> String {
-        let Self { n_requests, n_retries, n_prompt_tokens, n_answer_tokens, tokens_are_estimated, cost, n_cache_hits, n_cache_misses } = self;
+        let Self { n_requests, n_retries, n_prompt_tokens, n_answer_tokens, tokens_are_estimated, cost, n_cache_hits, n_cache_misses } =
+            self;
         let about = if *tokens_are_estimated { "about " } else { "" };
         let mut text = format!("{n_requests} requests");
         if *n_retries > 0 {

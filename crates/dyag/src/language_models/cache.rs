@@ -73,14 +73,16 @@ impl<M: LanguageModel> Cached<M> {
             serde_json::to_writer(&mut *out, &entry)?;
             writeln!(out)
         });
-        written.or_else(|error| {
-            // Another process with the same folder may have kept the same answer at the same moment.
-            if self.find(&entry.request_sha256).is_some() { Ok(()) } else { Err(error) }
-        }).map_err(|error| ModelFailure {
-            model: self.inner.name(),
-            problem: format!("the answer cannot be kept in --llm-cache: {error}. Make room, or choose another folder"),
-            fatal: true,
-        })
+        written
+            .or_else(|error| {
+                // Another process with the same folder may have kept the same answer at the same moment.
+                if self.find(&entry.request_sha256).is_some() { Ok(()) } else { Err(error) }
+            })
+            .map_err(|error| ModelFailure {
+                model: self.inner.name(),
+                problem: format!("the answer cannot be kept in --llm-cache: {error}. Make room, or choose another folder"),
+                fatal: true,
+            })
     }
 }
 
@@ -170,7 +172,9 @@ mod tests {
         let path = cache.path(&cache.digest(&request("q")));
         let whole = fs::read_to_string(&path).expect("the entry");
         let other = fs::read_to_string(cache.path(&cache.digest(&request("other")))).expect("the entry");
-        for damaged in ["", "{", &whole[..whole.len() / 2], "[]", "{\"version\": 1}", &whole.replace("\"version\":1", "\"version\":9"), &other] {
+        for damaged in
+            ["", "{", &whole[..whole.len() / 2], "[]", "{\"version\": 1}", &whole.replace("\"version\":1", "\"version\":9"), &other]
+        {
             fs::write(&path, damaged).expect("write");
             let asked = cache.answer(&request("q")).expect("an answer");
             assert_ne!(asked, first, "{damaged} was believed");

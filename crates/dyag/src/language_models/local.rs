@@ -65,7 +65,8 @@ impl Local {
         let sampling = SamplingOptions { temperature: *temperature, seed: *seed, ..SamplingOptions::GREEDY };
         match schema {
             Some(schema) => {
-                let shape = Shape::parse(schema).map_err(|problem| anyhow::anyhow!("{problem}; a local model is held to simpler schemas only"))?;
+                let shape =
+                    Shape::parse(schema).map_err(|problem| anyhow::anyhow!("{problem}; a local model is held to simpler schemas only"))?;
                 self.write_json(&with_schema(messages, schema), &shape, sampling, *max_tokens)
             }
             None => self.write_text(messages, sampling, *max_tokens),

@@ -113,8 +113,7 @@ impl Dialect {
 
 /// `role` and `content` of each message, the last one with the schema asked for in words when `schema` is given.
 pub(super) fn messages(messages: &[Message], schema: Option<&Value>) -> Vec<Value> {
-    let mut list: Vec<Value> =
-        messages.iter().map(|message| json!({ "role": message.role.name(), "content": message.content })).collect();
+    let mut list: Vec<Value> = messages.iter().map(|message| json!({ "role": message.role.name(), "content": message.content })).collect();
     if let (Some(schema), Some(last), Some(message)) = (schema, list.last_mut(), messages.last()) {
         last["content"] = super::structured::with_schema_in_words(&message.content, schema).into();
     }

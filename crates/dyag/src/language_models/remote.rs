@@ -154,7 +154,8 @@ impl Remote {
             }
             HttpProblem::NotThere(_) => Trouble::Passing { problem: text, wait: None, fatal: true },
             HttpProblem::Timeout(_) => Trouble::Late(format!("{text}; --llm-timeout sets how long is waited")),
-            HttpProblem::Broken(_) => Trouble::Passing { problem: text, wait: None, fatal: false },
+            // A server that has never given a whole reply is perhaps none.
+            HttpProblem::Broken(_) => Trouble::Passing { problem: text, wait: None, fatal: !self.reached.load(Ordering::Relaxed) },
             HttpProblem::TooLarge(_) => Trouble::Refused(text),
             HttpProblem::Untrusted(_) | HttpProblem::Unusable(_) => Trouble::Fatal(text),
         }
@@ -173,13 +174,20 @@ impl Remote {
                      give the final address with --llm-url"
                 ))
             }
-            401 | 403 => Trouble::Fatal(format!("{url} refused the key or the lack of one (status {status}): {said}. {}", self.protocol.key_advice())),
+            401 | 403 => Trouble::Fatal(format!(
+                "{url} refused the key or the lack of one (status {status}): {said}. {}",
+                self.protocol.key_advice()
+            )),
             404 => Trouble::Fatal(format!("{url} knows no such model or page (status 404): {said}. {}", self.protocol.model_advice())),
             402 => Trouble::Fatal(format!("{url} wants to be paid (status 402): {said}. {}", self.meter.resume())),
             429 if body.contains("insufficient_quota") => {
                 Trouble::Fatal(format!("the quota of the account is used up (status 429): {said}. {}", self.meter.resume()))
             }
-            429 => self.passing(reply, format!("{url} asks for fewer requests (status 429): {said}; --requests-per-minute sets the rate"), true),
+            429 => self.passing(
+                reply,
+                format!("{url} asks for fewer requests (status 429): {said}; --requests-per-minute sets the rate"),
+                true,
+            ),
             408 | 425 | 500..=599 => self.passing(reply, format!("{url} has trouble (status {status}): {said}"), false),
             400 | 422 if dialect.after_refusal(&said, has_schema).is_some() => {
                 Trouble::Dialect(dialect.after_refusal(&said, has_schema).unwrap_or(dialect))

@@ -67,7 +67,9 @@ impl Shape {
 
 fn parse(schema: &Value, at: &str) -> Result<Shape, String> {
     let place = if at.is_empty() { "the schema".to_owned() } else { format!("the schema, at {at}") };
-    let Value::Object(keys) = schema else { return Err(format!("{place}: expected an object, found {}", excerpt(&schema.to_string(), 60))) };
+    let Value::Object(keys) = schema else {
+        return Err(format!("{place}: expected an object, found {}", excerpt(&schema.to_string(), 60)));
+    };
     let known = |allowed: &[&str]| {
         let strange = keys.keys().find(|key| !NOTES.contains(&key.as_str()) && !allowed.contains(&key.as_str()));
         strange.map_or(Ok(()), |key| Err(format!("{place}: the key {key:?} is not supported")))
@@ -93,7 +95,9 @@ fn parse(schema: &Value, at: &str) -> Result<Shape, String> {
     };
     let limit = |key: &str, default: f64| match keys.get(key) {
         None => Ok(default),
-        Some(value) => value.as_f64().ok_or_else(|| format!("{place}: {key} should be a number, found {}", excerpt(&value.to_string(), 40))),
+        Some(value) => {
+            value.as_f64().ok_or_else(|| format!("{place}: {key} should be a number, found {}", excerpt(&value.to_string(), 40)))
+        }
     };
     let in_order = |ordered: bool| if ordered { Ok(()) } else { Err(format!("{place}: its least is more than its most")) };
     match keys.get("type").and_then(Value::as_str) {

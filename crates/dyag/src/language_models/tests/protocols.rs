@@ -152,7 +152,8 @@ fn ollama_plain_and_structured() {
         ScriptedReply::json(reply.to_string())
     };
     let list = json!({ "type": "array", "items": { "type": "string" }, "maxItems": 3 });
-    let scene = Scene::new(Provider::Ollama, [reply_of("Ceci.", "length"), reply_of(r#"{"answer": ["a"]}"#, "stop"), reply_of("x", "stop")]);
+    let scene =
+        Scene::new(Provider::Ollama, [reply_of("Ceci.", "length"), reply_of(r#"{"answer": ["a"]}"#, "stop"), reply_of("x", "stop")]);
     assert_eq!(scene.answer().expect("an answer"), reply("Ceci.", 8, 2, true));
     let answer = scene.model.answer(&Request { schema: Some(list), ..request() }).expect("an answer");
     assert_eq!(answer.text, r#"["a"]"#);
@@ -172,6 +173,22 @@ fn ollama_plain_and_structured() {
     assert_eq!(bodies[2]["options"]["num_ctx"], 8192);
     let request = &scene.server.requests()[0];
     assert_eq!((request.path.as_str(), request.header("authorization")), ("/api/chat", None));
+}
+
+#[test]
+fn the_real_environment_and_clock() {
+    let server = Loopback::start([ScriptedReply::json(json!({ "message": { "content": "a" }, "done": true }).to_string())]);
+    let args = LanguageModelArgs {
+        llm_provider: Some(Provider::Ollama),
+        llm_model: Some("m".to_owned()),
+        llm_url: Some(server.url()),
+        requests_per_minute: Some(1e6),
+        ..LanguageModelArgs::default()
+    };
+    let model = args.open(ENGINE).expect("opens");
+    assert_eq!(model.usage(), Usage::default());
+    assert_eq!(model.answer(&request()).expect("an answer").text, "a");
+    assert_eq!(model.usage().n_requests, 1);
 }
 
 /// The flags alone.
