@@ -11,7 +11,7 @@
 //!
 //! Each connection serves one request and is closed. A server ends, whatever it is waiting for, when it is dropped.
 
-use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -223,6 +223,8 @@ fn read_request(input: &mut impl BufRead) -> io::Result<RecordedRequest> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     fn ask(server: &Loopback, body: &str) -> String {

@@ -154,7 +154,8 @@ impl Remote {
             }
             HttpProblem::NotThere(_) => Trouble::Passing { problem: text, wait: None, fatal: true },
             HttpProblem::Timeout(_) => Trouble::Late(format!("{text}; --llm-timeout sets how long is waited")),
-            HttpProblem::Broken(_) => Trouble::Passing { problem: text, wait: None, fatal: false },
+            // A server that has never given a whole reply is perhaps none.
+            HttpProblem::Broken(_) => Trouble::Passing { problem: text, wait: None, fatal: !self.reached.load(Ordering::Relaxed) },
             HttpProblem::TooLarge(_) => Trouble::Refused(text),
             HttpProblem::Untrusted(_) | HttpProblem::Unusable(_) => Trouble::Fatal(text),
         }

@@ -197,7 +197,7 @@ impl Writer<'_> {
         }
         let mut alive = Vec::with_capacity(literals.len());
         for (index, literal) in literals.iter().enumerate() {
-            alive.push((index, self.encode(literal)?));
+            alive.push((index, tokens_within(self.tokenizer, literal)?));
         }
         for depth in 0.. {
             if let [(index, ids)] = alive.as_slice() {
@@ -269,7 +269,7 @@ impl Writer<'_> {
     fn settle(&mut self) -> anyhow::Result<bool> {
         if !self.full && !self.unread.is_empty() {
             let text = std::mem::take(&mut self.unread);
-            let ids = self.encode(&text)?;
+            let ids = tokens_within(self.tokenizer, &text)?;
             self.push(&ids);
         }
         self.full |= self.sequence.room() == 0;
@@ -282,17 +282,6 @@ impl Writer<'_> {
             self.full = true;
         } else {
             self.sequence.push(ids);
-        }
-    }
-
-    /// Tokens of a text that stands in the middle of another: without the space that some tokenizers put before a text.
-    fn encode(&self, text: &str) -> anyhow::Result<Vec<u32>> {
-        let encode = |text: &str| self.tokenizer.encode(text, ControlWords::AsText).context("the answer's form has no tokens");
-        let after_a_line = encode(&format!("\n{text}"))?;
-        let start = after_a_line.bytes.iter().position(|bytes| bytes.start >= 1);
-        match start {
-            Some(start) if after_a_line.bytes[..start].iter().all(|bytes| bytes.end <= 1) => Ok(after_a_line.ids[start..].to_vec()),
-            _ => Ok(encode(text)?.ids),
         }
     }
 
@@ -310,6 +299,17 @@ impl Writer<'_> {
     fn choose(&mut self, logits: &mut [f32]) -> u32 {
         self.step += 1;
         self.sampling.choose(logits, self.sequence.ids(), 0, self.step - 1)
+    }
+}
+
+/// Tokens of a text that stands in the middle of another: without the space that some tokenizers put before a text.
+fn tokens_within(tokenizer: &Tokenizer, text: &str) -> anyhow::Result<Vec<u32>> {
+    let encode = |text: &str| tokenizer.encode(text, ControlWords::AsText).context("the form of the answer has no tokens");
+    let after_a_line = encode(&format!("\n{text}"))?;
+    let start = after_a_line.bytes.iter().position(|bytes| bytes.start >= 1);
+    match start {
+        Some(start) if after_a_line.bytes[..start].iter().all(|bytes| bytes.end <= 1) => Ok(after_a_line.ids[start..].to_vec()),
+        _ => Ok(encode(text)?.ids),
     }
 }
 

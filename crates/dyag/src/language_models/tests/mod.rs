@@ -12,7 +12,7 @@ use dyag_text::{Message, Role};
 use serde_json::{Value, json};
 
 use super::clock::testing::FakeClock;
-use super::{LanguageModelArgs, OpenModel, Provider};
+use super::{LanguageModelArgs, OpenModel, Provider, Usage};
 use crate::cli::{DeviceChoice, PrecisionChoice};
 use crate::engine::EngineArgs;
 

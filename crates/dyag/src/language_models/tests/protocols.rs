@@ -175,6 +175,22 @@ fn ollama_plain_and_structured() {
     assert_eq!((request.path.as_str(), request.header("authorization")), ("/api/chat", None));
 }
 
+#[test]
+fn the_real_environment_and_clock() {
+    let server = Loopback::start([ScriptedReply::json(json!({ "message": { "content": "a" }, "done": true }).to_string())]);
+    let args = LanguageModelArgs {
+        llm_provider: Some(Provider::Ollama),
+        llm_model: Some("m".to_owned()),
+        llm_url: Some(server.url()),
+        requests_per_minute: Some(1e6),
+        ..LanguageModelArgs::default()
+    };
+    let model = args.open(ENGINE).expect("opens");
+    assert_eq!(model.usage(), Usage::default());
+    assert_eq!(model.answer(&request()).expect("an answer").text, "a");
+    assert_eq!(model.usage().n_requests, 1);
+}
+
 /// The flags alone.
 #[derive(Debug, clap::Parser)]
 struct Flags {
