@@ -147,12 +147,13 @@ impl<'a> Parser<'a> {
     }
 
     fn heading(&mut self, heading: &str) {
-        if let Some((label, value, _)) = label_of(heading) {
-            if self.labels.is_known(&fold(label)) && !value.is_empty() {
-                self.push(Some(label), value, heading);
-                self.open = Open::Nothing;
-                return;
-            }
+        if let Some((label, value, _)) = label_of(heading)
+            && self.labels.is_known(&fold(label))
+            && !value.is_empty()
+        {
+            self.push(Some(label), value, heading);
+            self.open = Open::Nothing;
+            return;
         }
         self.end_part();
         self.parsed.parts.push(PartText { heading: heading.to_owned(), ..PartText::default() });

@@ -80,7 +80,7 @@ pub(crate) fn cut_text(text: &str, max_chars: usize) -> Option<String> {
         .char_indices()
         .filter(|(at, c)| is_end(*c, &text[at + c.len_utf8()..]))
         .map(|(at, c)| if c == '\n' { at } else { at + c.len_utf8() })
-        .last()?;
+        .next_back()?;
     let cut = text[..end].trim();
     (!cut.is_empty()).then(|| cut.to_owned())
 }

@@ -11,8 +11,9 @@ use dyag_text::language_model::{LanguageModel as _, ModelFailure, Reply, Request
 use dyag_text::{Message, Role};
 use serde_json::{Value, json};
 
+use super::budget::Usage;
 use super::clock::testing::FakeClock;
-use super::{LanguageModelArgs, OpenModel, Provider, Usage};
+use super::{LanguageModelArgs, OpenModel, Provider};
 use crate::cli::{DeviceChoice, PrecisionChoice};
 use crate::engine::EngineArgs;
 
