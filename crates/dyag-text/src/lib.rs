@@ -8,6 +8,7 @@ mod audit;
 mod chat;
 pub mod chunk;
 mod conversation;
+pub mod document;
 mod error;
 mod example;
 mod hash;
