@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, check, finetune, inspect, query_finetuned};
+use crate::commands::{bench, check, chunk, finetune, inspect, query_finetuned};
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
 ///
@@ -16,6 +16,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Cut documents into passages: the raw material of datasets and searches
+    Chunk(Box<chunk::Args>),
     /// Train a LoRA adapter for a base model on a file of conversations
     Finetune(Box<finetune::Args>),
     /// Ask a fine-tuned model a question, or hold a conversation with it

@@ -194,5 +194,7 @@ fn is_spaceless(c: char) -> bool {
 
 /// Marks that stay with the letter before them.
 fn is_closing(c: char) -> bool {
-    !c.is_alphanumeric() && (is_spaceless(c) || c.is_ascii_punctuation()) || ('\u{300}'..='\u{36F}').contains(&c) || ('\u{E31}'..='\u{E4E}').contains(&c)
+    !c.is_alphanumeric() && (is_spaceless(c) || c.is_ascii_punctuation())
+        || ('\u{300}'..='\u{36F}').contains(&c)
+        || ('\u{E31}'..='\u{E4E}').contains(&c)
 }

@@ -41,7 +41,8 @@ pub(super) fn entries(outline: &mut Outline) -> Vec<Entry> {
             counts[usize::from(heading.level)] += 1;
         }
     }
-    let Some(level) = (0..=255u8).rev().max_by_key(|level| counts[usize::from(*level)]).filter(|level| counts[usize::from(*level)] > 0) else {
+    let Some(level) = (0..=255u8).rev().max_by_key(|level| counts[usize::from(*level)]).filter(|level| counts[usize::from(*level)] > 0)
+    else {
         return Vec::new();
     };
     // One line that looks like an id makes no catalogue; with a name or a state beside it, it does.

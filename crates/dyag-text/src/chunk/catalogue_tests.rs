@@ -10,7 +10,8 @@ fn found(text: &str) -> Vec<String> {
 
 #[test]
 fn headings_with_an_id_below_them_are_applications() {
-    let text = "# Parc\n\nIntroduction\n\n# Un\n\n**ID:** 1\n**Statut:** Actif\n\n## Suite\n\nx\n\n# Deux\n\n- Identifiant : 2\n\n# Annexe\n\nz\n";
+    let text =
+        "# Parc\n\nIntroduction\n\n# Un\n\n**ID:** 1\n**Statut:** Actif\n\n## Suite\n\nx\n\n# Deux\n\n- Identifiant : 2\n\n# Annexe\n\nz\n";
     assert_eq!(found(text), ["1=Un [Actif] 1..3", "2=Deux [] 3..4"]);
 }
 

@@ -175,7 +175,11 @@ impl Takes {
                 }
             }
             Self::Text(keys) => {
-                let named: Vec<String> = fields.iter().filter(|(key, value)| keys.contains(&normal_key(key).as_str()) && value.is_string()).map(|(key, _)| key.clone()).collect();
+                let named: Vec<String> = fields
+                    .iter()
+                    .filter(|(key, value)| keys.contains(&normal_key(key).as_str()) && value.is_string())
+                    .map(|(key, _)| key.clone())
+                    .collect();
                 taken.extend(named.into_iter().filter_map(|key| fields.shift_remove(&key).map(|value| (key, value))));
             }
             Self::Lists { rules, .. } => {
@@ -255,7 +259,8 @@ impl ListRule {
             return generic(item);
         }
         let label = take(self.label_keys).unwrap_or_else(|| self.label.to_owned());
-        let others: Vec<String> = object.iter().filter_map(|(key, value)| scalar(value).map(|value| format!("{key}: {}", one_line(&value)))).collect();
+        let others: Vec<String> =
+            object.iter().filter_map(|(key, value)| scalar(value).map(|value| format!("{key}: {}", one_line(&value)))).collect();
         let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join("; ")) };
         let mut line = format!("- {}: {}{others}\n", one_line(&label), values.join(" > "));
         for (key, value) in object.iter().filter(|(_, value)| value.is_array() || value.is_object()) {
@@ -277,7 +282,8 @@ fn bullets(value: &Value, depth: usize, lines: &mut String) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| bullets(item, depth, lines)),
         Value::Object(object) => {
-            let scalars: Vec<String> = object.iter().filter_map(|(key, value)| scalar(value).map(|value| format!("{key}: {}", one_line(&value)))).collect();
+            let scalars: Vec<String> =
+                object.iter().filter_map(|(key, value)| scalar(value).map(|value| format!("{key}: {}", one_line(&value)))).collect();
             if !scalars.is_empty() {
                 lines.push_str(&format!("{indent}- {}\n", scalars.join("; ")));
             }

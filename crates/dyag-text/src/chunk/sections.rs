@@ -10,7 +10,13 @@ use crate::document::{Heading, Outline};
 ///
 /// A section joins the ones before it while they are small together (half a passage) and have the same parent, or it lies below them. A heading
 /// without text never stands alone. Runs hold at least one block; a range without any gives none.
-pub(super) fn runs(outline: &Outline, paths: &[Vec<Heading>], sections: Range<usize>, limit: usize, ruler: &dyn Ruler) -> Vec<Range<usize>> {
+pub(super) fn runs(
+    outline: &Outline,
+    paths: &[Vec<Heading>],
+    sections: Range<usize>,
+    limit: usize,
+    ruler: &dyn Ruler,
+) -> Vec<Range<usize>> {
     let mut runs: Vec<(Range<usize>, usize, bool)> = Vec::new();
     for index in sections.clone() {
         let section = &outline.sections[index];

@@ -27,7 +27,7 @@ pub(super) struct Rules<'a> {
 pub(super) struct Piece {
     /// The text: the headings above it, and what was cut.
     pub(super) content: String,
-    /// The sections of its first and last block.
+    /// The sections of its first and last block that is not a heading.
     pub(super) sections: (usize, usize),
     /// The pages of its first and last block, where they are known.
     pub(super) pages: Option<(u32, u32)>,
@@ -225,7 +225,11 @@ impl Cutter<'_> {
         if self.is_inside(end) {
             content.push_str(&self.parts[self.atoms[end - 1].block].after);
         }
-        let (from, to) = (&self.parts[self.atoms[span.start].block], &self.parts[self.atoms[end - 1].block]);
+        // Headings without text of their own do not say where the piece stands.
+        let parts = || self.atoms[span.start..end].iter().map(|atom| &self.parts[atom.block]);
+        let first_text = parts().find(|part| part.kind.is_some()).or_else(|| parts().next());
+        let last_text = parts().rev().find(|part| part.kind.is_some()).or_else(|| parts().next_back());
+        let (Some(from), Some(to)) = (first_text, last_text) else { unreachable!("a piece has at least one atom") };
         Piece { content, sections: (from.section, to.section), pages: from.page.zip(to.page) }
     }
 }

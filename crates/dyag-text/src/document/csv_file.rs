@@ -90,7 +90,9 @@ mod tests {
 
     #[test]
     fn a_column_of_names_makes_a_catalogue() {
-        let Ok(Table::Records(records)) = read("Code;Libellé;Note\n7;\"Un; deux\";\n8;Trois;x;y\n", "a.csv", "a.csv") else { panic!("records") };
+        let Ok(Table::Records(records)) = read("Code;Libellé;Note\n7;\"Un; deux\";\n8;Trois;x;y\n", "a.csv", "a.csv") else {
+            panic!("records")
+        };
         assert_eq!((records[0].id.as_str(), records[0].name.as_str()), ("7", "Un; deux"));
         assert_eq!(records[1].fields["colonne 4"], "y");
         let Ok(Table::Outline(outline)) = read("an,valeur\n2020,1\n2021,2\n", "a.csv", "a.csv") else { panic!("a table") };

@@ -28,7 +28,8 @@ fn message(bytes: &[u8], name: &str) -> String {
 /// A Word document with this body and these styles.
 fn docx(body: &str, styles: &str) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    let wrapped = |root: &str, inner: &str| format!("<?xml version=\"1.0\"?><w:{root} xmlns:w=\"urn:w\" xmlns:mc=\"urn:mc\">{inner}</w:{root}>");
+    let wrapped =
+        |root: &str, inner: &str| format!("<?xml version=\"1.0\"?><w:{root} xmlns:w=\"urn:w\" xmlns:mc=\"urn:mc\">{inner}</w:{root}>");
     for (name, text) in
         [("word/document.xml", wrapped("document", &format!("<w:body>{body}</w:body>"))), ("word/styles.xml", wrapped("styles", styles))]
     {
@@ -168,9 +169,10 @@ fn folders_are_walked_in_order() {
         let path = folder.path().join(name);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
         std::fs::write(&path, "texte").expect("a file");
-        path
     };
-    ["b/z.md", "b/a.md", "a.md", ".caché.md", ".git/x.md", "c.out"].map(write);
+    for name in ["b/z.md", "b/a.md", "a.md", ".caché.md", ".git/x.md", "c.out"] {
+        write(name);
+    }
     let inputs = [folder.path().to_owned(), folder.path().join("b/a.md"), folder.path().join("absent")];
     #[cfg(unix)]
     std::os::unix::fs::symlink(folder.path(), folder.path().join("b/tour")).expect("a link");

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::io::{Cursor, Read as _};
 
-use quick_xml::{Reader, XmlVersion};
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 use zip::ZipArchive;
 
 use super::error::DocumentError;
@@ -44,10 +44,17 @@ fn part(archive: &mut ZipArchive<Cursor<&[u8]>>, name: &str, path: &str) -> Resu
     let Ok(file) = archive.by_name(name) else { return Ok(None) };
     let mut bytes = Vec::new();
     // What the archive says of the part's size is not believed.
-    file.take(MAX_PART_BYTES + 1).read_to_end(&mut bytes).map_err(|error| DocumentError::broken(path, FORMAT, format!("{name}: {error}")))?;
+    file.take(MAX_PART_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| DocumentError::broken(path, FORMAT, format!("{name}: {error}")))?;
     let n_bytes = bytes.len() as u64;
     if n_bytes > MAX_PART_BYTES {
-        return Err(DocumentError::TooLarge { path: path.to_owned(), what: "a part of the archive, unpacked,", n_bytes, limit: MAX_PART_BYTES });
+        return Err(DocumentError::TooLarge {
+            path: path.to_owned(),
+            what: "a part of the archive, unpacked,",
+            n_bytes,
+            limit: MAX_PART_BYTES,
+        });
     }
     super::encoding::decode(&bytes, path, None).map(Some)
 }

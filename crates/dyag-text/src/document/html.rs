@@ -60,13 +60,37 @@ impl TokenSink for Sink {
 }
 
 /// Elements whose content is no text of the page.
-const LEFT_OUT: [&str; 11] =
-    ["script", "style", "nav", "template", "noscript", "svg", "iframe", "object", "select", "noembed", "noframes"];
+const LEFT_OUT: [&str; 11] = ["script", "style", "nav", "template", "noscript", "svg", "iframe", "object", "select", "noembed", "noframes"];
 
 /// Elements that begin a line of their own.
 const BLOCKS: [&str; 27] = [
-    "p", "div", "section", "article", "main", "header", "footer", "aside", "blockquote", "address", "figure", "figcaption", "dl", "dt", "dd",
-    "form", "fieldset", "hr", "body", "html", "head", "details", "summary", "legend", "center", "caption", "title",
+    "p",
+    "div",
+    "section",
+    "article",
+    "main",
+    "header",
+    "footer",
+    "aside",
+    "blockquote",
+    "address",
+    "figure",
+    "figcaption",
+    "dl",
+    "dt",
+    "dd",
+    "form",
+    "fieldset",
+    "hr",
+    "body",
+    "html",
+    "head",
+    "details",
+    "summary",
+    "legend",
+    "center",
+    "caption",
+    "title",
 ];
 
 #[derive(Default)]
@@ -133,7 +157,8 @@ impl Writer {
             "title" => self.in_title = true,
             "br" => self.line.push('\n'),
             "a" => {
-                let target = tag.attrs.iter().find(|attribute| &*attribute.name.local == "href").map(|attribute| attribute.value.to_string());
+                let target =
+                    tag.attrs.iter().find(|attribute| &*attribute.name.local == "href").map(|attribute| attribute.value.to_string());
                 self.link = target.filter(|target| target.starts_with("http")).map(|target| (target, self.line.len()));
             }
             "img" => {

@@ -53,7 +53,10 @@ pub(super) fn records(text: &str, path: &str, source_id: &str, stem: &str) -> Re
         }
     }
     if records.is_empty() {
-        return Err(DocumentError::NoText { path: path.to_owned(), hint: "the catalogue has no entry; expected at least one object in its list" });
+        return Err(DocumentError::NoText {
+            path: path.to_owned(),
+            hint: "the catalogue has no entry; expected at least one object in its list",
+        });
     }
     Ok(records)
 }

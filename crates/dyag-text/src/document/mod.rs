@@ -121,13 +121,7 @@ impl Document {
     ///
     /// # Errors
     /// As [`Document::read`].
-    pub fn parse(
-        bytes: &[u8],
-        format: Format,
-        path: &str,
-        source_id: &str,
-        encoding: Option<TextEncoding>,
-    ) -> Result<Self, DocumentError> {
+    pub fn parse(bytes: &[u8], format: Format, path: &str, source_id: &str, encoding: Option<TextEncoding>) -> Result<Self, DocumentError> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             let found = if bytes.is_empty() { "no byte" } else { "white space only" };
             return Err(DocumentError::Empty { path: path.to_owned(), found });

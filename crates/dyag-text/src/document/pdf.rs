@@ -33,7 +33,9 @@ pub(super) fn outline(bytes: &[u8], path: &str) -> Result<Outline, DocumentError
         return Err(broken("expected %PDF- in its first 1024 bytes, found none".to_owned()));
     }
     // Damaged files are the parser's hard cases: a panic of its is an error like others.
-    catch_unwind(AssertUnwindSafe(|| read(bytes))).unwrap_or_else(|_| Err("its reader gave up on a damaged structure".to_owned())).map_err(broken)
+    catch_unwind(AssertUnwindSafe(|| read(bytes)))
+        .unwrap_or_else(|_| Err("its reader gave up on a damaged structure".to_owned()))
+        .map_err(broken)
 }
 
 fn read(bytes: &[u8]) -> Result<Outline, String> {
