@@ -9,6 +9,7 @@ mod chat;
 pub mod chunk;
 mod conversation;
 pub mod dataset;
+pub mod document;
 mod error;
 mod example;
 pub mod generate;

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, check, finetune, generate_questions, generate_training, inspect, query_finetuned, rules};
+use crate::commands::{bench, check, chunk, finetune, generate_questions, generate_training, inspect, query_finetuned, rules};
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
 ///
@@ -16,6 +16,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Cut documents into passages: the raw material of datasets and searches
+    Chunk(Box<chunk::Args>),
     /// Make a training set from chunks of documents
     GenerateTraining(Box<generate_training::Args>),
     /// Make a question set from a catalogue

@@ -40,6 +40,7 @@ fn help_and_version_go_to_stdout() {
     Usage: dyag <COMMAND>
 
     Commands:
+      chunk            Cut documents into passages: the raw material of datasets and searches
       finetune         Train a LoRA adapter for a base model on a file of conversations
       query-finetuned  Ask a fine-tuned model a question, or hold a conversation with it
       check            Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
@@ -61,6 +62,7 @@ fn help_and_version_go_to_stdout() {
 #[test]
 fn every_command_has_help_that_names_its_flags() {
     for (command, flags) in [
+        ("chunk", ["--output", "--by", "--size", "--overlap", "--unit", "--encoding", "--json"].as_slice()),
         ("finetune", ["--dataset", "--output", "--base-model", "--epochs", "--resume"].as_slice()),
         ("query-finetuned", ["--model", "--base-model", "--temperature", "--max-tokens", "--questions"].as_slice()),
         ("check", ["--model", "--adapter", "--reference"].as_slice()),

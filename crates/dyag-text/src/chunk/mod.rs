@@ -1,4 +1,15 @@
 //! Chunks: the passages that documents are cut into. Training sets are made from them, and searches find them.
+//!
+//! [`Chunker`] makes them of [`Document`](crate::document::Document)s: `catalogue.rs` finds the applications of a catalogue, `records.rs` says what
+//! becomes of a JSON catalogue's entries, `sections.rs` which sections go together, `atoms.rs` and `split.rs` where long ones are cut.
+
+mod atoms;
+mod catalogue;
+mod chunker;
+mod records;
+mod ruler;
+mod sections;
+mod split;
 
 use std::fs::File;
 use std::io::BufReader;
@@ -12,6 +23,9 @@ use serde_json::{Map, Value};
 use crate::error::TextError;
 use crate::hash::hex;
 use crate::json_lines::{JsonLines, describe, line_error};
+
+pub use chunker::{ChunkOptions, ChunkOptionsError, Chunker, Division, Repeated};
+pub use ruler::{Characters, Ruler, Tokens};
 
 /// A passage of a document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
