@@ -189,10 +189,14 @@ impl NearDuplicates {
     }
 
     fn similar_to(&self, shingles: &[u64], keys: &[u64]) -> Vec<Similar> {
-        let buckets = self.bands.iter().zip(keys).filter_map(|(band, key)| band.get(key));
-        let mut candidates: Vec<usize> = buckets.flatten().copied().collect();
+        let mut seen = vec![false; self.shingles.len()];
+        let mut candidates = Vec::new();
+        for index in self.bands.iter().zip(keys).filter_map(|(band, key)| band.get(key)).flatten() {
+            if !std::mem::replace(&mut seen[*index], true) {
+                candidates.push(*index);
+            }
+        }
         candidates.sort_unstable();
-        candidates.dedup();
         let alike = |index: usize| {
             let (a, b) = (shingles, self.shingles[index].as_slice());
             // The smaller set cannot share more than it has.
@@ -215,23 +219,61 @@ impl NearDuplicates {
 /// Whether two texts of similar wording are about different things: a word that only one of them has is a name or a number, that is, it
 /// holds a digit, or a capital that is not merely the first letter of a sentence. In a text all in capitals only digits tell.
 pub fn differ_by_name(a: &str, b: &str) -> bool {
-    let (a, b) = (words(a), words(b));
-    let (only_a, only_b) = (missing_from(&a, &b), missing_from(&b, &a));
-    let joined = |words: &[&Word]| words.iter().map(|word| word.folded.as_str()).collect::<String>().replace(' ', "");
-    // "6Tzen" and "6 Tzen" are the same name.
-    joined(&only_a) != joined(&only_b) && only_a.iter().chain(&only_b).any(|word| word.is_name)
+    Wording::new(a).differs_by_name(&Wording::new(b))
 }
 
 /// Whether a text holds a name or a number, as [`differ_by_name`] sees them.
 pub fn holds_name(text: &str) -> bool {
-    words(text).iter().any(|word| word.is_name)
+    Wording::new(text).words.iter().any(|word| word.is_name)
 }
 
-/// A word of a text.
-#[derive(Debug)]
+/// The words of a text, ready to be compared with those of many others.
+#[derive(Clone, Debug)]
+pub(crate) struct Wording {
+    words: Vec<Word>,
+    /// Hashes of the words and their places, by hash.
+    by_hash: Vec<(u64, usize)>,
+}
+
+#[derive(Clone, Debug)]
 struct Word {
     folded: String,
     is_name: bool,
+}
+
+impl Wording {
+    pub(crate) fn new(text: &str) -> Self {
+        let words = words(text);
+        let hash = |word: &Word| word.folded.chars().fold(0, |hash, c| mix(hash ^ u64::from(u32::from(c))));
+        let mut by_hash: Vec<(u64, usize)> = words.iter().enumerate().map(|(place, word)| (hash(word), place)).collect();
+        by_hash.sort_unstable();
+        Self { words, by_hash }
+    }
+
+    /// [`differ_by_name`].
+    pub(crate) fn differs_by_name(&self, other: &Self) -> bool {
+        let (only_self, only_other) = (self.missing_from(other), other.missing_from(self));
+        // "6Tzen" and "6 Tzen" are the same name.
+        only_self.iter().chain(&only_other).any(|word| word.is_name) && !letters(&only_self).eq(letters(&only_other))
+    }
+
+    /// The words that `other` has fewer times, in their order.
+    fn missing_from(&self, other: &Self) -> Vec<&Word> {
+        let mut rest = other.by_hash.iter().peekable();
+        let mut places = Vec::new();
+        for (hash, place) in &self.by_hash {
+            while rest.next_if(|(other, _)| other < hash).is_some() {}
+            if rest.next_if(|(other, _)| other == hash).is_none() {
+                places.push(*place);
+            }
+        }
+        places.sort_unstable();
+        places.into_iter().map(|place| &self.words[place]).collect()
+    }
+}
+
+fn letters<'a>(words: &'a [&Word]) -> impl Iterator<Item = char> + 'a {
+    words.iter().flat_map(|word| word.folded.chars()).filter(|c| *c != ' ')
 }
 
 fn words(text: &str) -> Vec<Word> {
@@ -251,22 +293,6 @@ fn words(text: &str) -> Vec<Word> {
         rest = after;
     }
     words
-}
-
-/// The words of `a` that `b` has fewer times.
-fn missing_from<'a>(a: &'a [Word], b: &[Word]) -> Vec<&'a Word> {
-    let mut counts: HashMap<&str, usize> = HashMap::new();
-    for word in b {
-        *counts.entry(&word.folded).or_default() += 1;
-    }
-    let mut is_missing = |word: &Word| match counts.get_mut(word.folded.as_str()) {
-        Some(count) if *count > 0 => {
-            *count -= 1;
-            false
-        }
-        _ => true,
-    };
-    a.iter().filter(|word| is_missing(word)).collect()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(crate) enum Command {
     QueryFinetuned(Box<query_finetuned::Args>),
     /// Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
     Check(Box<check::Args>),
-    /// Show what a model file holds, or a training example token by token
+    /// Show what a model, an adapter, chunks or a dataset hold; check a dataset; show an example token by token
     Inspect(Box<inspect::Args>),
     /// Measure the machine, and a model's products, training and generation on it
     Bench(Box<bench::Args>),
@@ -58,6 +58,18 @@ pub(crate) enum PrecisionChoice {
     F32,
     /// Operands are rounded to bf16, sums are 32-bit
     Bf16,
+}
+
+/// When to use colours, as typed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 /// What a model's matrices are quantised to when they are loaded, as typed.

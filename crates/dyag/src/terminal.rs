@@ -1,10 +1,13 @@
 //! Everything that is printed: results on stdout, the rest on stderr.
 
 use std::borrow::Cow;
+use std::env;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
+
+use crate::cli::ColorChoice;
 
 /// The reader of stdout went away; the program then ends quietly.
 #[derive(Debug)]
@@ -82,4 +85,53 @@ pub(crate) fn stdin_is_terminal() -> bool {
 /// Whether a person looks at stderr: then progress bars are worth drawing.
 pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
+}
+
+/// Colours of what is printed on stdout, when there are any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint {
+    is_on: bool,
+}
+
+impl Paint {
+    /// Colours as asked for; `auto` has them on a terminal that knows them, unless NO_COLOR is set (<https://no-color.org>).
+    pub(crate) fn new(choice: ColorChoice) -> Self {
+        let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = || env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+        let is_on = match choice {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb(),
+        };
+        Self { is_on }
+    }
+
+    /// Whether there are colours.
+    pub(crate) fn is_on(self) -> bool {
+        self.is_on
+    }
+
+    /// What is as it should be, or learned: green.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.colored("1;32", text)
+    }
+
+    /// What is wrong: red.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.colored("1;31", text)
+    }
+
+    /// What deserves a look: yellow.
+    pub(crate) fn doubtful(self, text: &str) -> String {
+        self.colored("1;33", text)
+    }
+
+    /// What matters less: pale.
+    pub(crate) fn faint(self, text: &str) -> String {
+        self.colored("2", text)
+    }
+
+    fn colored(self, code: &str, text: &str) -> String {
+        if self.is_on && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
 }

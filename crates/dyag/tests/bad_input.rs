@@ -78,6 +78,43 @@ fn an_unknown_role() {
 }
 
 #[test]
+fn datasets_in_no_format_or_in_two() {
+    let good = conversation("a", "b");
+    refused(&with_dataset(&["{\"text\": \"a\"}\n"]), &FINETUNE, &["line 1", "messages; conversations (ShareGPT)", "only the keys text"]);
+    refused(
+        &with_dataset(&[&good, "{\"prompt\": \"a\", \"completion\": \"b\"}\n"]),
+        &FINETUNE,
+        &["line 2", "a messages row, as in line 1"],
+    );
+    refused(&with_dataset(&["[{\"prompt\": \"a\", \"completion\": \"b\"}, {\"prompt\": \"a\"}]"]), &FINETUNE, &["item 2", "completion"]);
+    refused(&with_dataset(&["[{\"prompt\": \"a\", \"completion\": \"b\"}"]), &FINETUNE, &["item 2", "end of the list"]);
+    refused(&with_dataset(&["{\"question\": \"a\"}\n"]), &FINETUNE, &["line 1", "expected_answer"]);
+    let placeholder = "{\"question\": \"a\", \"expected_answer\": \"TODO\", \"placeholder\": true}\n";
+    refused(&with_dataset(&[placeholder, placeholder]), &FINETUNE, &["nothing to train on", "all 2 rows"]);
+}
+
+#[test]
+fn what_cannot_be_inspected() {
+    let place = with_dataset(&[&conversation("a", "b")]);
+    place.write("notes.txt", "Bonjour");
+    place.write("empty.jsonl", " \n");
+    refused(&place, &["inspect", "notes.txt"], &["notes.txt", "expected a model", "a dataset", "Bonjour"]);
+    refused(&place, &["inspect", "empty.jsonl"], &["empty.jsonl", "empty"]);
+    refused(&place, &["inspect", "empty.jsonl", "--validate"], &["empty.jsonl", "empty"]);
+    refused(&place, &["inspect", "absent.jsonl"], &["absent.jsonl", "No such file"]);
+    refused(&place, &["inspect", "absent"], &["absent", "No such file"]);
+    refused(&place, &["inspect", "model/model.safetensors"], &["model.safetensors", "folder"]);
+    refused(&place, &["inspect", "model", "--validate"], &["--validate", "a dataset", "a model"]);
+    refused(&place, &["inspect", "train.jsonl", "--against", "empty.jsonl"], &["empty.jsonl", "empty"]);
+    refused(&place, &["inspect", "train.jsonl", "--line", "1"], &["--base-model"]);
+    refused(&place, &["inspect", "train.jsonl", "--validate", "--similarity", "0"], &["--similarity", "above 0"]);
+    place.write("bad.jsonl", "{\"prompt\": \"a\"}\n{\n");
+    refused(&place, &["inspect", "train.jsonl", "--against", "bad.jsonl"], &["bad.jsonl", "line 2"]);
+    place.write("nothing.jsonl", "{\"text\": 1}\n");
+    refused(&place, &["inspect", "nothing.jsonl"], &["nothing.jsonl, line 1", "only the keys text"]);
+}
+
+#[test]
 fn a_conversation_without_an_assistant_turn() {
     let bad = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n";
     refused(&with_dataset(&[bad]), &FINETUNE, &["train.jsonl", "line 1", "assistant"]);
@@ -257,7 +294,11 @@ fn questions_that_cannot_be_read() {
     place.write("questions.jsonl", "{\"question\": \"a\"}\n{\"q\": \"b\"}\n");
     refused(&place, &ask, &["questions.jsonl", "line 2", "question", "messages"]);
     place.write("questions.jsonl", "{\"question\": 4}\n");
-    refused(&place, &ask, &["questions.jsonl", "line 1", "question", "text"]);
+    refused(&place, &ask, &["questions.jsonl", "line 1", "question", "a string", "the number 4"]);
+    place.write("questions.jsonl", "{\"question\": \"a\"}\n{\"prompt\": \"b\"}\n");
+    refused(&place, &ask, &["questions.jsonl", "line 2", "prompt/completion", "question/expected_answer", "line 1"]);
+    place.write("questions.jsonl", "{\"question\": \"a\", \"messages\": []}\n");
+    refused(&place, &ask, &["questions.jsonl", "line 1", "both messages", "question"]);
     place.write("questions.jsonl", "{\"question\": \"a\"}\n");
     let elsewhere = ["query-finetuned", "--base-model", "model", "--questions", "questions.jsonl", "--output", "absent/answers.jsonl"];
     refused(&place, &elsewhere, &["absent/answers.jsonl"]);

@@ -131,8 +131,8 @@ fn a_file_of_questions_is_answered_and_counted() {
     let place = trained();
     let rows = [
         "{\"id\": \"q1\", \"question\": \"Qui gère ADES ?\", \"expected_answer\": \" LE brgm \"}\n".to_owned(),
-        conversation("Quel est le statut de 6Tzen ?", "En production"),
-        conversation("Quel est le statut de 6Tzen ?", "Arrêtée"),
+        "{\"question\": \"Quel est le statut de 6Tzen ?\", \"answer\": \"En production\"}\n".to_owned(),
+        "{\"question\": \"Quel est le statut de 6Tzen ?\", \"expected_answer\": \"Arrêtée\"}\n".to_owned(),
         "{\"question\": \"Qui gère ADES ?\"}\n".to_owned(),
     ];
     place.write("questions.jsonl", rows.concat());

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::row::Row;
 use crate::conversation::{Message, Role};
 use crate::error::SourceLine;
-use crate::near_duplicates::{NearDuplicates, differ_by_name, fold, holds_name};
+use crate::near_duplicates::{NearDuplicates, Wording, fold, holds_name};
 
 /// A later turn stands for itself from so many words on, when a name or a number is among them: "Et ADES ?" means nothing alone.
 const WORDS_OF_A_WHOLE_QUESTION: usize = 4;
@@ -19,6 +19,7 @@ pub(super) struct Asked {
     pub(super) source: SourceLine,
     /// Its letters and digits alone.
     letters: String,
+    wording: Wording,
     topic: Topic,
 }
 
@@ -32,6 +33,7 @@ impl Asked {
             text: text.clone(),
             source: row.source.clone(),
             letters: letters(text),
+            wording: Wording::new(text),
             topic: topic.clone(),
         })
     }
@@ -42,7 +44,7 @@ impl Asked {
         match self.topic.relation(&other.topic) {
             Relation::Different => false,
             Relation::Same => true,
-            Relation::Unknown => self.letters == other.letters || !differ_by_name(&self.text, &other.text),
+            Relation::Unknown => self.letters == other.letters || !self.wording.differs_by_name(&other.wording),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reading datasets row by row, and what holds of the file as a whole: all rows have one format.
 
-use std::io::BufRead;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,6 +42,17 @@ impl ReadRow {
             Some(problem) => Err(problem),
             None => row.ok_or_else(|| line_error(&source, source.unit.name(), "a row", "none")),
         }
+    }
+}
+
+impl RowReader<BufReader<File>> {
+    /// Reads the rows of a file.
+    ///
+    /// # Errors
+    /// A file that cannot be opened.
+    pub fn open(path: &Path, purpose: Purpose) -> Result<Self, TextError> {
+        let file = File::open(path).map_err(|error| TextError::read(path, error))?;
+        Ok(Self::new(BufReader::new(file), &Arc::from(path), purpose))
     }
 }
 

@@ -138,8 +138,7 @@ impl Validation {
 /// # Panics
 /// A similarity that is not above 0, or above 1.
 pub fn validate(path: &Path, options: &ValidateOptions<'_>) -> Result<Validation, TextError> {
-    let (name, input) = super::open(path)?;
-    let mut reader = RowReader::new(input, &name, Purpose::ByFormat);
+    let mut reader = RowReader::open(path, Purpose::ByFormat)?;
     let mut validator = Validator::new(options);
     while let Some(read) = reader.next_row()? {
         validator.n_rows += 1;
@@ -223,7 +222,7 @@ impl<'a> Validator<'a> {
             }
             let words = self.control_words(&message.content);
             if !words.is_empty() {
-                let message = format!("{turn}: holds {}, which is learned and asked as ordinary text", words.join(", "));
+                let message = format!("{turn}: holds {}, which is taken as ordinary text", words.join(", "));
                 self.add(Severity::Warning, FindingKind::ControlWord, &row.source, None, message);
             }
         }

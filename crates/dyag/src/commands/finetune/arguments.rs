@@ -35,7 +35,7 @@ pub(crate) struct Args {
 /// What is read and written.
 #[derive(Debug, clap::Args)]
 pub(super) struct PathArgs {
-    /// Conversations to train on: JSON lines with `messages`
+    /// Conversations to train on, as JSON Lines or a JSON list: `messages`, ShareGPT, Alpaca, `prompt` and `completion`, or `question` and `expected_answer`
     #[arg(long, value_name = "FILE")]
     pub(super) dataset: PathBuf,
 
