@@ -29,14 +29,12 @@ impl HttpSettings {
 }
 
 /// Sends requests to one server.
-#[derive(Debug)]
 pub(crate) struct HttpClient {
     agent: ureq::Agent,
     settings: HttpSettings,
 }
 
 /// What a server sent back, whatever its status.
-#[derive(Debug)]
 pub(super) struct HttpReply {
     pub(super) status: u16,
     headers: HeaderMap,

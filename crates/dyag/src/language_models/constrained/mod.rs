@@ -41,7 +41,7 @@ pub(super) fn write(
     sampling: SamplingOptions,
 ) -> anyhow::Result<Written> {
     let n_prompt = sequence.ids().len();
-    let mut writer = Writer { sequence, tokenizer, table, sampling, unread: String::new(), step: 0, full: false, cut: false };
+    let mut writer = Writer::new(sequence, tokenizer, table, sampling);
     let value = writer.value(shape, 0)?;
     let Writer { sequence, cut, .. } = writer;
     Ok(Written { value, cut, n_tokens: sequence.ids().len() - n_prompt })
@@ -54,6 +54,8 @@ struct Writer<'a> {
     sampling: SamplingOptions,
     /// Text that the model has not read yet.
     unread: String,
+    /// What stands, without white space, in the model's last token after the end of a text or a number: what it would have written next.
+    ahead: String,
     /// Numbers the draws.
     step: usize,
     /// There is no room for more; what is still missing is written without the model.
@@ -71,7 +73,11 @@ fn fewest_texts(shape: &Shape) -> usize {
     }
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(sequence: Sequence<'a, CpuDevice>, tokenizer: &'a Tokenizer, table: &'a TokenTable, sampling: SamplingOptions) -> Self {
+        Self { sequence, tokenizer, table, sampling, unread: String::new(), ahead: String::new(), step: 0, full: false, cut: false }
+    }
+
     /// Writes a value. `n_after`: texts that have to follow it.
     fn value(&mut self, shape: &Shape, n_after: usize) -> anyhow::Result<Value> {
         match shape {
@@ -128,10 +134,10 @@ impl Writer<'_> {
     }
 
     /// Whether the model wants one more item, rather than the end of the list.
+    ///
+    /// Tokens such as `},` and `}],` say so together with the end of the item, and a model that has read `}` alone rarely goes on. So the brackets and
+    /// marks that end what is unread are held back, and the choice is among the tokens that begin with them.
     fn goes_on(&mut self, items: &Shape, is_first: bool) -> anyhow::Result<bool> {
-        if !self.settle()? {
-            return Ok(false);
-        }
         let more: &[char] = match (is_first, items) {
             (false, _) => &[','],
             (true, Shape::Object(_)) => &['{'],
@@ -140,10 +146,34 @@ impl Writer<'_> {
             (true, Shape::Number { .. }) => &['-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'],
             (true, Shape::Boolean) => &['t', 'f'],
         };
-        let more: Vec<u32> = more.iter().flat_map(|c| self.table.starting_with(*c)).copied().collect();
-        let end: Vec<u32> = self.table.starting_with(']').iter().chain(self.table.stops()).copied().collect();
-        let allowed: Vec<u32> = more.iter().chain(&end).copied().collect();
-        Ok(self.choose_among(&allowed).is_some_and(|id| more.contains(&id)))
+        if let Some(next) = self.ahead.chars().next().filter(|next| *next == ']' || more.contains(next)) {
+            return Ok(next != ']');
+        }
+        let n_before = self.unread.trim_end_matches(['"', '[', ']', '{', '}']).len();
+        let mut held_back = self.unread.split_off(n_before);
+        while self.settle()? {
+            let (mut goes_on, mut ends, mut begins) = (Vec::new(), Vec::new(), Vec::new());
+            let firsts = held_back.chars().next().map_or_else(|| [more, &[']']].concat(), |first| vec![first]);
+            for (id, text) in firsts.iter().flat_map(|first| self.table.starting_with(*first)) {
+                match text.strip_prefix(held_back.as_str()) {
+                    Some(rest) if rest.starts_with(more) => goes_on.push(*id),
+                    Some(rest) if rest.starts_with(']') => ends.push(*id),
+                    _ if held_back.starts_with(text.as_str()) => begins.push((*id, text.len())),
+                    _ => {}
+                }
+            }
+            let allowed: Vec<u32> = goes_on.iter().chain(&ends).chain(begins.iter().map(|(id, _)| id)).copied().collect();
+            let Some(chosen) = self.choose_among(&allowed) else { break };
+            if let Some((id, length)) = begins.iter().find(|(id, _)| *id == chosen) {
+                self.push(&[*id]);
+                held_back.drain(..*length);
+                continue;
+            }
+            self.unread = held_back;
+            return Ok(goes_on.contains(&chosen));
+        }
+        self.unread = held_back;
+        Ok(false)
     }
 
     /// Writes a text of `min` to `max` characters, with the quotation marks around it.
@@ -156,6 +186,7 @@ impl Writer<'_> {
         let tokenizer = self.tokenizer;
         let mut decoder: StreamDecoder<'_> = tokenizer.stream();
         let mut reader = TextReader::new(max);
+        let mut rest = String::new();
         for n in 0.. {
             if n == limit || self.sequence.room() == 0 || reader.is_full() {
                 self.cut = true;
@@ -170,11 +201,13 @@ impl Writer<'_> {
             if let Some(end) = reader.read(&piece) {
                 // The model has not read this token; it reads what stands before the mark, and then what the program writes.
                 self.say(&piece[..end]);
+                rest.push_str(&piece[end + 1..]);
                 break;
             }
-            self.sequence.push(&[id]);
+            self.push(&[id]);
         }
         self.say("\"");
+        self.expect(&rest);
         Ok(reader.finish())
     }
 
@@ -202,7 +235,13 @@ impl Writer<'_> {
         for depth in 0.. {
             if let [(index, ids)] = alive.as_slice() {
                 let (index, rest) = (*index, ids[depth.min(ids.len())..].to_vec());
-                self.push(&rest);
+                let text = self.tokenizer.decode(&rest);
+                // As text where that is possible: its mark then may share a token with what follows.
+                if literals[index].ends_with(&text) {
+                    self.say(&text);
+                } else {
+                    self.push(&rest);
+                }
                 return Ok(index);
             }
             let whole = alive.iter().find(|(_, ids)| ids.len() == depth).map(|(index, _)| *index);
@@ -217,7 +256,10 @@ impl Writer<'_> {
                     self.push(&[id]);
                     alive = next;
                 }
-                (_, Some(index)) => return Ok(index),
+                (Some(id), Some(index)) => {
+                    self.expect(&self.tokenizer.decode(&[id]));
+                    return Ok(index);
+                }
                 _ => break,
             }
             if self.full {
@@ -250,7 +292,10 @@ impl Writer<'_> {
                     self.push(&[id]);
                     open = !self.full;
                 }
-                None => open = false,
+                None => {
+                    open = false;
+                    self.expect(&chosen.map_or_else(String::new, |id| self.tokenizer.decode(&[id])));
+                }
             }
         }
         let number = digits.trim_end_matches('.').parse::<f64>().unwrap_or(0.0).clamp(min, max);
@@ -263,6 +308,17 @@ impl Writer<'_> {
     /// Adds to what the model is to read before it writes again.
     fn say(&mut self, text: &str) {
         self.unread.push_str(text);
+        for c in text.chars().filter(|c| !c.is_whitespace()) {
+            match self.ahead.strip_prefix(c) {
+                Some(rest) => self.ahead = rest.to_owned(),
+                None => self.ahead.clear(),
+            }
+        }
+    }
+
+    /// Keeps what the model would have written next.
+    fn expect(&mut self, text: &str) {
+        self.ahead = text.split_whitespace().collect();
     }
 
     /// Lets the model read what it has not read yet. False: there is no room, now or any more.
@@ -278,6 +334,7 @@ impl Writer<'_> {
     }
 
     fn push(&mut self, ids: &[u32]) {
+        self.ahead.clear();
         if self.full || ids.len() > self.sequence.room() {
             self.full = true;
         } else {

@@ -9,15 +9,14 @@ use dyag_text::Tokenizer;
 pub(crate) struct TokenTable {
     /// Whether each id ends an answer, or says nothing in one: control tokens, stop tokens, ids without a token.
     is_stop: Vec<bool>,
-    stops: Vec<u32>,
     /// Tokens that end a text: stops, and those with a quotation mark.
     ends_of_text: Vec<u32>,
     /// Tokens that end a number or a word: stops, and those that begin with `,`, `}` or `]`.
     ends_of_value: Vec<u32>,
     /// Tokens of digits, signs and points alone, with their text.
     numeric: Vec<(u32, String)>,
-    /// Tokens by their first character that is not white space.
-    by_first: HashMap<char, Vec<u32>>,
+    /// Tokens that begin like a part of JSON, by that character, with their text; all without white space.
+    by_first: HashMap<char, Vec<(u32, String)>>,
 }
 
 impl TokenTable {
@@ -26,7 +25,6 @@ impl TokenTable {
         let n_ids = tokenizer.id_limit();
         let mut table = Self {
             is_stop: vec![false; n_ids],
-            stops: Vec::new(),
             ends_of_text: Vec::new(),
             ends_of_value: Vec::new(),
             numeric: Vec::new(),
@@ -36,7 +34,6 @@ impl TokenTable {
             let text = tokenizer.decode(&[id]);
             if stop_ids.contains(&id) || tokenizer.is_control(id) || tokenizer.token(id).is_none() {
                 table.is_stop[id as usize] = true;
-                table.stops.push(id);
                 table.ends_of_text.push(id);
                 table.ends_of_value.push(id);
                 continue;
@@ -46,7 +43,9 @@ impl TokenTable {
             }
             let trimmed = text.trim_start();
             if let Some(first) = trimmed.chars().next() {
-                table.by_first.entry(first).or_default().push(id);
+                if matches!(first, ',' | '"' | '[' | ']' | '{' | '}' | '-' | '0'..='9' | 't' | 'f') {
+                    table.by_first.entry(first).or_default().push((id, text.split_whitespace().collect()));
+                }
                 if matches!(first, ',' | '}' | ']') {
                     table.ends_of_value.push(id);
                 }
@@ -68,10 +67,6 @@ impl TokenTable {
         self.is_stop.get(id as usize).copied().unwrap_or(true)
     }
 
-    pub(super) fn stops(&self) -> &[u32] {
-        &self.stops
-    }
-
     pub(super) fn ends_of_text(&self) -> &[u32] {
         &self.ends_of_text
     }
@@ -84,8 +79,8 @@ impl TokenTable {
         &self.numeric
     }
 
-    /// Tokens whose first character, white space aside, is `c`.
-    pub(super) fn starting_with(&self, c: char) -> &[u32] {
+    /// Tokens whose first character is `c`, and their text; all without white space.
+    pub(super) fn starting_with(&self, c: char) -> &[(u32, String)] {
         self.by_first.get(&c).map_or(&[], Vec::as_slice)
     }
 }

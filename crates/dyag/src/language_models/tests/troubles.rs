@@ -210,18 +210,6 @@ fn a_server_that_cannot_be_trusted_gets_nothing() {
 }
 
 #[test]
-#[ignore]
-fn tls_temporary() {
-    let args = LanguageModelArgs {
-        llm_provider: Some(Provider::OpenAi),
-        llm_model: Some("m".to_owned()),
-        llm_url: Some("https://localhost:18443/v1".to_owned()),
-        ..LanguageModelArgs::default()
-    };
-    println!("{:?}", args.open(ENGINE).map(|m| m.answer(&request())).map_err(|e| e.to_string()));
-}
-
-#[test]
 fn the_key_is_in_no_message() {
     let echo = format!("your key {KEY} is odd, its end {} too", &KEY[10..]);
     for provider in [Provider::OpenAi, Provider::Anthropic] {
