@@ -22,7 +22,7 @@ mod wording;
 pub use catalogue::catalogue;
 pub use document::{Document, documents};
 pub use facts::{Fact, FactKind, extract};
-pub use model::{ModelFacts, ModelOptions, ModelWork, facts_by_model};
+pub use model::{ModelAnswers, ModelFacts, ModelOptions, ModelWork, facts_by_model};
 pub use parts::{Part, Split};
 pub use quality::{DropReason, Drops};
 pub use questions::{Question, QuestionFormat, QuestionOptions, question_set};

@@ -1,12 +1,14 @@
-//! Facts found by a language model: it is shown a passage and asked for questions, an answer and the words that support it. What the passage does not say is left out.
+//! Facts found by a language model. Either it is shown a passage and asked for questions, an answer and the words that support it, and what the passage does not say is left out;
+//! or values are taken from the passage first, and it is asked only for questions to which they are the answers: that a small model can do.
 
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
 use super::document::Document;
-use super::facts::{Fact, FactKind};
-use super::quality::{DropReason, Drops, is_supported, plain, squeezed};
+use super::entries::parse;
+use super::facts::{Fact, FactKind, RuleLabels};
+use super::quality::{DropReason, Drops, is_supported, plain, sentences, squeezed};
 use super::random::Random;
 use super::rules::Rules;
 use super::wording::{fill, fold, representatives};
@@ -20,11 +22,25 @@ const SHARE_OF_WORDS: f64 = 0.8;
 /// Failures one after another after which there is no use in going on.
 const MAX_FAILURES: usize = 5;
 
+/// Lengths of a sentence that is asked for, in characters.
+const SENTENCE_CHARS: std::ops::RangeInclusive<usize> = 30..=300;
+
+/// Where a model's answers come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelAnswers {
+    /// Values and sentences are taken from the passage, and the model words questions for them: one request for each.
+    Copied,
+    /// The model finds the facts of a passage: one request for each passage.
+    Written,
+}
+
 /// Settings of the work with a model.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelOptions {
     /// Wordings wanted; no more passages are shown when there are as many and every document has been shown.
     pub count: usize,
+    /// Where answers come from.
+    pub answers: ModelAnswers,
     /// Facts asked for in each passage.
     pub facts_per_chunk: usize,
     /// Longest reply, in tokens.
@@ -88,40 +104,38 @@ pub fn facts_by_model(
             break;
         }
         let chunk = documents[document].chunks[place];
+        let passage = Passage { document, name: &documents[document].name, chunk_id: &chunk.id, content: &chunk.content };
         shown.insert(document);
         found.work.shown += 1;
-        if plain(&chunk.content).is_empty() {
-            continue;
-        }
-        match model.answer(&request(&documents[document].name, &chunk.content, rules, options)) {
-            Ok(reply) => {
-                failed_in_a_row = 0;
-                let proposals = proposals(&reply.text);
-                if proposals.is_empty() {
-                    found.drops.count(DropReason::Malformed, "model");
+        for asked in passage.requests(rules, options) {
+            match model.answer(&asked.request) {
+                Ok(reply) => {
+                    failed_in_a_row = 0;
+                    let proposals = asked.proposals(&reply.text);
+                    if proposals.is_empty() {
+                        found.drops.count(DropReason::Malformed, "model");
+                    }
+                    for proposal in proposals {
+                        match proposal.into_fact(&passage, rules, options.max_answer_chars) {
+                            Ok(fact) => add(&mut found.facts, &mut places, fact),
+                            Err(reason) => found.drops.count(reason, "model"),
+                        }
+                    }
                 }
-                for proposal in proposals {
-                    let proposed =
-                        proposal.into_fact(document, &documents[document].name, &chunk.id, &chunk.content, rules, options.max_answer_chars);
-                    match proposed {
-                        Ok(fact) => add(&mut found.facts, &mut places, fact),
-                        Err(reason) => found.drops.count(reason, "model"),
+                Err(failure) => {
+                    found.work.failures += 1;
+                    failed_in_a_row += 1;
+                    if failure.fatal || failed_in_a_row == MAX_FAILURES {
+                        found.failure = Some(failure);
+                        return found;
                     }
                 }
             }
-            Err(failure) => {
-                found.work.failures += 1;
-                failed_in_a_row += 1;
-                if failure.fatal || failed_in_a_row == MAX_FAILURES {
-                    found.failure = Some(failure);
-                    break;
-                }
+            found.work.facts = found.facts.len();
+            found.work.wordings = found.facts.iter().map(|fact| fact.questions.len()).sum();
+            if !watch(found.work) {
+                return found;
             }
-        }
-        found.work.facts = found.facts.len();
-        found.work.wordings = found.facts.iter().map(|fact| fact.questions.len()).sum();
-        if !watch(found.work) {
-            break;
         }
     }
     found
@@ -139,15 +153,96 @@ fn passages(documents: &[Document<'_>], seed: u64) -> Vec<(usize, usize)> {
         .collect()
 }
 
-fn request(name: &str, content: &str, rules: &Rules, options: &ModelOptions) -> Request {
-    let n = options.facts_per_chunk.to_string();
-    let prompt = fill(&rules.model.prompt, &[("name", name), ("content", content), ("n", &n)]);
-    Request {
-        messages: vec![Message::new(Role::System, rules.model.system.clone()), Message::new(Role::User, prompt)],
-        max_tokens: options.max_tokens,
-        temperature: options.temperature,
-        seed: options.seed,
-        schema: Some(schema(options.facts_per_chunk)),
+/// A chunk and its document.
+struct Passage<'a> {
+    document: usize,
+    name: &'a str,
+    chunk_id: &'a str,
+    content: &'a str,
+}
+
+/// What a model is asked, and the value it is asked for where that is known.
+struct Asked {
+    request: Request,
+    value: Option<String>,
+}
+
+impl Passage<'_> {
+    fn requests(&self, rules: &Rules, options: &ModelOptions) -> Vec<Asked> {
+        if plain(self.content).is_empty() {
+            return Vec::new();
+        }
+        let ask = |prompt: String, schema: Value, value: Option<String>| Asked {
+            request: Request {
+                messages: vec![Message::new(Role::System, rules.model.system.clone()), Message::new(Role::User, prompt)],
+                max_tokens: options.max_tokens,
+                temperature: options.temperature,
+                seed: options.seed,
+                schema: Some(schema),
+            },
+            value,
+        };
+        match options.answers {
+            ModelAnswers::Written => {
+                let n = options.facts_per_chunk.to_string();
+                let prompt = fill(&rules.model.prompt, &[("name", self.name), ("content", self.content), ("n", &n)]);
+                vec![ask(prompt, schema(options.facts_per_chunk), None)]
+            }
+            ModelAnswers::Copied => {
+                let mut values = self.values(rules, options.max_answer_chars);
+                Random::new(options.seed, self.chunk_id).shuffle(&mut values);
+                values.truncate(options.facts_per_chunk);
+                let worded = |(value, line): (String, String)| {
+                    let given = [("name", self.name), ("content", self.content), ("value", value.as_str()), ("line", line.as_str())];
+                    ask(fill(&rules.model.copied, &given), questions_schema(), Some(value.clone()))
+                };
+                values.into_iter().map(worded).collect()
+            }
+        }
+    }
+
+    /// Values of labelled lines and sentences of running text, each with the line it stands in; no placeholders, nothing that names the document.
+    fn values(&self, rules: &Rules, max_chars: usize) -> Vec<(String, String)> {
+        let labels = RuleLabels::new(rules);
+        let parsed = parse(self.content, &labels);
+        let mut values: Vec<(String, String)> = Vec::new();
+        let mut running: Vec<&str> = parsed.parts.iter().flat_map(|part| &part.paragraphs).map(String::as_str).collect();
+        for entry in &parsed.entries {
+            let named = entry.label.as_deref().is_some_and(|label| rules.name_labels.contains(&fold(label)));
+            if entry.value.chars().count() > *SENTENCE_CHARS.end() {
+                running.push(&entry.value);
+            } else if !named {
+                values.push((plain(&entry.value), squeezed(&plain(&entry.raw))));
+            }
+        }
+        for sentence in running.into_iter().flat_map(sentences).map(plain).filter(|text| SENTENCE_CHARS.contains(&text.chars().count())) {
+            values.push((sentence.clone(), sentence));
+        }
+        let mut seen = BTreeSet::new();
+        let fits = |value: &str| {
+            !fold(value).is_empty() && value.chars().count() <= max_chars && !rules.has_placeholder(value) && fold(value) != fold(self.name)
+        };
+        values.retain(|(value, _)| fits(value) && seen.insert(fold(value)));
+        values
+    }
+}
+
+impl Asked {
+    /// The proposals of a reply; none when it is not what was asked for.
+    fn proposals(&self, reply: &str) -> Vec<Proposal> {
+        let Some(object) = json_object(reply) else { return Vec::new() };
+        match &self.value {
+            None => {
+                object.get("facts").and_then(Value::as_array).map(|facts| facts.iter().map(Proposal::of_fact).collect()).unwrap_or_default()
+            }
+            Some(value) => {
+                let mut proposal = Proposal { answer: value.clone(), ..Proposal::of_fact(&object) };
+                // A question that holds the answer asks for nothing.
+                let answer = fold(value);
+                proposal.questions.retain(|question| !format!(" {} ", fold(question)).contains(&format!(" {answer} ")));
+                vec![proposal]
+            }
+        }
     }
 }
 
@@ -170,6 +265,13 @@ fn schema(facts: usize) -> Value {
     })
 }
 
+/// JSON Schema of wordings.
+fn questions_schema() -> Value {
+    let keys: Vec<String> = (1..=WORDINGS).map(|n| format!("question_{n}")).collect();
+    let properties: serde_json::Map<String, Value> = keys.iter().map(|key| (key.clone(), json!({ "type": "string" }))).collect();
+    json!({ "type": "object", "properties": properties, "required": keys, "additionalProperties": false })
+}
+
 /// What a model proposes as a fact.
 #[derive(Clone, Debug, PartialEq)]
 struct Proposal {
@@ -178,36 +280,21 @@ struct Proposal {
     quote: String,
 }
 
-/// The proposals of a reply: of its JSON object, which text may surround. A reply that is no such object gives none.
-fn proposals(reply: &str) -> Vec<Proposal> {
-    let (Some(start), Some(end)) = (reply.find('{'), reply.rfind('}')) else { return Vec::new() };
-    let Some(value) = reply.get(start..=end).and_then(|text| serde_json::from_str::<Value>(text).ok()) else { return Vec::new() };
-    let facts = value.get("facts").and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |fact: &Value, key: &str| fact.get(key).and_then(Value::as_str).map(|text| text.trim().to_owned()).unwrap_or_default();
-    facts
-        .iter()
-        .map(|fact| Proposal {
-            questions: (1..=WORDINGS)
-                .map(|n| squeezed(&text(fact, &format!("question_{n}"))))
-                .filter(|question| !question.is_empty())
-                .collect(),
-            answer: text(fact, "answer"),
-            quote: text(fact, "quote"),
-        })
-        .collect()
+/// The JSON object of a reply, which other text may surround.
+fn json_object(reply: &str) -> Option<Value> {
+    let text = reply.get(reply.find('{')?..=reply.rfind('}')?)?;
+    serde_json::from_str(text).ok()
 }
 
 impl Proposal {
+    fn of_fact(fact: &Value) -> Self {
+        let text = |key: &str| fact.get(key).and_then(Value::as_str).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let questions = (1..=WORDINGS).map(|n| squeezed(&text(&format!("question_{n}"))));
+        Self { questions: questions.filter(|question| !fold(question).is_empty()).collect(), answer: text("answer"), quote: text("quote") }
+    }
+
     /// The fact, when it is one: worded, not a placeholder, not too long, and said by the passage.
-    fn into_fact(
-        self,
-        document: usize,
-        name: &str,
-        chunk_id: &str,
-        content: &str,
-        rules: &Rules,
-        max_answer_chars: usize,
-    ) -> Result<Fact, DropReason> {
+    fn into_fact(self, passage: &Passage<'_>, rules: &Rules, max_answer_chars: usize) -> Result<Fact, DropReason> {
         let Self { questions, answer, quote } = self;
         let answer = answer.trim().trim_matches('"').trim().to_owned();
         if questions.is_empty() || fold(&answer).is_empty() {
@@ -219,10 +306,10 @@ impl Proposal {
         if answer.chars().count() > max_answer_chars {
             return Err(DropReason::TooLong);
         }
-        let support = support(&answer, &quote, content).ok_or(DropReason::Unsupported)?;
-        let folded_name = fold(name);
+        let support = support(&answer, &quote, passage.content).ok_or(DropReason::Unsupported)?;
+        let name = passage.name;
         let named = |question: &String| {
-            if fold(question).contains(&folded_name) {
+            if fold(question).contains(&fold(name)) {
                 question.clone()
             } else {
                 fill(&rules.model.about, &[("question", question), ("name", name)])
@@ -231,7 +318,7 @@ impl Proposal {
         let questions: Vec<String> = questions.iter().map(named).collect();
         let kept = representatives(&questions, |_| 0);
         Ok(Fact {
-            document,
+            document: passage.document,
             field: format!("model:{}", fold(&answer).chars().take(80).collect::<String>()),
             kind: FactKind::Model,
             category: "model".to_owned(),
@@ -240,7 +327,7 @@ impl Proposal {
             phrase: None,
             values: vec![support],
             answer_text: Some(answer),
-            chunk_id: chunk_id.to_owned(),
+            chunk_id: passage.chunk_id.to_owned(),
             questions: kept.into_iter().map(|index| questions[index].clone()).collect(),
         })
     }
@@ -313,7 +400,15 @@ mod tests {
     }
 
     fn options(count: usize) -> ModelOptions {
-        ModelOptions { count, facts_per_chunk: 2, max_tokens: 400, temperature: 0.0, seed: 1, max_answer_chars: 200 }
+        ModelOptions {
+            count,
+            answers: ModelAnswers::Written,
+            facts_per_chunk: 2,
+            max_tokens: 400,
+            temperature: 0.0,
+            seed: 1,
+            max_answer_chars: 200,
+        }
     }
 
     fn fact(questions: [&str; 3], answer: &str, quote: &str) -> Value {
@@ -350,6 +445,30 @@ mod tests {
         assert_eq!(support("de 8 h à 17 h, le service est ouvert", content, content), None);
         assert_eq!(support("le service est toujours fermé", content, content), None);
         assert_eq!(support("de 9 h à 17 h, le service est ouvert", "Le service ouvre à 9 h.", content), None);
+    }
+
+    #[test]
+    fn questions_are_worded_for_values_of_the_passage() {
+        let rules = Rules::shipped("fr").expect("rules");
+        let content = "- Nom: Outil\n- Statut: En production\n- Domaine: ***TEMPORAIRE***\n\nIl traite chaque année plus de quatre cents dossiers. Court.";
+        let chunks = [Chunk { content: content.to_owned(), ..chunks(1).remove(0) }];
+        let passage = Passage { document: 0, name: "Outil", chunk_id: "c0", content };
+        let values: Vec<String> = passage.values(&rules, 200).into_iter().map(|(value, _)| value).collect();
+        assert_eq!(values, ["En production", "Il traite chaque année plus de quatre cents dossiers."]);
+        let reply =
+            r#"{"question_1": "Outil 0 est-il en production ?", "question_2": "Quel est l'état de Outil 0 ?", "question_3": "Combien ?"}"#;
+        let model = Scripted(vec![Ok(reply.to_owned()), Ok(reply.to_owned())].into());
+        let found = facts_by_model(
+            &documents(&chunks, &rules),
+            &model,
+            &rules,
+            &ModelOptions { answers: ModelAnswers::Copied, ..options(10) },
+            &mut |_| true,
+        );
+        let mut kept: Vec<(String, usize)> = found.facts.iter().map(|fact| (fact.answer(), fact.questions.len())).collect();
+        kept.sort();
+        // The first question holds the first answer.
+        assert_eq!(kept, [("En production".to_owned(), 2), ("Il traite chaque année plus de quatre cents dossiers.".to_owned(), 3)]);
     }
 
     #[test]

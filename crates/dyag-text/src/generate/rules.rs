@@ -101,6 +101,7 @@ pub(crate) struct Wordings {
 pub(crate) struct ModelPrompt {
     pub(crate) system: String,
     pub(crate) prompt: String,
+    pub(crate) copied: String,
     pub(crate) about: String,
 }
 

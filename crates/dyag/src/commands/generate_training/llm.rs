@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::bail;
-use dyag_text::generate::{Document, ModelFacts, ModelOptions, ModelWork, Rules, facts_by_model};
+use dyag_text::generate::{Document, ModelAnswers, ModelFacts, ModelOptions, ModelWork, Rules, facts_by_model};
 use dyag_text::language_model::LanguageModel as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -23,6 +23,10 @@ pub(super) struct FactArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=20))]
     facts_per_chunk: u8,
 
+    /// Where answers come from; copied for a local model, written for others, when absent
+    #[arg(long, value_enum, value_name = "HOW")]
+    llm_answers: Option<AnswersChoice>,
+
     /// Longest reply of the model to one passage, in tokens
     #[arg(long, value_name = "N", default_value_t = 1500, value_parser = clap::value_parser!(u32).range(50..))]
     llm_max_tokens: u32,
@@ -30,6 +34,15 @@ pub(super) struct FactArgs {
     /// Spread of the model's sampling; 0 takes the likeliest token each time
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     llm_temperature: f32,
+}
+
+/// Where a model's answers come from, as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum AnswersChoice {
+    /// Values and sentences are taken from the passage, and the model words questions for them
+    Copied,
+    /// The model finds the facts of a passage
+    Written,
 }
 
 /// What a model found and what that took.
@@ -59,12 +72,20 @@ pub(super) fn find(
     seed: u64,
     max_answer_chars: usize,
 ) -> anyhow::Result<Found> {
-    let FactArgs { facts_per_chunk, llm_max_tokens, llm_temperature } = args;
+    let FactArgs { facts_per_chunk, llm_answers, llm_max_tokens, llm_temperature } = args;
     if !(0.0..=10.0).contains(&llm_temperature) {
         bail!("--llm-temperature: expected a number from 0 to 10, found {llm_temperature}");
     }
+    let is_local = model.name().starts_with("local/");
+    let answers = match llm_answers {
+        Some(AnswersChoice::Copied) => ModelAnswers::Copied,
+        Some(AnswersChoice::Written) => ModelAnswers::Written,
+        None if is_local => ModelAnswers::Copied,
+        None => ModelAnswers::Written,
+    };
     let options = ModelOptions {
         count,
+        answers,
         facts_per_chunk: facts_per_chunk.into(),
         max_tokens: llm_max_tokens as usize,
         temperature: llm_temperature,
