@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::error::{SourceLine, TextError, excerpt};
+use crate::error::{SourceLine, TextError, Unit, excerpt};
 
 /// The longest line such a file may have. A longer one is a file of another kind.
 pub(crate) const MAX_LINE_BYTES: u64 = 64 << 20;
+
+/// An object, and where it was read.
+pub type PlacedObject = (Map<String, Value>, SourceLine);
 
 /// The objects of a stream of JSON lines, one at a time. A byte order mark, CRLF line ends and blank lines are accepted.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ impl<R: BufRead> JsonLines<R> {
     ///
     /// # Errors
     /// A line that is too long, not UTF-8 (the byte and its offset in the line are named), not JSON, or not an object.
-    pub fn next_object(&mut self) -> Result<Option<(Map<String, Value>, SourceLine)>, TextError> {
+    pub fn next_object(&mut self) -> Result<Option<PlacedObject>, TextError> {
         loop {
             self.buffer.clear();
             let mut limited = self.input.by_ref().take(MAX_LINE_BYTES + 1);
@@ -105,8 +108,11 @@ pub(crate) fn parse_object(bytes: &[u8], at: &SourceLine) -> Result<Map<String, 
         let byte = bytes[error.valid_up_to()];
         line_error(at, unit, "UTF-8 text", format!("the byte 0x{byte:02X} at offset {}", error.valid_up_to()))
     })?;
-    let value: Value = serde_json::from_str(text.trim_end_matches(['\r', '\n']))
-        .map_err(|error| line_error(at, unit, "a JSON object", format!("text that is not JSON ({error}): {}", excerpt(text.trim(), 60))))?;
+    let value: Value = serde_json::from_str(text.trim_end_matches(['\r', '\n'])).map_err(|error| {
+        // A file that holds one object over many lines is no JSON Lines.
+        let hint = if error.is_eof() && at.unit == Unit::Line { "; an object has to stand in one line" } else { "" };
+        line_error(at, unit, "a JSON object", format!("text that is not JSON ({error}): {}{hint}", excerpt(text.trim(), 60)))
+    })?;
     match value {
         Value::Object(object) => Ok(object),
         other => Err(line_error(at, unit, "a JSON object", describe(&other))),

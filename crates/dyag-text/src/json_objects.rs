@@ -4,10 +4,8 @@ use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use crate::error::{SourceLine, TextError};
-use crate::json_lines::{JsonLines, MAX_LINE_BYTES, line_error, parse_object};
+use crate::json_lines::{JsonLines, MAX_LINE_BYTES, PlacedObject, line_error, parse_object};
 
 /// The objects of a stream, one at a time: JSON Lines, or the items of one JSON list. A stream whose first character is `[` holds a list.
 ///
@@ -45,7 +43,7 @@ impl<R: BufRead> JsonObjects<R> {
     ///
     /// # Errors
     /// As [`JsonLines::next_object`]; for a list, an item that is no object, or a list that does not end or is followed by something.
-    pub fn next_object(&mut self) -> Result<Option<(Map<String, Value>, SourceLine)>, TextError> {
+    pub fn next_object(&mut self) -> Result<Option<PlacedObject>, TextError> {
         if self.layout == Layout::Unknown {
             self.layout = if self.lines.peek_content()? == Some(b'[') {
                 self.lines.parts().0.consume(1);
@@ -62,7 +60,7 @@ impl<R: BufRead> JsonObjects<R> {
     }
 
     /// The item after `done` others.
-    fn next_item(&mut self, done: usize) -> Result<Option<(Map<String, Value>, SourceLine)>, TextError> {
+    fn next_item(&mut self, done: usize) -> Result<Option<PlacedObject>, TextError> {
         let at = SourceLine::item(self.lines.parts().1, done + 1);
         self.layout = Layout::End;
         let mut next = self.lines.peek_content()?;
@@ -146,7 +144,7 @@ mod tests {
     use std::io::{BufReader, Cursor};
 
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -29,7 +29,7 @@ pub use dataset::{ConversationReader, Dataset};
 pub use error::{SourceLine, TextError, Unit};
 pub use example::{Example, ExampleOptions, LossTokens, Truncation, common_prefix_len};
 pub use hash::sha256_hex;
-pub use json_lines::JsonLines;
+pub use json_lines::{JsonLines, PlacedObject};
 pub use json_objects::JsonObjects;
 pub use template::{ChatTemplate, Date, SpecialTokens, TemplateSource};
 pub use tokenizer::{ControlWords, Encoding, StreamDecoder, Tokenizer, TokenizerSpec, WordSpan};

@@ -30,7 +30,7 @@ pub(crate) enum Command {
     QueryFinetuned(Box<query_finetuned::Args>),
     /// Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
     Check(Box<check::Args>),
-    /// Show what a model, an adapter, chunks or a dataset hold; check a dataset; show an example token by token
+    /// Show what a model, an adapter, chunks or a dataset hold; check a dataset
     Inspect(Box<inspect::Args>),
     /// Measure the machine, and a model's products, training and generation on it
     Bench(Box<bench::Args>),

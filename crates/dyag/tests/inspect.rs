@@ -198,9 +198,9 @@ fn a_dataset_and_its_tokens() {
     question characters  min 15, median 15, p95 29, max 29
     answer characters    min 7, median 7, p95 13, max 13
     ");
-    let facts = json(&place, &["inspect", "train.jsonl", "--base-model", "model", "--max-seq-length", "60", "--json"]);
-    assert_eq!((&facts["tokens"]["min"], &facts["learned_tokens"]["min"]), (&53.into(), &7.into()));
-    assert_eq!(facts["longer_rows"], serde_json::json!([1]));
+    let facts = json(&place, &["inspect", "train.jsonl", "--base-model", "model", "--max-seq-length", "52", "--json"]);
+    assert_eq!((&facts["tokens"]["min"], &facts["learned_tokens"]["max"]), (&53.into(), &7.into()));
+    assert_eq!(facts["longer_rows"], serde_json::json!([1, 2]));
     place.write("questions.jsonl", QUESTIONS);
     let facts = json(&place, &["inspect", "questions.jsonl", "--base-model", "model", "--json"]);
     assert_eq!((&facts["format"], &facts["without_an_answer"]), (&"question/expected_answer".into(), &1.into()));
@@ -261,7 +261,7 @@ fn validation_lists_every_problem() {
     let outcome = place.run(&["inspect", "bad.jsonl", "--validate", "--base-model", "model"]);
     assert_eq!(outcome.code, Some(1), "{outcome}");
     insta::assert_snapshot!(outcome.stdout, @r#"
-    bad.jsonl, line 4: error: line: expected a JSON object, found text that is not JSON (EOF while parsing an object at line 1 column 1): {
+    bad.jsonl, line 4: error: line: expected a JSON object, found text that is not JSON (EOF while parsing an object at line 1 column 1): {; an object has to stand in one line
     bad.jsonl, line 5: error: messages[1].role: expected "system", "user" or "assistant", found the unknown role "narrator"
     bad.jsonl, line 6: error: line: expected a messages row, as in line 1 (a file has one format), found a question/expected_answer row
     bad.jsonl, line 7: error: turn 3 (assistant): the answer is a placeholder: ***TEMPORAIRE***

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
-use common::{Place, conversation, root};
+use common::{Place, root};
 
 const TRAIN: [&str; 22] = [
     "finetune",

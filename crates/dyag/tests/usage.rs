@@ -44,8 +44,7 @@ fn help_and_version_go_to_stdout() {
       finetune         Train a LoRA adapter for a base model on a file of conversations
       query-finetuned  Ask a fine-tuned model a question, or hold a conversation with it
       check            Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
-      inspect          Show what a model, an adapter, chunks or a dataset hold; check a dataset; show an example
-                       token by token
+      inspect          Show what a model, an adapter, chunks or a dataset hold; check a dataset
       bench            Measure the machine, and a model's products, training and generation on it
       help             Print this message or the help of the given subcommand(s)
 

@@ -43,7 +43,7 @@ fn starred(text: &str) -> Option<&str> {
     let mut from = 0;
     while let Some(start) = text[from..].find(STARS).map(|at| from + at) {
         let inner = &text[start + STARS.len()..];
-        let Some(length) = inner.find(STARS) else { return None };
+        let length = inner.find(STARS)?;
         let word = &inner[..length];
         if word.contains(char::is_uppercase) && !word.contains(char::is_lowercase) {
             return Some(&text[start..start + STARS.len() + length + STARS.len()]);

@@ -239,6 +239,9 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    // Each case writes files.
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn any_json_is_read_or_refused(values in proptest::collection::vec(any_json(), 0..6)) {
         let lines: String = values.iter().map(|value| format!("{value}\n")).collect();

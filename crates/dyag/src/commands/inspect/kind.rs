@@ -55,6 +55,7 @@ pub(super) fn of(name: &str) -> anyhow::Result<Kind> {
     match content.first() {
         // Perhaps all of it is white space.
         None | Some(b'{' | b'[') => {}
+        Some(_) if is_named(&["json", "jsonl"]) => return Ok(Kind::Dataset),
         Some(_) => {
             let found = super::facts::one_line(&super::facts::excerpt(&String::from_utf8_lossy(content), 20));
             bail!(
