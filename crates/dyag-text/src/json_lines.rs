@@ -11,6 +11,9 @@ use crate::error::{SourceLine, TextError, excerpt};
 /// The longest line such a file may have. A longer one is a file of another kind.
 const MAX_LINE_BYTES: u64 = 64 << 20;
 
+/// An object, and where it was read.
+type PlacedObject = (Map<String, Value>, SourceLine);
+
 /// The objects of a stream of JSON lines, one at a time. A byte order mark, CRLF line ends and blank lines are accepted.
 #[derive(Debug)]
 pub struct JsonLines<R> {
@@ -35,7 +38,7 @@ impl<R: BufRead> JsonLines<R> {
     ///
     /// # Errors
     /// A line that is too long, not UTF-8 (the byte and its offset in the line are named), not JSON, or not an object.
-    pub fn next_object(&mut self) -> Result<Option<(Map<String, Value>, SourceLine)>, TextError> {
+    pub fn next_object(&mut self) -> Result<Option<PlacedObject>, TextError> {
         loop {
             self.buffer.clear();
             let mut limited = self.input.by_ref().take(MAX_LINE_BYTES + 1);
