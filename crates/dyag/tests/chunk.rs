@@ -45,7 +45,7 @@ fn a_json_catalogue() {
     insta::assert_snapshot!(outcome, @r"
     exit status 0
     --- stdout
-    1 document: 33 chunks of 45 to 1588 characters (median 144), written to chunks.jsonl
+    1 document: 33 chunks of 48 to 1587 characters (median 144), written to chunks.jsonl
     ");
     let chunks = chunks(&place);
     assert_eq!(chunks[0]["id"], "555671c28432d025");

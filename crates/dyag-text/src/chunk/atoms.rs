@@ -180,7 +180,10 @@ const ABBREVIATIONS: [&str; 16] =
 fn ends_sentence(word: &str) -> bool {
     let bare = word.trim_end_matches(['"', '»', '”', '’', ')', ']', '*', '_']);
     match bare.chars().last() {
-        Some('.') => !ABBREVIATIONS.contains(&bare) && !(bare.chars().count() == 2 && bare.starts_with(char::is_uppercase)),
+        Some('.') => {
+            let is_initial = bare.chars().count() == 2 && bare.starts_with(char::is_uppercase);
+            !is_initial && !ABBREVIATIONS.contains(&bare)
+        }
         Some('!' | '?' | '…' | ';' | '。' | '！' | '？' | '．' | '；') => true,
         _ => false,
     }

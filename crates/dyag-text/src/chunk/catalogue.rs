@@ -87,8 +87,10 @@ impl Facts {
             let known = normal_key(&key);
             if ["id", "identifiant", "identifier"].contains(&known.as_str()) {
                 facts.id = facts.id.or_else(|| id_value(&value));
-            } else if is_id(&key) {
-                alike = alike.or_else(|| id_value(&value));
+            } else if alike.is_none() && is_id(&key) && id_value(&value).is_some() {
+                // Its value will be the id; the same value twice would be no better.
+                alike = id_value(&value);
+                continue;
             } else if NAME_KEYS.contains(&known.as_str()) {
                 facts.name = facts.name.or_else(|| Some(value.clone()));
             } else if STATE_KEYS.contains(&known.as_str()) {

@@ -36,10 +36,9 @@ pub(super) fn runs(
             _ => runs.push((index..index + 1, length, has_text)),
         }
     }
-    if let Some((rest, _, _)) = runs.pop_if(|(_, _, has_text)| !*has_text) {
-        if let Some((last, _, _)) = runs.last_mut() {
-            last.end = rest.end;
-        }
+    let rest = runs.pop_if(|(_, _, has_text)| !*has_text);
+    if let (Some((rest, _, _)), Some((last, _, _))) = (rest, runs.last_mut()) {
+        last.end = rest.end;
     }
     runs.into_iter().map(|(run, _, _)| run).collect()
 }

@@ -63,14 +63,18 @@ fn read(bytes: &[u8]) -> Result<Outline, String> {
         if n_bytes > MAX_TEXT_BYTES {
             return Err(format!("it holds more than {MAX_TEXT_BYTES} bytes of text; divide it"));
         }
-        text::add(&mut outline, &joined(&writer.text), Some(number));
+        text::add(&mut outline, &plain(&writer.text), Some(number));
     }
     Ok(outline)
 }
 
-/// Words that a soft hyphen divides at the end of a line become whole.
-fn joined(text: &str) -> String {
-    text.replace("\u{AD}\n", "").replace('\u{AD}', "")
+/// Two letters in one glyph, and the letters.
+const LIGATURES: [(&str, &str); 5] = [("ﬁ", "fi"), ("ﬂ", "fl"), ("ﬀ", "ff"), ("ﬃ", "ffi"), ("ﬄ", "ffl")];
+
+/// Words as people write and search them: whole where a soft hyphen divides them, and letter by letter.
+fn plain(text: &str) -> String {
+    let whole = text.replace("\u{AD}\n", "").replace('\u{AD}', "");
+    LIGATURES.iter().fold(whole, |text, (glyph, letters)| if text.contains(glyph) { text.replace(glyph, letters) } else { text })
 }
 
 /// A transformation of the plane, as PDF writes it: [a b c d e f].
