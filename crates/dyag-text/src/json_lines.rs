@@ -14,9 +14,6 @@ pub(crate) const MAX_LINE_BYTES: u64 = 64 << 20;
 /// An object, and where it was read.
 pub type PlacedObject = (Map<String, Value>, SourceLine);
 
-/// An object, and where it was read.
-type PlacedObject = (Map<String, Value>, SourceLine);
-
 /// The objects of a stream of JSON lines, one at a time. A byte order mark, CRLF line ends and blank lines are accepted.
 #[derive(Debug)]
 pub struct JsonLines<R> {
