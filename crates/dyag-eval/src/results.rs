@@ -1,0 +1,1 @@
+//! The results of an evaluation: one schema for every way of answering.

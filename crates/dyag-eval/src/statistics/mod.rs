@@ -1,0 +1,1 @@
+//! What a difference between two ways of answering is worth.
