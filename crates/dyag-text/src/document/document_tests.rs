@@ -91,6 +91,19 @@ fn pdf_files_without_text() {
 }
 
 #[test]
+fn forms_that_show_themselves_end() {
+    let content = format!("BT /F 10 Tf (a) Tj ET {}", "/X Do ".repeat(50));
+    let page = String::from_utf8(pdf(&[&content])).expect("UTF-8");
+    // The page's content is a form of the page. Objects move, so the table of their places goes.
+    let page = page.split("xref\n").next().expect("objects").to_owned() + "trailer\n<< /Size 6 /Root 1 0 R >>\n%%EOF\n";
+    let file = page
+        .replace("/Font << /F 3 0 R >>", "/XObject << /X 5 0 R >> /Font << /F 3 0 R >>")
+        .replace("<< /Length", "<< /Subtype /Form /Length");
+    let shown = shape(file.as_bytes(), "a.pdf").concat();
+    assert!(shown.len() < 10_000 && shown.contains('a'), "{}", shown.len());
+}
+
+#[test]
 fn a_word_document() {
     let styles = "<w:style w:styleId=\"T1\"><w:name w:val=\"heading 1\"/></w:style>\
         <w:style w:styleId=\"Mien\"><w:name w:val=\"Mon titre\"/><w:basedOn w:val=\"Deux\"/></w:style>\

@@ -21,6 +21,9 @@ const MAX_TEXT_BYTES: usize = 64 << 20;
 /// How deep forms inside forms are read.
 const MAX_FORMS: usize = 5;
 
+/// How many forms a page may show: forms that show each other would take for ever.
+const MAX_FORMS_PER_PAGE: usize = 2000;
+
 const FORMAT: &str = "PDF";
 
 /// The outline of a document: its paragraphs, each with its page.
@@ -121,12 +124,13 @@ struct Writer<'a> {
     line_matrix: Matrix,
     /// Where the last glyph ended, and the size of its font, on the page.
     last: Option<(f32, f32, f32)>,
+    n_forms: usize,
 }
 
 impl<'a> Writer<'a> {
     fn new(cache: &'a Cache) -> Self {
         let (state, saved) = (State::default(), Vec::new());
-        Self { cache, text: String::new(), state, saved, text_matrix: IDENTITY, line_matrix: IDENTITY, last: None }
+        Self { cache, text: String::new(), state, saved, text_matrix: IDENTITY, line_matrix: IDENTITY, last: None, n_forms: 0 }
     }
 
     fn page(&mut self, document: &Document, page: ObjectId, content: &[u8]) {
@@ -180,7 +184,8 @@ impl<'a> Writer<'a> {
                     self.move_line(0.0, -self.state.leading);
                     self.show(operands.get(2..).unwrap_or_default());
                 }
-                "Do" if depth < MAX_FORMS => {
+                "Do" if depth < MAX_FORMS && self.n_forms < MAX_FORMS_PER_PAGE => {
+                    self.n_forms += 1;
                     if let Some(name) = operands.first().and_then(|name| name.as_name().ok()) {
                         self.form(document, resources, name, depth);
                     }
