@@ -385,9 +385,11 @@ impl Collector<'_> {
             let folded = fold(&heading);
             let is_name = folded == fold(&self.document.name) || self.document.chunks.iter().any(|chunk| folded == fold(&chunk.title));
             let is_field = labels.is_known(&folded) || self.rules.fields.iter().any(|field| names_section(&heading, field));
-            let Some(paragraph) = part.paragraphs.iter().find(|paragraph| paragraph.chars().count() >= MIN_PARAGRAPH_CHARS) else {
-                continue;
+            // A paragraph that an earlier chunk began is half a sentence.
+            let is_whole = |paragraph: &&String| {
+                paragraph.chars().count() >= MIN_PARAGRAPH_CHARS && !paragraph.starts_with(|c: char| c.is_lowercase() || c.is_ascii_punctuation())
             };
+            let Some(paragraph) = part.paragraphs.iter().find(is_whole) else { continue };
             if folded.is_empty() || is_name || is_field {
                 continue;
             }
