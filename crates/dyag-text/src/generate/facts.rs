@@ -205,6 +205,18 @@ pub fn extract(index: usize, document: &Document<'_>, rules: &Rules, max_answer_
     facts.into_iter().filter(|fact| !conflicting.contains(&fact.field)).collect()
 }
 
+/// What was found outside the fields of the rule file.
+struct Other<'a> {
+    kind: FactKind,
+    field: String,
+    category: &'a str,
+    difficulty: &'a str,
+    label: &'a str,
+    value: &'a str,
+    chunk_id: &'a str,
+    questions: Vec<String>,
+}
+
 struct Collector<'a> {
     index: usize,
     document: &'a Document<'a>,
@@ -290,32 +302,21 @@ impl Collector<'_> {
     }
 
     /// A fact that no field of the rule file stands for.
-    #[expect(clippy::too_many_arguments, reason = "the parts of a fact")]
-    fn other(
-        &mut self,
-        kind: FactKind,
-        field: String,
-        category: &str,
-        difficulty: &str,
-        label: &str,
-        value: &str,
-        chunk_id: &str,
-        questions: Vec<String>,
-    ) {
+    fn other(&mut self, found: Other<'_>) {
+        let Other { kind, field, category, difficulty, label, value, chunk_id, questions } = found;
         let values = self.clean(&[value.to_owned()], category);
         let Some(value) = values.first() else { return };
         if value.chars().count() > MAX_SHORT_ANSWER_CHARS.min(self.max_answer_chars) && kind != FactKind::Section {
             self.drops.count(DropReason::TooLong, category);
             return;
         }
-        let (category, difficulty, label) = (category.to_owned(), difficulty.to_owned(), label.to_owned());
         let fact = Fact {
             document: self.index,
             field,
             kind,
-            category,
-            difficulty,
-            label,
+            category: category.to_owned(),
+            difficulty: difficulty.to_owned(),
+            label: label.to_owned(),
             phrase: None,
             values,
             answer_text: None,
@@ -328,8 +329,8 @@ impl Collector<'_> {
     fn key_values(&mut self, parsed: &Parsed, labels: &RuleLabels<'_>, chunk_id: &str) {
         let Some(wordings) = &self.rules.key_value else { return };
         for entry in &parsed.entries {
-            let Some(label) = &entry.label else { continue };
-            let folded = fold(label);
+            let Some(label) = entry.label.as_deref().map(plain) else { continue };
+            let folded = fold(&label);
             let of_field = |heading: &str| self.rules.fields.iter().any(|field| names_section(heading, field));
             let in_field = of_field(&parsed.parts[entry.part].heading) || entry.parent.as_deref().is_some_and(of_field);
             if labels.is_known(&folded) || in_field || !label.contains(char::is_alphabetic) || entry.value.is_empty() {
@@ -341,17 +342,17 @@ impl Collector<'_> {
                 continue;
             }
             let questions =
-                wordings.questions.iter().map(|question| fill(question, &[("name", &self.document.name), ("label", label)])).collect();
-            self.other(
-                FactKind::KeyValue,
-                format!("label:{folded}"),
-                "key_value",
-                &wordings.difficulty,
-                label,
-                &entry.value,
+                wordings.questions.iter().map(|question| fill(question, &[("name", &self.document.name), ("label", &label)])).collect();
+            self.other(Other {
+                kind: FactKind::KeyValue,
+                field: format!("label:{folded}"),
+                category: "key_value",
+                difficulty: &wordings.difficulty,
+                label: &label,
+                value: &entry.value,
                 chunk_id,
                 questions,
-            );
+            });
         }
     }
 
@@ -372,7 +373,16 @@ impl Collector<'_> {
                     let given = [("name", self.document.name.as_str()), ("label", &label), ("row", &row)];
                     let questions = wordings.questions.iter().map(|question| fill(question, &given)).collect();
                     let field = format!("cell:{name}:{}", fold(&label));
-                    self.other(FactKind::Table, field, "table", &wordings.difficulty, &label, value, chunk_id, questions);
+                    self.other(Other {
+                        kind: FactKind::Table,
+                        field,
+                        category: "table",
+                        difficulty: &wordings.difficulty,
+                        label: &label,
+                        value,
+                        chunk_id,
+                        questions,
+                    });
                 }
             }
         }
@@ -387,7 +397,8 @@ impl Collector<'_> {
             let is_field = labels.is_known(&folded) || self.rules.fields.iter().any(|field| names_section(&heading, field));
             // A paragraph that an earlier chunk began is half a sentence.
             let is_whole = |paragraph: &&String| {
-                paragraph.chars().count() >= MIN_PARAGRAPH_CHARS && !paragraph.starts_with(|c: char| c.is_lowercase() || c.is_ascii_punctuation())
+                paragraph.chars().count() >= MIN_PARAGRAPH_CHARS
+                    && !paragraph.starts_with(|c: char| c.is_lowercase() || c.is_ascii_punctuation())
             };
             let Some(paragraph) = part.paragraphs.iter().find(is_whole) else { continue };
             if folded.is_empty() || is_name || is_field {
@@ -396,16 +407,16 @@ impl Collector<'_> {
             let Some(answer) = cut_text(&plain(paragraph), self.max_answer_chars) else { continue };
             let questions =
                 wordings.questions.iter().map(|question| fill(question, &[("name", &self.document.name), ("heading", &heading)])).collect();
-            self.other(
-                FactKind::Section,
-                format!("section:{folded}"),
-                "section",
-                &wordings.difficulty,
-                &heading,
-                &answer,
+            self.other(Other {
+                kind: FactKind::Section,
+                field: format!("section:{folded}"),
+                category: "section",
+                difficulty: &wordings.difficulty,
+                label: &heading,
+                value: &answer,
                 chunk_id,
                 questions,
-            );
+            });
         }
     }
 
@@ -419,7 +430,7 @@ impl Collector<'_> {
         };
         for text in &texts {
             for sentence in super::quality::sentences(text) {
-                self.sentence(sentence, chunk_id);
+                self.sentence(&sentence, chunk_id);
             }
         }
     }
@@ -440,21 +451,22 @@ impl Collector<'_> {
             };
             let folded = fold(&subject);
             let first = folded.split(' ').next().unwrap_or_default();
-            if first.is_empty() || self.rules.no_subjects.iter().any(|word| word == first) {
+            let has_clause = folded.split(' ').any(|word| self.rules.clause_words.iter().any(|other| other == word));
+            if first.is_empty() || has_clause || self.rules.no_subjects.iter().any(|word| word == first) {
                 continue;
             }
             let given = [("name", self.document.name.as_str()), ("subject", subject.as_str())];
             let questions = rule.questions.iter().map(|question| fill(question, &given)).collect();
-            self.other(
-                FactKind::Sentence,
-                format!("definition:{folded}"),
-                &rule.name,
-                &rule.difficulty,
-                &subject,
-                &sentence,
+            self.other(Other {
+                kind: FactKind::Sentence,
+                field: format!("definition:{folded}"),
+                category: &rule.name,
+                difficulty: &rule.difficulty,
+                label: &subject,
+                value: &sentence,
                 chunk_id,
                 questions,
-            );
+            });
             return;
         }
     }

@@ -215,7 +215,12 @@ impl Passage<'_> {
                 values.push((plain(&entry.value), squeezed(&plain(&entry.raw))));
             }
         }
-        for sentence in running.into_iter().flat_map(sentences).map(plain).filter(|text| SENTENCE_CHARS.contains(&text.chars().count())) {
+        for sentence in running
+            .into_iter()
+            .flat_map(sentences)
+            .map(|sentence| plain(&sentence))
+            .filter(|text| SENTENCE_CHARS.contains(&text.chars().count()))
+        {
             values.push((sentence.clone(), sentence));
         }
         let mut seen = BTreeSet::new();

@@ -90,24 +90,39 @@ fn is_end(c: char, rest: &str) -> bool {
     c == '\n' || (matches!(c, '.' | '!' | '?' | '…') && rest.chars().next().is_none_or(char::is_whitespace))
 }
 
-/// The sentences of a text: cut at line ends, and after `.`, `!`, `?` before white space and a capital letter or figure.
-pub(crate) fn sentences(text: &str) -> Vec<&str> {
+/// The sentences of a text: cut at line ends, and after `.`, `!`, `?` before white space and a capital letter or figure. A line that goes on with a small letter is not ended.
+pub(crate) fn sentences(text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for line in text.lines() {
+    for line in unwrapped(text) {
         let mut start = 0;
         for (at, c) in line.char_indices() {
             let after = &line[at + c.len_utf8()..];
             let next = after.trim_start().chars().next();
             let begins = after.starts_with(char::is_whitespace) && next.is_some_and(|c| c.is_uppercase() || c.is_numeric() || c == '«');
             if matches!(c, '.' | '!' | '?') && begins && !is_abbreviation(&line[start..at]) {
-                found.push(line[start..=at].trim());
+                found.push(line[start..=at].trim().to_owned());
                 start = at + 1;
             }
         }
-        found.push(line[start..].trim());
+        found.push(line[start..].trim().to_owned());
     }
     found.retain(|sentence| !sentence.is_empty());
     found
+}
+
+/// Lines, those joined that an editor broke: where a line ends without a mark and the next goes on with a small letter.
+fn unwrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines().map(str::trim) {
+        match lines.last_mut() {
+            Some(last) if line.starts_with(char::is_lowercase) && last.ends_with(|c: char| c.is_alphanumeric() || c == ',') => {
+                last.push(' ');
+                last.push_str(line);
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Whether a full stop after `text` ends an initial or a short form such as "M." and not a sentence.
@@ -134,6 +149,14 @@ mod tests {
         assert_eq!(cut_text("Un. Deux trois.", 100).as_deref(), Some("Un. Deux trois."));
         assert_eq!(cut_text("Version 1.2 sans fin du tout", 15), None);
         assert_eq!(cut_text("ligne une\nligne deux", 12).as_deref(), Some("ligne une"));
+    }
+
+    #[test]
+    fn lines_that_an_editor_broke_are_one() {
+        assert_eq!(
+            sentences("Le coffre est un\ndossier chiffré. Il\n\nLe poste\nAutre"),
+            ["Le coffre est un dossier chiffré.", "Il", "Le poste", "Autre"]
+        );
     }
 
     #[test]

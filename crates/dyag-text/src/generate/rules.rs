@@ -42,6 +42,8 @@ struct RulesFile {
     #[serde(default)]
     no_subjects: Vec<String>,
     #[serde(default)]
+    clause_words: Vec<String>,
+    #[serde(default)]
     field: Vec<FieldFile>,
     key_value: Option<Wordings>,
     table: Option<Wordings>,
@@ -159,6 +161,7 @@ pub struct Rules {
     pub(crate) combined_questions: Vec<String>,
     pub(crate) combined_answer: String,
     pub(crate) no_subjects: Vec<String>,
+    pub(crate) clause_words: Vec<String>,
     pub(crate) fields: Vec<FieldRule>,
     pub(crate) key_value: Option<Wordings>,
     pub(crate) table: Option<Wordings>,
@@ -247,6 +250,7 @@ impl Rules {
             combined_questions,
             combined_answer,
             no_subjects,
+            clause_words,
             field,
             key_value,
             table,
@@ -294,6 +298,7 @@ impl Rules {
             combined_questions,
             combined_answer,
             no_subjects: no_subjects.iter().map(|word| fold(word)).collect(),
+            clause_words: clause_words.iter().map(|word| fold(word)).collect(),
             fields,
             key_value,
             table,
