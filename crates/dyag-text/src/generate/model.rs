@@ -111,7 +111,7 @@ pub fn facts_by_model(
             match model.answer(&asked.request) {
                 Ok(reply) => {
                     failed_in_a_row = 0;
-                    let proposals = asked.proposals(&reply.text);
+                    let proposals = asked.proposals(&reply.text, passage.name);
                     if proposals.is_empty() {
                         found.drops.count(DropReason::Malformed, "model");
                     }
@@ -234,7 +234,7 @@ impl Passage<'_> {
 
 impl Asked {
     /// The proposals of a reply; none when it is not what was asked for.
-    fn proposals(&self, reply: &str) -> Vec<Proposal> {
+    fn proposals(&self, reply: &str, name: &str) -> Vec<Proposal> {
         let Some(object) = json_object(reply) else { return Vec::new() };
         match &self.value {
             None => {
@@ -242,9 +242,12 @@ impl Asked {
             }
             Some(value) => {
                 let mut proposal = Proposal { answer: value.clone(), ..Proposal::of_fact(&object) };
-                // A question that holds the answer asks for nothing.
-                let answer = fold(value);
-                proposal.questions.retain(|question| !format!(" {} ", fold(question)).contains(&format!(" {answer} ")));
+                // A question that holds the answer asks for nothing, and one that does not name the document was not asked of it: small models wander off.
+                let (answer, name) = (fold(value), fold(name));
+                proposal.questions.retain(|question| {
+                    let folded = format!(" {} ", fold(question));
+                    question.ends_with(['?', '.']) && folded.contains(&format!(" {name} ")) && !folded.contains(&format!(" {answer} "))
+                });
                 vec![proposal]
             }
         }
@@ -472,8 +475,8 @@ mod tests {
         );
         let mut kept: Vec<(String, usize)> = found.facts.iter().map(|fact| (fact.answer(), fact.questions.len())).collect();
         kept.sort();
-        // The first question holds the first answer.
-        assert_eq!(kept, [("En production".to_owned(), 2), ("Il traite chaque année plus de quatre cents dossiers.".to_owned(), 3)]);
+        // The first question holds the first answer; the last names nothing.
+        assert_eq!(kept, [("En production".to_owned(), 1), ("Il traite chaque année plus de quatre cents dossiers.".to_owned(), 2)]);
     }
 
     #[test]

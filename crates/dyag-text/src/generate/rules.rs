@@ -265,6 +265,7 @@ impl Rules {
             check.wordings("combined_answer", std::slice::from_ref(&combined_answer), &["label", "value", "label2", "value2"])?;
         }
         check.wordings("model.prompt", std::slice::from_ref(&model.prompt), &["name", "content", "n"])?;
+        check.wordings("model.copied", std::slice::from_ref(&model.copied), &["name", "content", "value", "line"])?;
         check.wordings("model.about", std::slice::from_ref(&model.about), &["name", "question"])?;
         if unknown_answers.is_empty() {
             return check.fail("unknown_answers: expected at least one answer, found none");

@@ -28,7 +28,9 @@ impl Quantity {
         let Self { name, error, tolerance, at_least, worst } = self;
         match at_least {
             Some(least) if error < least => {
-                format!("{name}: error {error:.1e} is under {least:.1e}, a tenth of Transformers' in bf16: this was not computed in bf16")
+                format!(
+                    "{name}: error {error:.1e} is under {least:.1e}, a hundredth of Transformers' in bf16: this was not computed in bf16"
+                )
             }
             _ if worst.is_empty() => format!("{name}: error {error:.1e} is past {tolerance:.1e}"),
             _ => format!("{name}: error {error:.1e} is past {tolerance:.1e}, worst at {worst}"),

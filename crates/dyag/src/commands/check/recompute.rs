@@ -20,7 +20,7 @@ const UPDATE: f64 = 1e-3;
 
 /// In bf16: multiples of Transformers' own errors that ours may be, and must be at least.
 const BF16_AT_MOST: f64 = 1.5;
-const BF16_AT_LEAST: f64 = 0.1;
+const BF16_AT_LEAST: f64 = 0.01;
 const BF16_LOSS: f64 = 5e-3;
 
 /// PyTorch's guard in `clip_grad_norm_`.
