@@ -118,9 +118,9 @@ impl Abstention {
         let answer = fold(answer);
         let is_edge = |character: Option<char>| character.is_none_or(|character| !character.is_alphanumeric());
         let stands = |phrase: &&String| {
-            answer.match_indices(phrase.as_str()).any(|(start, _)| {
-                is_edge(answer[..start].chars().next_back()) && is_edge(answer[start + phrase.len()..].chars().next())
-            })
+            answer
+                .match_indices(phrase.as_str())
+                .any(|(start, _)| is_edge(answer[..start].chars().next_back()) && is_edge(answer[start + phrase.len()..].chars().next()))
         };
         self.phrases.iter().find(stands).map(String::as_str)
     }
@@ -170,7 +170,8 @@ mod tests {
     #[test]
     fn abstentions_are_seen_in_both_languages() {
         let list = Abstention::default();
-        for answer in ["Je ne sais pas.", "Désolé, je n’ai  pas cette\ninformation.", "I DON'T KNOW", "This is not specified in the text."] {
+        for answer in ["Je ne sais pas.", "Désolé, je n’ai  pas cette\ninformation.", "I DON'T KNOW", "This is not specified in the text."]
+        {
             assert!(list.abstains(answer) && !list.answers(answer), "{answer}");
         }
         for answer in ["En production", "Il ne sait pas", "12", "je ne sais pasteuriser"] {

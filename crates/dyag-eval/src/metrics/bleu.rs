@@ -71,11 +71,7 @@ fn separate_13a(text: &str) -> String {
 
 fn separate_international(text: &str) -> String {
     static RULES: LazyLock<[(Regex, &str); 3]> = LazyLock::new(|| {
-        [
-            (pattern(r"(\P{N})(\p{P})"), "${1} ${2} "),
-            (pattern(r"(\p{P})(\P{N})"), " ${1} ${2}"),
-            (pattern(r"(\p{S})"), " ${1} "),
-        ]
+        [(pattern(r"(\P{N})(\p{P})"), "${1} ${2} "), (pattern(r"(\p{P})(\P{N})"), " ${1} ${2}"), (pattern(r"(\p{S})"), " ${1} ")]
     });
     apply(&*RULES, text.to_owned())
 }

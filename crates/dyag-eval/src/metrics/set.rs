@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Abstention, BleuStats, BleuTokenizer, Chrf, ChrfStats, Language, Normalization, RougeScore, RougeTokenizer, VERSION, bleu_signature, compare_facts,
-    contains_expected, exact_match, exact_match_normalized, n_characters, n_words, repetition, rouge, token_f1,
+    Abstention, BleuStats, BleuTokenizer, Chrf, ChrfStats, Language, Normalization, RougeScore, RougeTokenizer, VERSION, bleu_signature,
+    compare_facts, contains_expected, exact_match, exact_match_normalized, n_characters, n_words, repetition, rouge, token_f1,
 };
 
 /// What the metrics need to know beside the texts.
@@ -69,7 +69,12 @@ const fn better(name: &'static str, maximum: f64, how: How, description: &'stati
 }
 
 const fn rouge_metric(name: &'static str, how: How) -> Metric {
-    better(name, 1.0, how, "Overlap with the expected text: single words (1), pairs (2), longest common subsequence (L), that of lines (Lsum)")
+    better(
+        name,
+        1.0,
+        how,
+        "Overlap with the expected text: single words (1), pairs (2), longest common subsequence (L), that of lines (Lsum)",
+    )
 }
 
 const fn bleu_metric(name: &'static str, tokenizer: BleuTokenizer, sentence: bool) -> Metric {
@@ -86,16 +91,31 @@ use RougeTokenizer::{Google, Unicode};
 /// Every metric of one answer, in the order of reports. [`corpus_metrics`] has those of a set alone.
 pub const METRICS: &[Metric] = &[
     better("exact_match", 1.0, How::Plain("exact-match|norm:none"), "The very text that was expected"),
-    better("exact_match_squad", 1.0, How::Normalized("exact-match", Normalization::Squad), "The expected text but for case, punctuation and English articles"),
+    better(
+        "exact_match_squad",
+        1.0,
+        How::Normalized("exact-match", Normalization::Squad),
+        "The expected text but for case, punctuation and English articles",
+    ),
     better(
         "exact_match_french_bench",
         1.0,
         How::Normalized("exact-match", Normalization::FrenchBench),
         "The expected text but for case, punctuation and French articles",
     ),
-    better("exact_match_french", 1.0, How::Normalized("exact-match", Normalization::French), "The same, elided words and all punctuation seen"),
+    better(
+        "exact_match_french",
+        1.0,
+        How::Normalized("exact-match", Normalization::French),
+        "The same, elided words and all punctuation seen",
+    ),
     better("f1_squad", 1.0, How::Normalized("token-f1", Normalization::Squad), "Expected words, with SQuAD's normalisation"),
-    better("f1_french_bench", 1.0, How::Normalized("token-f1", Normalization::FrenchBench), "Expected words, with the French benchmark's normalisation"),
+    better(
+        "f1_french_bench",
+        1.0,
+        How::Normalized("token-f1", Normalization::FrenchBench),
+        "Expected words, with the French benchmark's normalisation",
+    ),
     better("f1_french", 1.0, How::Normalized("token-f1", Normalization::French), "Expected words, elided words seen"),
     better("contains_expected", 1.0, How::OfLanguage("contains|words:whole"), "The expected words stand in the answer, in their order"),
     better("facts_agree", 1.0, How::Facts, "All expected numbers, dates, versions and identifiers, and no others"),
@@ -151,7 +171,13 @@ pub const METRICS: &[Metric] = &[
     chrf_metric("sentence_chrf2", Chrf::Chrf2),
     chrf_metric("sentence_chrf++", Chrf::PlusPlus),
     better("answered", 1.0, How::Abstention, "Says something, and not that it does not know"),
-    Metric { name: "abstained", maximum: 1.0, direction: Direction::Neutral, description: "Says that it does not know", how: How::Abstention },
+    Metric {
+        name: "abstained",
+        maximum: 1.0,
+        direction: Direction::Neutral,
+        description: "Says that it does not know",
+        how: How::Abstention,
+    },
     Metric {
         name: "repetition",
         maximum: 1.0,
@@ -166,7 +192,13 @@ pub const METRICS: &[Metric] = &[
         description: "Characters of the answer",
         how: How::Plain("length|unit:unicode-scalar"),
     },
-    Metric { name: "length_words", maximum: COUNT, direction: Direction::Neutral, description: "Words of the answer", how: How::Plain("length|tok:unicode-words") },
+    Metric {
+        name: "length_words",
+        maximum: COUNT,
+        direction: Direction::Neutral,
+        description: "Words of the answer",
+        how: How::Plain("length|tok:unicode-words"),
+    },
 ];
 
 const CORPUS_METRICS: &[Metric] = &[
@@ -196,7 +228,8 @@ impl Metric {
             How::Facts => format!("facts|lang:{}|version:{VERSION}", options.language.name()),
             How::Abstention => {
                 let list = &options.abstention;
-                let phrases = if *list == Abstention::default() { "fr-en".to_owned() } else { format!("own-{:08x}", fingerprint(list.phrases())) };
+                let phrases =
+                    if *list == Abstention::default() { "fr-en".to_owned() } else { format!("own-{:08x}", fingerprint(list.phrases())) };
                 format!("abstention|phrases:{phrases}|n:{}|version:{VERSION}", list.phrases().len())
             }
             How::Rouge(how, tokenizer) => format!("{how}|tok:{}|stem:no|split:newline|version:{VERSION}", tokenizer.name()),

@@ -82,7 +82,10 @@ fn read_year_first(text: &str) -> Option<(Fact, usize)> {
     // The `T` before a time stays: it is told from a letter of a word by what follows.
     let end = found.get(5)?.end();
     let before_time = text[end..].strip_prefix(['t', 'T']);
-    if found[2] != found[4] || goes_on(&text[end..]) || before_time.is_some_and(|time| !time.starts_with(|sign: char| sign.is_ascii_digit())) {
+    if found[2] != found[4]
+        || goes_on(&text[end..])
+        || before_time.is_some_and(|time| !time.starts_with(|sign: char| sign.is_ascii_digit()))
+    {
         return None;
     }
     let fact = date(full_year(&found[1]), number(&found, 3)?, number(&found, 5))?;
@@ -117,9 +120,8 @@ fn read_month_of_year(text: &str) -> Option<(Fact, usize)> {
 }
 
 fn read_with_name(text: &str) -> Option<(Fact, usize)> {
-    static DAY_MONTH: LazyLock<Regex> = LazyLock::new(|| {
-        with_month(r"^(?i)([0-9]{1,2})(?:er|st|nd|rd|th)?(?: of | de |[ -])?MONTH(?:(?:,? | of | de |-)([0-9]{4})\b)?")
-    });
+    static DAY_MONTH: LazyLock<Regex> =
+        LazyLock::new(|| with_month(r"^(?i)([0-9]{1,2})(?:er|st|nd|rd|th)?(?: of | de |[ -])?MONTH(?:(?:,? | of | de |-)([0-9]{4})\b)?"));
     static MONTH_DAY: LazyLock<Regex> =
         LazyLock::new(|| with_month(r"^(?i)MONTH ([0-9]{1,2})(?:st|nd|rd|th)?\b(?:,? (?:of )?([0-9]{4})\b)?"));
     static MONTH_YEAR: LazyLock<Regex> = LazyLock::new(|| with_month(r"^(?i)MONTH(?:,? | of | de |-)([0-9]{4})\b"));
@@ -133,7 +135,9 @@ fn read_with_name(text: &str) -> Option<(Fact, usize)> {
     let found = MONTH_DAY.captures(text)?;
     let end = found.get_match().end();
     // `May 10.5`, `mars 12 000`: numbers, not days.
-    let is_number = found.get(3).is_none() && text[end..].starts_with(['.', ',', ' ']) && text[end + 1..].starts_with(|sign: char| sign.is_ascii_digit());
+    let is_number = found.get(3).is_none()
+        && text[end..].starts_with(['.', ',', ' '])
+        && text[end + 1..].starts_with(|sign: char| sign.is_ascii_digit());
     if !is_month_in_text(&found[1]) || is_number {
         return None;
     }
@@ -142,7 +146,8 @@ fn read_with_name(text: &str) -> Option<(Fact, usize)> {
 
 /// The time of day that a text begins with, and its length in bytes.
 pub(super) fn read_time(text: &str) -> Option<(Fact, usize)> {
-    static HALF_DAY: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?i)([0-9]{1,2})(?:[:.]([0-5][0-9])(?::([0-5][0-9]))?)? ?([ap])(?:m\b|\.m\.)"));
+    static HALF_DAY: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"^(?i)([0-9]{1,2})(?:[:.]([0-5][0-9])(?::([0-5][0-9]))?)? ?([ap])(?:m\b|\.m\.)"));
     static FRENCH: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?i)([0-9]{1,2}) ?h(?:eures?)?(?: ?([0-5][0-9])(?:min|mn)?)?\b"));
     static COLONS: LazyLock<Regex> = LazyLock::new(|| pattern(r"^([0-9]{1,2}):([0-5][0-9])(?::([0-5][0-9]))?(?:z\b|Z\b|\b)"));
     let found = HALF_DAY.captures(text).or_else(|| FRENCH.captures(text)).or_else(|| COLONS.captures(text))?;

@@ -171,7 +171,8 @@ pub fn compare_facts(answer: &str, expected: &str, given: &str, language: Langua
     let expected = distinct(facts(expected, language));
     let given = facts(given, language);
     let (found, missing) = expected.iter().cloned().partition(|wanted: &Fact| answer.iter().any(|fact| fact.tells(wanted)));
-    let (supported, others): (Vec<Fact>, Vec<Fact>) = answer.into_iter().partition(|fact| expected.iter().any(|wanted| fact.is_same(wanted)));
+    let (supported, others): (Vec<Fact>, Vec<Fact>) =
+        answer.into_iter().partition(|fact| expected.iter().any(|wanted| fact.is_same(wanted)));
     let extra = others.into_iter().filter(|fact| !given.iter().any(|known| fact.is_same(known))).collect();
     FactsReport { found, missing, extra, n_supported: supported.len() }
 }

@@ -10,11 +10,7 @@ use crate::metrics::text::pattern;
 /// What begins with digits.
 pub(super) enum Reading {
     /// A number: its value in plain decimal notation, what was read, its length in bytes.
-    Number {
-        value: String,
-        written: String,
-        length: usize,
-    },
+    Number { value: String, written: String, length: usize },
     /// Digits and signs that are not one number: compared as they are written.
     Other { length: usize },
 }

@@ -26,7 +26,8 @@ fn prepare(text: &str) -> String {
 
 /// A letter or digit of a script that puts spaces between its words: `2020年` is a number with a word behind it.
 fn is_word(character: char) -> bool {
-    let is_unspaced = matches!(character, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
+    let is_unspaced =
+        matches!(character, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
     character.is_alphanumeric() && !is_unspaced
 }
 
@@ -74,8 +75,8 @@ fn read_one(text: &str, before: &str, language: Language) -> Option<(Fact, usize
     let boundary = |read: &(Fact, usize)| !starts_word(&text[read.1..]) || ends_date_before_time(&text[..read.1]);
     date::read_date(text, language)
         .filter(boundary)
-        .or_else(|| read_version(text).filter(boundary))
         .or_else(|| read_telephone(text).filter(boundary))
+        .or_else(|| read_version(text).filter(boundary))
         .or_else(|| date::read_time(text).filter(boundary))
         .or_else(|| read_number(text, before, language))
         .or_else(|| read_identifier(text))
@@ -106,7 +107,9 @@ fn read_number(text: &str, before: &str, language: Language) -> Option<(Fact, us
     }
     let (mut value, mut written, length) = match number::read(text, language) {
         Reading::Number { value, written, length } => (value, written, length),
-        Reading::Other { length } => return Some((Fact::Identifier(text[..length].to_owned()), length)).filter(|read| !starts_word(&text[read.1..])),
+        Reading::Other { length } => {
+            return Some((Fact::Identifier(text[..length].to_owned()), length)).filter(|read| !starts_word(&text[read.1..]));
+        }
     };
     if is_negative(before) && value != "0" {
         value.insert(0, '-');
@@ -114,10 +117,12 @@ fn read_number(text: &str, before: &str, language: Language) -> Option<(Fact, us
     }
     let is_whole = written.bytes().all(|byte| byte.is_ascii_digit());
     if let Some((signs, joined)) = joined_digits(text, length) {
-        return (!(is_whole && signs && is_range(&text[..joined]))).then(|| (Fact::Identifier(text[..joined].to_owned()), joined)).or_else(|| {
-            // A range is its two numbers: the second one is read in its turn.
-            Some((Fact::Number { value, written, is_percent: false }, length))
-        });
+        return (!(is_whole && signs && is_range(&text[..joined]))).then(|| (Fact::Identifier(text[..joined].to_owned()), joined)).or_else(
+            || {
+                // A range is its two numbers: the second one is read in its turn.
+                Some((Fact::Number { value, written, is_percent: false }, length))
+            },
+        );
     }
     if is_whole && written.len() > 2 && written.starts_with('0') && !starts_word(&text[length..]) && !joins_letters(&text[length..]) {
         return Some((Fact::Identifier(written), length));
@@ -128,7 +133,9 @@ fn read_number(text: &str, before: &str, language: Language) -> Option<(Fact, us
 
 /// A minus sign, not a hyphen or the sign of a list: it touches the number and nothing before it.
 fn is_negative(before: &str) -> bool {
-    before.strip_suffix('-').is_some_and(|rest| rest.chars().next_back().is_none_or(|last| last.is_whitespace() || "([{:=<>~±\"«".contains(last)))
+    before
+        .strip_suffix('-')
+        .is_some_and(|rest| rest.chars().next_back().is_none_or(|last| last.is_whitespace() || "([{:=<>~±\"«".contains(last)))
 }
 
 fn joins_letters(rest: &str) -> bool {
