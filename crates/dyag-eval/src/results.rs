@@ -1,1 +1,0 @@
-//! The results of an evaluation: one schema for every way of answering.
