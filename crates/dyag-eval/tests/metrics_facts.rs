@@ -59,6 +59,7 @@ fn numbers_are_read_as_english_writes_them() {
             ("1,234", "1234"),
             ("1.234", "1.234"),
             ("$1,234,567.00", "1234567"),
+            (".5, -.25 and $.75. 12", "0.5 | -0.25 | 0.75 | 12"),
             ("1 234.5", "1234.5"),
             ("12% or 12 percent or 12 per cent", "12 % | 12 % | 12 %"),
             ("the 1st, 2nd, 3rd and 21st", "1 | 2 | 3 | 21"),
@@ -135,6 +136,8 @@ fn versions_and_identifiers_are_kept_as_written() {
             ("01000 Bourg", "01000"),
             ("01 23 45 67 89 ou 0123456789 ou 01.23.45.67.89", "0123456789 | 0123456789 | 0123456789"),
             ("3/4, 24/7, 16:9", "3/4 | 24/7 | 16:9"),
+            ("+33 1 23 45 67 89, +33 (0)1.23.45.67.89", "0123456789 | 0123456789"),
+            ("1/100 000 et 7 ‰", "1/100000 | 7‰"),
             ("réf. 75-2020-03", "75-2020-03"),
             ("3-1 et 1-3", "3-1 | 1 | 3"),
         ],
@@ -177,6 +180,9 @@ fn what_is_missing_extra_or_contradicted_is_told() {
     );
     assert!(report.contradicts() && !report.agrees());
     assert_eq!((report.recall(), report.precision()), (0.5, 0.5));
+
+    assert!(compare_facts("1.20", "1.2", "Quel est le taux ?", English).agrees());
+    assert!(!compare_facts("1.20", "1.2", "Quelle version ?", English).agrees());
 
     // A finer date tells the year, but says more than was expected.
     let finer = compare_facts("le 10 février 2020", "2020", "", French);

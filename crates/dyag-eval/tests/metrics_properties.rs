@@ -94,6 +94,71 @@ proptest! {
     }
 }
 
+/// A date as a French text may write it.
+fn french_date(year: u16, month: u8, day: u8, way: usize) -> String {
+    const MONTHS: [&str; 12] =
+        ["janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre", "décembre"];
+    let name = MONTHS[usize::from(month) - 1];
+    match way {
+        0 => format!("{day:02}/{month:02}/{year}"),
+        1 => format!("{day}/{month}/{year}"),
+        2 => format!("{year}-{month:02}-{day:02}"),
+        3 => format!("{day}.{month:02}.{year}"),
+        4 => format!("{day} {name} {year}"),
+        5 => format!("{day}\u{a0}{} {year}", name.to_uppercase()),
+        _ => format!("{}{} {name} {year}", day, if day == 1 { "er" } else { "" }),
+    }
+}
+
+/// Hundredths as a French or, with `english`, an English text may write them.
+fn amount(hundredths: u32, way: usize, english: bool) -> String {
+    let (group, point) = match (english, way) {
+        (false, 0) => ("", ","),
+        (false, 1) => (" ", ","),
+        (false, 2) => ("\u{202f}", ","),
+        (false, _) => (".", ","),
+        (true, 0) => ("", "."),
+        (true, 1) => (" ", "."),
+        (true, _) => (",", "."),
+    };
+    let digits = (hundredths / 100).to_string();
+    let mut whole = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            whole.push_str(group);
+        }
+        whole.push(digit);
+    }
+    match hundredths % 100 {
+        0 => whole,
+        cents if cents % 10 == 0 => format!("{whole}{point}{}", cents / 10),
+        cents => format!("{whole}{point}{cents:02}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn dates_agree_when_they_are_the_same(
+        (year, month, day) in (2019u16..2022, 1u8..=12, 1u8..=28), (other_year, other_month, other_day) in (2019u16..2022, 1u8..=12, 1u8..=28),
+        same in any::<bool>(), way in 0usize..7, other_way in 0usize..7,
+    ) {
+        let other = if same { (year, month, day) } else { (other_year, other_month, other_day) };
+        let expected = format!("Mise en service : {}.", french_date(year, month, day, way));
+        let answer = format!("Le {}, je crois", french_date(other.0, other.1, other.2, other_way));
+        prop_assert_eq!(compare_facts(&answer, &expected, "", Language::French).agrees(), other == (year, month, day), "{} / {}", answer, expected);
+    }
+
+    #[test]
+    fn amounts_agree_when_they_are_the_same(amount_cents in 1u32..400_000_000, step in 1u32..5000, same in any::<bool>(), way in 0usize..4, other_way in 0usize..4, english in any::<bool>()) {
+        let other = if same { amount_cents } else { amount_cents + step };
+        let (expected, answer) = (format!("{} euros", amount(amount_cents, way, english)), format!("Total: {}", amount(other, other_way, english)));
+        let language = options(english).language;
+        prop_assert_eq!(compare_facts(&answer, &expected, "", language).agrees(), same, "{} / {}", answer, expected);
+    }
+}
+
 #[test]
 fn names_are_unique_and_signatures_tell_options_apart() {
     let mut names: Vec<&str> = METRICS.iter().chain(corpus_metrics()).map(|metric| metric.name).collect();

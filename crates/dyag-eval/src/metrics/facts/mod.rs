@@ -11,8 +11,13 @@ mod number;
 mod scan;
 
 use std::fmt;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 pub use scan::facts;
+
+use super::text::pattern;
 
 /// The language by which ambiguous numbers and dates are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -117,6 +122,16 @@ impl Fact {
         }
     }
 
+    /// A number with a point, read as a version; anything else as it is.
+    fn into_version(self) -> Self {
+        match self {
+            Self::Number { written, is_percent: false, .. } if written.contains('.') && !written.contains([',', '-']) => {
+                Self::Version(written)
+            }
+            other => other,
+        }
+    }
+
     /// Facts of one kind can contradict each other.
     fn is_same_kind(&self, other: &Fact) -> bool {
         match (self, other) {
@@ -165,11 +180,16 @@ fn share(part: usize, rest: usize) -> f64 {
     if part + rest == 0 { 1.0 } else { part as f64 / (part + rest) as f64 }
 }
 
-/// Compares the facts of an answer with those of the expected text. Those of `given` (the question) may be repeated without being extra.
+/// Compares the facts of an answer with those of the expected text. Those of `given` (the question) may be repeated without being extra; where it asks for a version, numbers with a
+/// point are versions: `1.2` is not `1.20`.
 pub fn compare_facts(answer: &str, expected: &str, given: &str, language: Language) -> FactsReport {
-    let answer = distinct(facts(answer, language));
-    let expected = distinct(facts(expected, language));
-    let given = facts(given, language);
+    static ASKS_VERSION: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)\bversions?\b"));
+    let asks_version = ASKS_VERSION.is_match(given);
+    let read = |text: &str| -> Vec<Fact> {
+        let facts = facts(text, language).into_iter();
+        facts.map(|fact| if asks_version { fact.into_version() } else { fact }).collect()
+    };
+    let (answer, expected, given) = (distinct(read(answer)), distinct(read(expected)), read(given));
     let (found, missing) = expected.iter().cloned().partition(|wanted: &Fact| answer.iter().any(|fact| fact.tells(wanted)));
     let (supported, others): (Vec<Fact>, Vec<Fact>) =
         answer.into_iter().partition(|fact| expected.iter().any(|wanted| fact.is_same(wanted)));

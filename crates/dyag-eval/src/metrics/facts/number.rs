@@ -104,6 +104,11 @@ fn canonical(whole: &str, fraction: &str, power: usize) -> String {
     if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
 }
 
+/// The value of digits behind a decimal point that nothing stands before.
+pub(super) fn fraction(digits: &str) -> String {
+    canonical("", digits, 0)
+}
+
 /// The value times ten to the `power`.
 fn scaled(value: &str, power: usize) -> String {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));

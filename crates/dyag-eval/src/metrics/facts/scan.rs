@@ -75,7 +75,7 @@ fn read_one(text: &str, before: &str, language: Language) -> Option<(Fact, usize
     let boundary = |read: &(Fact, usize)| !starts_word(&text[read.1..]) || ends_date_before_time(&text[..read.1]);
     date::read_date(text, language)
         .filter(boundary)
-        .or_else(|| read_telephone(text).filter(boundary))
+        .or_else(|| read_telephone(text, before).filter(boundary))
         .or_else(|| read_version(text).filter(boundary))
         .or_else(|| date::read_time(text).filter(boundary))
         .or_else(|| read_number(text, before, language))
@@ -93,68 +93,70 @@ fn read_version(text: &str) -> Option<(Fact, usize)> {
     (!GOES_ON.is_match(&text[end..])).then(|| (Fact::Version(found[1].to_lowercase()), end))
 }
 
-/// French telephone numbers: five pairs of digits, the first with a zero.
-fn read_telephone(text: &str) -> Option<(Fact, usize)> {
-    static TELEPHONE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^0[0-9](?:[ .-]?[0-9]{2}){4}\b"));
-    let found = TELEPHONE.find(text)?;
-    let digits = found.as_str().chars().filter(char::is_ascii_digit).collect();
-    Some((Fact::Identifier(digits), found.end()))
+/// French telephone numbers: five pairs of digits, the first with a zero, for which `+33` may stand.
+fn read_telephone(text: &str, before: &str) -> Option<(Fact, usize)> {
+    static NATIONAL: LazyLock<Regex> = LazyLock::new(|| pattern(r"^0([0-9](?:[ .-]?[0-9]{2}){4})\b"));
+    static ABROAD: LazyLock<Regex> = LazyLock::new(|| pattern(r"^33 ?(?:\(0\) ?)?([1-9](?:[ .-]?[0-9]{2}){4})\b"));
+    let abroad = if before.ends_with('+') { ABROAD.captures(text) } else { None };
+    let found = NATIONAL.captures(text).or(abroad)?;
+    let digits: String = found[1].chars().filter(char::is_ascii_digit).collect();
+    Some((Fact::Identifier(format!("0{digits}")), found.get_match().end()))
 }
 
 fn read_number(text: &str, before: &str, language: Language) -> Option<(Fact, usize)> {
     if !starts_digit(text) {
         return None;
     }
+    let as_written = |length: usize| Some((Fact::Identifier(text[..length].replace(' ', "").to_lowercase()), length));
     let (mut value, mut written, length) = match number::read(text, language) {
         Reading::Number { value, written, length } => (value, written, length),
-        Reading::Other { length } => {
-            return Some((Fact::Identifier(text[..length].to_owned()), length)).filter(|read| !starts_word(&text[read.1..]));
-        }
+        Reading::Other { length } => return if starts_word(&text[length..]) { None } else { as_written(length) },
     };
-    if is_negative(before) && value != "0" {
+    let rest = &text[length..];
+    let is_whole = written.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(joined) = joined_digits(text, length) {
+        // A range is its two numbers, of which the second is read in its turn.
+        let is_range = is_whole && is_range(&text[..joined]);
+        return if is_range { Some((Fact::Number { value, written, is_percent: false }, length)) } else { as_written(joined) };
+    }
+    if let Some(rest) = rest.strip_prefix(" ‰").or_else(|| rest.strip_prefix('‰')) {
+        return as_written(text.len() - rest.len());
+    }
+    let before = before.strip_suffix('.').filter(|before| is_whole && ends_open(before)).map_or(before, |before| {
+        (value, written) = (number::fraction(&written), format!("0.{written}"));
+        before
+    });
+    if is_whole && written.len() > 2 && written.starts_with('0') && !written.contains('.') && !starts_word(rest) && !joins_letters(rest) {
+        return as_written(length);
+    }
+    if before.strip_suffix('-').is_some_and(ends_open) && value != "0" {
         value.insert(0, '-');
         written.insert(0, '-');
-    }
-    let is_whole = written.bytes().all(|byte| byte.is_ascii_digit());
-    if let Some((signs, joined)) = joined_digits(text, length) {
-        return (!(is_whole && signs && is_range(&text[..joined]))).then(|| (Fact::Identifier(text[..joined].to_owned()), joined)).or_else(
-            || {
-                // A range is its two numbers: the second one is read in its turn.
-                Some((Fact::Number { value, written, is_percent: false }, length))
-            },
-        );
-    }
-    if is_whole && written.len() > 2 && written.starts_with('0') && !starts_word(&text[length..]) && !joins_letters(&text[length..]) {
-        return Some((Fact::Identifier(written), length));
     }
     let (fact, length) = number::with_suffix(text, value, written, length, language);
     (!starts_word(&text[length..]) && !joins_letters(&text[length..])).then_some((fact, length))
 }
 
-/// A minus sign, not a hyphen or the sign of a list: it touches the number and nothing before it.
-fn is_negative(before: &str) -> bool {
-    before
-        .strip_suffix('-')
-        .is_some_and(|rest| rest.chars().next_back().is_none_or(|last| last.is_whitespace() || "([{:=<>~±\"«".contains(last)))
+/// Nothing that a sign could belong to stands right before it: the minus is no hyphen, the full stop ends no sentence.
+fn ends_open(before: &str) -> bool {
+    before.chars().next_back().is_none_or(|last| last.is_whitespace() || "([{:=<>~±-$€£\"«".contains(last))
 }
 
 fn joins_letters(rest: &str) -> bool {
     rest.strip_prefix(['-', '_']).is_some_and(|rest| rest.starts_with(is_word) && !starts_digit(rest))
 }
 
-/// Digits behind `/`, `-`, `:` or `_`: whether there is one hyphen or slash alone, and where they end.
-fn joined_digits(text: &str, length: usize) -> Option<(bool, usize)> {
-    static JOINED: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?:[-/:_][\p{L}0-9]+)+"));
+/// Where digits end that stand behind `/`, `-`, `:` or `_`.
+fn joined_digits(text: &str, length: usize) -> Option<usize> {
+    static JOINED: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?:/[1-9][0-9]{0,2}(?: [0-9]{3})+\b|(?:[-/:_][\p{L}0-9]+)+)"));
     let rest = &text[length..];
     if !rest.starts_with(['-', '/', ':', '_']) || !starts_digit(&rest[1..]) {
         return None;
     }
-    let joined = JOINED.find(rest)?;
-    let is_single = joined.as_str().bytes().filter(|byte| b"-/:_".contains(byte)).count() == 1 && rest.starts_with(['-', '/']);
-    Some((is_single, length + joined.end()))
+    JOINED.find(rest).map(|joined| length + joined.end())
 }
 
-/// `10-15`, `2019/2020`: the second number is larger, and a slash stands between years alone.
+/// `10-15`, `2019/2020`: two whole numbers, the second one larger; a slash stands between years alone.
 fn is_range(text: &str) -> bool {
     let Some((first, second)) = text.split_once(['-', '/']) else { return false };
     let is_years = first.len() == 4 && second.len() == 4;
