@@ -52,6 +52,8 @@ pub(crate) struct LoadedModel {
     replaces_system: bool,
     /// What a template that reads the clock is told.
     date: Option<Date>,
+    /// How long the adapter was trained, where its manifest says.
+    training_seconds: Option<f64>,
 }
 
 impl LoadedModel {
@@ -91,6 +93,7 @@ impl LoadedModel {
             }
             terminal::note(format!("kernels: {}, {} threads", device.describe(), device.threads()));
         }
+        let training_seconds = manifest.as_ref().and_then(|manifest| manifest.timing.get("elapsed_s")).and_then(serde_json::Value::as_f64);
         let trained_system = manifest.as_ref().and_then(|manifest| manifest.system_message.clone());
         let (system, replaces_system) = match system {
             SystemChoice::AsTrained => (trained_system, false),
@@ -102,7 +105,7 @@ impl LoadedModel {
             .map(|date| date.parse::<Date>())
             .transpose()
             .map_err(|problem| anyhow::anyhow!("{MANIFEST_FILE} of the adapter: date: {problem}"))?;
-        Ok(Self { files, decoder, adapter, adapter_folder, system, replaces_system, date })
+        Ok(Self { files, decoder, adapter, adapter_folder, system, replaces_system, date, training_seconds })
     }
 
     /// The model's files: tokenizer, template, the tokens that end an answer.
@@ -113,6 +116,19 @@ impl LoadedModel {
     /// The adapter's folder as it was given.
     pub(crate) fn adapter_name(&self) -> Option<String> {
         self.adapter_folder.as_deref().map(|folder| folder.display().to_string())
+    }
+
+    /// SHA-256 of the adapter's weights; none without an adapter.
+    pub(crate) fn adapter_hash(&self) -> anyhow::Result<Option<String>> {
+        let Some(folder) = &self.adapter_folder else { return Ok(None) };
+        let path = folder.join("adapter_model.safetensors");
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Some(dyag_text::sha256_hex(&bytes)))
+    }
+
+    /// How long the adapter was trained, where its manifest says.
+    pub(crate) fn training_seconds(&self) -> Option<f64> {
+        self.training_seconds
     }
 
     /// The base model's path.

@@ -7,6 +7,7 @@ mod engine;
 mod language_models;
 mod loaded_model;
 mod model_files;
+mod output_file;
 mod terminal;
 
 use std::process::ExitCode;

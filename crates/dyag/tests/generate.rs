@@ -145,7 +145,7 @@ fn wrong_input_is_refused() {
     refused(&place, &training("other.jsonl"), &["other.jsonl, line 1", "content", "no such key"]);
     refused(&place, &training("twice.jsonl"), &["line 2", "id", "as in line 1"]);
     refused(&place, &training("missing.jsonl"), &["missing.jsonl", "No such file"]);
-    refused(&place, &["generate-training", "chunks_json_route.jsonl", "--output", "no/such/set.jsonl"], &["no/such", "no folder"]);
+    refused(&place, &["generate-training", "chunks_json_route.jsonl", "--output", "no/such/set.jsonl"], &["no/such", "No such file"]);
     refused(
         &place,
         &["generate-training", "chunks_json_route.jsonl", "--output", "s.jsonl", "--rules", "rules.toml"],

@@ -55,7 +55,7 @@ fn facts_of(prompt: &str) -> Value {
     let name = prompt.lines().find_map(|line| line.strip_prefix("Document : ")).expect("the document's name");
     let passage = prompt.split("Passage :\n").nth(1).and_then(|rest| rest.split("\n\nDonne ").next()).expect("the passage");
     let mut facts: Vec<Value> = Vec::new();
-    for line in passage.lines().filter(|line| line.contains(':') && !line.starts_with('#')).take(2) {
+    for line in passage.lines().filter(|line| line.contains(':') && !line.starts_with('#')).take(1) {
         let (label, value) = line.trim_start_matches(['-', ' ']).split_once(':').expect("a colon");
         let (label, value) = (label.replace('*', ""), value.trim());
         facts.push(json!({

@@ -83,7 +83,7 @@ const SIZE_TOKENS: usize = 512;
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { inputs, output, by, size, overlap, unit, base_model, encoding, json } = args;
     let encoding = encoding.as_deref().map(TextEncoding::named).transpose().context("--encoding")?;
-    check_output(&output)?;
+    crate::output_file::check(&output, "the chunks")?;
     let usual = match unit {
         UnitChoice::Characters => SIZE_CHARACTERS,
         UnitChoice::Tokens => SIZE_TOKENS,
@@ -205,17 +205,4 @@ fn finish(work: &Work, inputs: &[PathBuf], output: &Path, ruler: &dyn Ruler, jso
         (false, true) => ExitCode::from(1),
         (false, false) => ExitCode::SUCCESS,
     })
-}
-
-/// Refuses an output file that cannot be written, before documents are read.
-fn check_output(path: &Path) -> anyhow::Result<()> {
-    if path.is_dir() {
-        bail!("cannot write the chunks to {}: it is a folder, expected the name of a file", path.display());
-    }
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match std::fs::metadata(folder) {
-        Ok(facts) if facts.is_dir() => Ok(()),
-        Ok(_) => bail!("cannot write the chunks to {}: {} is not a folder", path.display(), folder.display()),
-        Err(error) => Err(error).with_context(|| format!("cannot write the chunks to {}: its folder {}", path.display(), folder.display())),
-    }
 }

@@ -133,7 +133,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         json,
     } = args;
     let (input, split) = input_and_split(input, split)?;
-    output::check(&output)?;
+    crate::output_file::check(&output, "the training set")?;
     let method = match method {
         MethodChoice::RuleBased => Method::RuleBased,
         MethodChoice::Augmented => Method::Augmented,

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
 use dyag_model::files::write_atomically;
 use dyag_text::Dataset;
 use dyag_text::chunk::Chunk;
@@ -13,18 +12,6 @@ use dyag_text::generate::{Part, Rules, Split, TrainingItem, TrainingSet};
 pub(super) struct Written {
     pub(super) path: PathBuf,
     pub(super) n_rows: usize,
-}
-
-/// Refuses a name that cannot be written.
-pub(super) fn check(path: &Path) -> anyhow::Result<()> {
-    if path.is_dir() || path.file_stem().is_none() {
-        bail!("--output: expected the name of a file, found {}", path.display());
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        bail!("cannot write {}: there is no folder {}; make it first", path.display(), folder.display());
-    }
-    Ok(())
 }
 
 /// `OUT.jsonl`, or `OUT_train.jsonl` and so on.

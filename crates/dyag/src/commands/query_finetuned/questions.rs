@@ -1,10 +1,8 @@
 //! Files of questions: answering them, and counting exact answers.
 
-use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
 use dyag_model::files::write_atomically;
 use dyag_text::Message;
 use dyag_text::dataset::Question;
@@ -21,21 +19,6 @@ pub(crate) fn is_exact(answer: &str, expected: &str) -> bool {
 fn fold(text: &str) -> String {
     // Unicode's full case folding differs from lower case in a few letters; sharp s is the one that occurs.
     text.trim().to_lowercase().replace('ß', "ss")
-}
-
-/// Refuses an output file that cannot be written, before hours are spent on its content.
-pub(super) fn check_output(path: &Path) -> anyhow::Result<()> {
-    if path.is_dir() {
-        bail!("cannot write the answers to {}: it is a folder, expected the name of a file", path.display());
-    }
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    match fs::metadata(folder) {
-        Ok(facts) if facts.is_dir() => Ok(()),
-        Ok(_) => bail!("cannot write the answers to {}: {} is not a folder", path.display(), folder.display()),
-        Err(error) => {
-            Err(error).with_context(|| format!("cannot write the answers to {}: its folder {}", path.display(), folder.display()))
-        }
-    }
 }
 
 /// What a file of questions came to.

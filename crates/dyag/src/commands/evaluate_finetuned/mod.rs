@@ -1,0 +1,268 @@
+//! `dyag evaluate-finetuned`: asks a model the questions of a set and writes what it answered, with scores.
+
+mod asking;
+mod journal;
+mod requirement;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime};
+
+use anyhow::bail;
+use dyag_eval::metrics::{Abstention, Language, MetricOptions, MetricSet};
+use dyag_eval::results::{Arm, Metadata, Results, Row, SetMetrics};
+use dyag_model::files::write_atomically;
+use dyag_text::dataset::Questions;
+use dyag_text::generate::Rules;
+use dyag_train::memory::peak_resident_bytes;
+use serde_json::{Map, Value, json};
+
+use crate::cli::QuantizeChoice;
+use crate::engine::EngineArgs;
+use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
+use crate::terminal;
+use asking::Asking;
+use journal::Journal;
+use requirement::Requirement;
+
+/// Arguments as typed.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("a model to evaluate").required(true).multiple(true).args(["model", "base_model"])))]
+pub(crate) struct Args {
+    /// Questions: rows with `question` and `expected_answer`, `messages`, ShareGPT, Alpaca or prompt/completion
+    dataset: PathBuf,
+
+    /// Folder of the adapter; without it the base model is asked
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+
+    /// Base model: a folder or a GGUF file; when absent, the one that the adapter's manifest names
+    #[arg(long, value_name = "PATH")]
+    base_model: Option<String>,
+
+    /// Quantise the matrices of the base model's layers when they are loaded
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    quantize: Option<QuantizeChoice>,
+
+    /// File to write
+    #[arg(long, value_name = "FILE.json", default_value = "results_finetuned.json")]
+    output: PathBuf,
+
+    /// Spread of the sampling; 0 always takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f32,
+
+    /// Longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: u32,
+
+    /// Ask only so many of the first questions
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+
+    /// Seed of the sampling
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+
+    /// Questions that are answered at the same time; the answers do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: u16,
+
+    /// System message, in place of the one the adapter was trained with
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+
+    /// No system message, though the adapter was trained with one
+    #[arg(long, conflicts_with = "system")]
+    no_system: bool,
+
+    /// Language of the answers, fr or en: which articles do not count and how dates are read; recognised when absent
+    #[arg(long, value_name = "CODE")]
+    language: Option<String>,
+
+    /// Exit with 1 unless a figure over the set is reached, such as exact_match>=0.8; may be repeated
+    #[arg(long, value_name = "METRIC>=X")]
+    require: Vec<Requirement>,
+
+    /// Ask everything anew, though an interrupted run left answers
+    #[arg(long)]
+    restart: bool,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+
+    /// Print the figures over the set as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Say what is loaded, and each answer as it comes
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args {
+        dataset,
+        model,
+        base_model,
+        quantize,
+        output,
+        temperature,
+        max_tokens,
+        limit,
+        seed,
+        batch_size,
+        system,
+        no_system,
+        language,
+        require,
+        restart,
+        engine,
+        json,
+        verbose,
+    } = args;
+    if !(0.0..=100.0).contains(&temperature) {
+        bail!("--temperature: expected a number from 0 to 100, found {temperature}");
+    }
+    crate::output_file::check(&output, "the results")?;
+    let questions = Questions::read(&dataset)?;
+    let language = language_of(language.as_deref(), &questions)?;
+    let system = match (system, no_system) {
+        (Some(text), _) => SystemChoice::Text(text),
+        (None, true) => SystemChoice::None,
+        (None, false) => SystemChoice::AsTrained,
+    };
+    let arm = if model.is_some() { Arm::Finetuned } else { Arm::Base };
+    let parameters = json!({
+        "temperature": temperature, "max_tokens": max_tokens, "limit": limit, "seed": seed,
+        "system": match &system {
+            SystemChoice::AsTrained => json!("as trained"),
+            SystemChoice::Text(text) => json!(text),
+            SystemChoice::None => Value::Null,
+        },
+    });
+    let start = Instant::now();
+    let started_at = SystemTime::now();
+    let model = LoadedModel::open(LoadSettings { adapter: model, base_model, quantize, system, engine }, verbose)?;
+    let n_asked = limit.map_or(questions.questions.len(), |limit| questions.questions.len().min(limit as usize));
+    let asked = &questions.questions[..n_asked];
+    // What an interrupted run answered counts only if everything that answers depend on is the same.
+    let identity = json!({
+        "dataset_sha256": questions.sha256, "parameters": parameters, "model": model.adapter_name(), "base_model": model.base_name(),
+        "fingerprint": model.files().base_model().fingerprint, "adapter": model.adapter_hash()?, "kernel": model.kernel(),
+    });
+    let journal = Journal::open(&output, &identity, restart)?;
+    let asking = Asking { model: &model, temperature, seed, max_tokens: max_tokens as usize, batch: batch_size.into(), verbose };
+    let rows = asking.all(asked, journal)?;
+    let results = Results {
+        metadata: metadata(&model, arm, &dataset.display().to_string(), &questions.sha256, parameters, n_asked, start, started_at),
+        ..score(rows, &MetricOptions { language, abstention: Abstention::default() })
+    };
+    write_atomically(&output, |out| results.write(out))?;
+    Journal::remove(&output);
+    report(&results, &output, json)?;
+    let errors = results.results.iter().filter(|row| row.error.is_some()).count();
+    if errors == results.results.len() {
+        bail!("no question was answered: {}", results.results[0].error.as_deref().unwrap_or("no reason is known"));
+    }
+    let missed: Vec<String> = require.iter().filter_map(|requirement| requirement.missed(&results.metrics)).collect();
+    missed.iter().for_each(terminal::note);
+    Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The language that was named, or that of the questions.
+fn language_of(code: Option<&str>, questions: &Questions) -> anyhow::Result<Language> {
+    let recognised;
+    let code = match code {
+        Some(code) => code,
+        None => {
+            let texts = questions.questions.iter().filter_map(|question| question.turns.last()).map(|turn| turn.content.as_str());
+            recognised = Rules::for_texts(texts)?.language().to_owned();
+            &recognised
+        }
+    };
+    match code {
+        "fr" => Ok(Language::French),
+        "en" => Ok(Language::English),
+        other => bail!("--language: expected fr or en, found {other:?}"),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a file of results says of how it came to be")]
+fn metadata(
+    model: &LoadedModel,
+    arm: Arm,
+    dataset: &str,
+    sha256: &str,
+    parameters: Value,
+    n_asked: usize,
+    start: Instant,
+    started_at: SystemTime,
+) -> Metadata {
+    let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+    Metadata {
+        arm: Some(arm),
+        model: Some(model.adapter_name().unwrap_or_else(|| model.base_name())),
+        base_model: Some(model.base_name()),
+        dataset: Some(dataset.to_owned()),
+        dataset_sha256: Some(sha256.to_owned()),
+        total_questions: Some(n_asked as u64),
+        started_at: Some(crate::output_file::timestamp(started_at)),
+        evaluated_at: Some(crate::output_file::timestamp(SystemTime::now())),
+        duration_seconds: Some(start.elapsed().as_secs_f64()),
+        training_seconds: model.training_seconds(),
+        peak_memory_bytes: peak_resident_bytes(),
+        parameters: object(parameters),
+        machine: object(json!({ "kernel": model.kernel() })),
+        versions: object(json!({ "dyag": env!("CARGO_PKG_VERSION") })),
+        other: Map::new(),
+    }
+}
+
+/// Scores the rows, each and over the set.
+fn score(mut rows: Vec<Row>, options: &MetricOptions) -> Results {
+    let mut set = MetricSet::new(options.clone());
+    for row in &mut rows {
+        let (Some(answer), Some(expected)) = (&row.generated_answer, &row.expected_answer) else { continue };
+        let scores = set.add(&row.question, answer, expected);
+        row.metrics = scores.scores.iter().map(|(name, value)| ((*name).into(), *value)).collect();
+    }
+    let mut metrics = SetMetrics::of_rows(&rows);
+    metrics.values.extend(set.scores().into_iter().map(|(name, value)| (name.to_owned(), value)));
+    metrics.signatures = set.signatures().into_iter().map(|(name, signature)| (name.to_owned(), signature)).collect();
+    Results { metrics, results: rows, ..Results::default() }
+}
+
+fn report(results: &Results, output: &std::path::Path, json: bool) -> anyhow::Result<()> {
+    if json {
+        return terminal::print_json(
+            &json!({ "file": output.display().to_string(), "metadata": results.metadata, "metrics": results.metrics }),
+        );
+    }
+    let value = |name: &str| results.metrics.values.get(name).copied();
+    let with_expected = results.results.iter().filter(|row| row.expected_answer.is_some()).count();
+    terminal::print_line(format!("{}: {} questions, {with_expected} with an expected answer", output.display(), results.results.len()))?;
+    for (name, label) in [
+        ("exact_match", "exact"),
+        ("exact_match_french", "exact, normalised (French)"),
+        ("exact_match_squad", "exact, normalised (English)"),
+        ("f1_french", "token F1 (French)"),
+        ("contains_expected", "holds the expected answer"),
+        ("facts_agree", "numbers and dates agree"),
+        ("rougeL_unicode_f", "ROUGE-L"),
+        ("abstained", "says it does not know"),
+    ] {
+        if let Some(value) = value(name) {
+            terminal::print_line(format!("  {label:<28} {:>6.1} %", 100.0 * value))?;
+        }
+    }
+    for (name, label) in [("corpus_bleu_intl", "BLEU"), ("corpus_chrf++", "chrF++")] {
+        if let Some(value) = value(name) {
+            terminal::print_line(format!("  {label:<28} {value:>6.1}"))?;
+        }
+    }
+    if let Some(seconds) = value("avg_time_seconds") {
+        terminal::print_line(format!("  {:<28} {seconds:>6.2} s", "time a question"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! Files that commands write: refused before the work when they cannot be written after it.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::bail;
+use dyag_text::Date;
+
+/// Refuses an output file that cannot be written, before hours are spent on its content. `what` is what will be written.
+pub(crate) fn check(path: &Path, what: &str) -> anyhow::Result<()> {
+    if path.is_dir() || path.file_name().is_none() {
+        bail!("cannot write {what} to {}: it is a folder, expected the name of a file", path.display());
+    }
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match std::fs::metadata(folder) {
+        Ok(facts) if facts.is_dir() => Ok(()),
+        Ok(_) => bail!("cannot write {what} to {}: {} is not a folder", path.display(), folder.display()),
+        Err(error) => bail!("cannot write {what} to {}: its folder {}: {error}", path.display(), folder.display()),
+    }
+}
+
+/// A time as `2026-11-25T08:16:04Z`.
+pub(crate) fn timestamp(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let day = Date::from_unix_seconds(seconds).map_or_else(|| "9999-12-31".to_owned(), |day| day.to_string());
+    let of_day = seconds % 86_400;
+    format!("{day}T{:02}:{:02}:{:02}Z", of_day / 3600, of_day / 60 % 60, of_day % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_everybody_writes_them() {
+        assert_eq!(timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_000_964)), "2026-07-25T17:36:04Z");
+    }
+
+    #[test]
+    fn folders_and_missing_folders_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(check(&folder.path().join("a.json"), "it").is_ok());
+        assert!(check(folder.path(), "it").is_err_and(|error| error.to_string().contains("it is a folder")));
+        assert!(check(&folder.path().join("no/a.json"), "it").is_err_and(|error| error.to_string().contains("No such file")));
+    }
+}
