@@ -22,6 +22,8 @@ pub enum DropReason {
     Ambiguous,
     /// A model's reply that has no usable question and answer.
     Malformed,
+    /// A model, asked its own question, does not find the answer.
+    NotFoundAgain,
 }
 
 impl DropReason {
@@ -35,6 +37,7 @@ impl DropReason {
             Self::NearDuplicate => "nearly the same question is there already",
             Self::Ambiguous => "the same question has different answers",
             Self::Malformed => "no usable question and answer in a model's reply",
+            Self::NotFoundAgain => "the model does not answer its own question so",
         }
     }
 }

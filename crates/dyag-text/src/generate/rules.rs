@@ -104,6 +104,7 @@ pub(crate) struct ModelPrompt {
     pub(crate) system: String,
     pub(crate) prompt: String,
     pub(crate) copied: String,
+    pub(crate) check: String,
     pub(crate) about: String,
 }
 
@@ -266,6 +267,7 @@ impl Rules {
         }
         check.wordings("model.prompt", std::slice::from_ref(&model.prompt), &["name", "content", "n"])?;
         check.wordings("model.copied", std::slice::from_ref(&model.copied), &["name", "content", "value", "line"])?;
+        check.wordings("model.check", std::slice::from_ref(&model.check), &["content", "question"])?;
         check.wordings("model.about", std::slice::from_ref(&model.about), &["name", "question"])?;
         if unknown_answers.is_empty() {
             return check.fail("unknown_answers: expected at least one answer, found none");
