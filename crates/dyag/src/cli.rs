@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, check, chunk, finetune, generate_questions, generate_training, inspect, query_finetuned, rules};
+use crate::commands::{
+    bench, check, chunk, compare_models, finetune, generate_questions, generate_training, inspect, query_finetuned, rules,
+};
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
 ///
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     Finetune(Box<finetune::Args>),
     /// Ask a fine-tuned model a question, or hold a conversation with it
     QueryFinetuned(Box<query_finetuned::Args>),
+    /// Compare evaluations of the same questions: which way of answering is better, where that can be shown
+    CompareModels(Box<compare_models::Args>),
     /// Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
     Check(Box<check::Args>),
     /// Show what a model, an adapter, chunks or a dataset hold; check a dataset

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod chunk;
+pub(crate) mod compare_models;
 pub(crate) mod finetune;
 pub(crate) mod generate_questions;
 pub(crate) mod generate_training;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Finetune(args) => finetune::run(*args),
         Command::QueryFinetuned(args) => query_finetuned::run(*args),
         Command::Chunk(args) => chunk::run(*args),
+        Command::CompareModels(args) => compare_models::run(*args),
         Command::Check(args) => check::run(*args),
         Command::Inspect(args) => inspect::run(*args),
         Command::Bench(args) => bench::run(*args),
