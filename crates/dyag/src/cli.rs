@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Finetune(Box<finetune::Args>),
     /// Ask a fine-tuned model a question, or hold a conversation with it
     QueryFinetuned(Box<query_finetuned::Args>),
-    /// Compare evaluations of the same questions: which way of answering is better, where that can be shown
+    /// Compare evaluations of the same questions: what is better, where that can be shown
     CompareModels(Box<compare_models::Args>),
     /// Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
     Check(Box<check::Args>),

@@ -237,7 +237,8 @@ fn tested(mut compared: MetricComparison, values: &Values, matched: &Matched<'_>
     compared.mcnemar = McNemar::of_pairs(values.iter().map(|(_, first, second)| (*first, *second)));
     // The seed is the same for every metric, so that the same questions are drawn.
     compared.randomisation = Some(sign_flips(&differences, &clusters, draws(N_EXCHANGES), options.seed));
-    let has_interval = clusters.len() > 1;
+    // Where nothing varies, resampling says nothing either.
+    let has_interval = compared.difference.interval.is_some();
     compared.bootstrap =
         has_interval.then(|| cluster_bootstrap_of_mean(&differences, &clusters, draws(N_RESAMPLES), options.confidence, options.seed));
     compared
