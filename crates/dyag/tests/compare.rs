@@ -136,7 +136,7 @@ fn a_winner_where_it_is_shown_and_files_of_both_kinds() {
     written: report/comparison.json
     written: report/comparison.md
     ");
-    assert_eq!(place.files("report"), ["comparison.json", "comparison.md"]);
+    assert_eq!(place.files("report"), ["report/comparison.json", "report/comparison.md"]);
     let written: Value = serde_json::from_str(&place.read("report/comparison.json")).expect("JSON");
     let printed: Value = serde_json::from_str(&done(&place, &THREE, &["--json", "--metric", "exact_match"]).stdout).expect("JSON");
     assert_eq!(written, printed);

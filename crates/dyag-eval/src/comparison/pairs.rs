@@ -102,13 +102,13 @@ fn pair(first: &Contestant, second: &Contestant, matched: &Matched<'_>, options:
         quality.note(name, first, second, notes);
         let signature = |one: &Contestant| one.results.metrics.signatures.get(name).cloned();
         let (of_first, of_second) = (signature(first), signature(second));
-        if let (Some(a), Some(b)) = (&of_first, &of_second) {
-            if a != b {
-                notes.push(format!(
-                    "{name} was computed differently: {a} in {}, {b} in {}; the difference means little",
-                    first.name, second.name
-                ));
-            }
+        if let (Some(a), Some(b)) = (&of_first, &of_second)
+            && a != b
+        {
+            notes.push(format!(
+                "{name} was computed differently: {a} in {}, {b} in {}; the difference means little",
+                first.name, second.name
+            ));
         }
         let unit = Unit::of(quality.values.iter().flat_map(|(_, a, b)| [*a, *b]));
         if let Some(mut compared) = compared(name, unit, &quality.values, &rows, matched, options) {
