@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bench, check, chunk, evaluate_finetuned, finetune, generate_questions, generate_training, inspect, query_finetuned, rules,
+    bench, check, chunk, compare_models, evaluate_finetuned, finetune, generate_questions, generate_training, inspect, query_finetuned,
+    rules,
 };
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     QueryFinetuned(Box<query_finetuned::Args>),
     /// Ask a model the questions of a set, and score its answers
     EvaluateFinetuned(Box<evaluate_finetuned::Args>),
+    /// Compare evaluations of the same questions: what is better, where that can be shown
+    CompareModels(Box<compare_models::Args>),
     /// Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
     Check(Box<check::Args>),
     /// Show what a model, an adapter, chunks or a dataset hold; check a dataset

@@ -40,13 +40,20 @@ fn help_and_version_go_to_stdout() {
     Usage: dyag <COMMAND>
 
     Commands:
-      chunk            Cut documents into passages: the raw material of datasets and searches
-      finetune         Train a LoRA adapter for a base model on a file of conversations
-      query-finetuned  Ask a fine-tuned model a question, or hold a conversation with it
-      check            Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
-      inspect          Show what a model, an adapter, chunks or a dataset hold; check a dataset
-      bench            Measure the machine, and a model's products, training and generation on it
-      help             Print this message or the help of the given subcommand(s)
+      chunk               Cut documents into passages: the raw material of datasets and searches
+      generate-training   Make a training set from chunks of documents
+      generate-questions  Make a question set from a catalogue
+      rules               Print the rules by which facts are found and asked for, to be copied and
+                          changed
+      finetune            Train a LoRA adapter for a base model on a file of conversations
+      query-finetuned     Ask a fine-tuned model a question, or hold a conversation with it
+      compare-models      Compare evaluations of the same questions: what is better, where that can be
+                          shown
+      check               Recompute a reference dump (logits, loss, gradients, steps, tokens) and
+                          compare
+      inspect             Show what a model, an adapter, chunks or a dataset hold; check a dataset
+      bench               Measure the machine, and a model's products, training and generation on it
+      help                Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -65,6 +72,7 @@ fn every_command_has_help_that_names_its_flags() {
         ("chunk", ["--output", "--by", "--size", "--overlap", "--unit", "--encoding", "--json"].as_slice()),
         ("finetune", ["--dataset", "--output", "--base-model", "--epochs", "--resume"].as_slice()),
         ("query-finetuned", ["--model", "--base-model", "--temperature", "--max-tokens", "--questions"].as_slice()),
+        ("compare-models", ["--rag-results", "--finetuned-results", "--results", "--metric", "--fail-if-worse"].as_slice()),
         ("check", ["--model", "--adapter", "--reference"].as_slice()),
         ("inspect", ["--dataset", "--base-model", "--line"].as_slice()),
         ("bench", ["--base-model", "--dataset", "--runs", "--json"].as_slice()),

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod chunk;
+pub(crate) mod compare_models;
 pub(crate) mod evaluate_finetuned;
 pub(crate) mod finetune;
 pub(crate) mod generate_questions;
@@ -22,6 +23,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::QueryFinetuned(args) => query_finetuned::run(*args),
         Command::Chunk(args) => chunk::run(*args),
         Command::EvaluateFinetuned(args) => evaluate_finetuned::run(*args),
+        Command::CompareModels(args) => compare_models::run(*args),
         Command::Check(args) => check::run(*args),
         Command::Inspect(args) => inspect::run(*args),
         Command::Bench(args) => bench::run(*args),

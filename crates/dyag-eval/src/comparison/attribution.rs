@@ -1,0 +1,161 @@
+//! Where the wrong answers of a way that searches first come from: passages that were not found, or an answer that did not use them.
+
+use std::collections::HashSet;
+
+use dyag_text::near_duplicates::fold;
+use serde::Serialize;
+
+use super::{Contestant, PLAIN};
+use crate::results::{Row, Source};
+
+/// Below it an answer is wrong.
+const RIGHT_FROM: f64 = 0.5;
+/// The share of an expected answer's words that a passage must hold to support it, where it does not hold them in one piece.
+const SUPPORT_SHARE: f64 = 0.9;
+/// So many questions are named for each cause.
+const MAX_EXAMPLES: usize = 5;
+
+/// The wrong answers of one way, by cause.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Attribution {
+    /// The way's name.
+    pub arm: String,
+    /// The metric that says what is wrong: one below 0.5 is.
+    pub judged_by: String,
+    /// Answers that were judged.
+    pub n_judged: usize,
+    /// Wrong answers, failures included.
+    pub n_wrong: usize,
+    /// Nothing was answered.
+    pub failed: Cause,
+    /// No passage that was shown holds the answer.
+    pub retrieval: Cause,
+    /// A passage that was shown holds the answer.
+    pub generation: Cause,
+    /// The file does not say: neither the right chunks nor the passages' texts are known.
+    pub unknown: Cause,
+}
+
+/// Answers that are wrong for one cause.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Cause {
+    /// How many.
+    pub n: usize,
+    /// Some of their questions, by id where they have one.
+    pub examples: Vec<String>,
+}
+
+impl Cause {
+    fn add(&mut self, row: &Row) {
+        self.n += 1;
+        if self.examples.len() < MAX_EXAMPLES {
+            self.examples.push(row.id.clone().unwrap_or_else(|| row.question.clone()));
+        }
+    }
+}
+
+/// The causes of wrong answers; none for a way that shows no passages. Questions without an expected answer are not judged.
+pub(super) fn attribute(contestant: &Contestant, notes: &mut Vec<String>) -> Option<Attribution> {
+    let rows = &contestant.results.results;
+    let retrieves = contestant.results.metadata.arm.is_some_and(|arm| arm.retrieves());
+    if !retrieves && !rows.iter().any(|row| row.sources.is_some()) {
+        return None;
+    }
+    let Some(judged_by) = PLAIN.into_iter().find(|name| rows.iter().any(|row| row.metrics.contains_key(*name))) else {
+        notes.push(format!("{}: no metric says which answers are wrong, so their causes are not known", contestant.name));
+        return None;
+    };
+    let mut found = Attribution {
+        arm: contestant.name.clone(),
+        judged_by: judged_by.to_owned(),
+        n_judged: 0,
+        n_wrong: 0,
+        failed: Cause::default(),
+        retrieval: Cause::default(),
+        generation: Cause::default(),
+        unknown: Cause::default(),
+    };
+    for row in rows {
+        let Some(expected) = row.expected_answer.as_deref() else { continue };
+        let score = row.metrics.get(judged_by).copied();
+        if score.is_none() && row.error.is_none() {
+            continue;
+        }
+        found.n_judged += 1;
+        if row.error.is_none() && score.is_some_and(|score| score >= RIGHT_FROM) {
+            continue;
+        }
+        found.n_wrong += 1;
+        let cause = match (&row.error, holds_answer(row, expected)) {
+            (Some(_), _) => &mut found.failed,
+            (None, Some(true)) => &mut found.generation,
+            (None, Some(false)) => &mut found.retrieval,
+            (None, None) => &mut found.unknown,
+        };
+        cause.add(row);
+    }
+    Some(found)
+}
+
+/// Whether a passage that was shown holds the answer: one of the right chunks, where those are known, or one whose text supports the expected
+/// answer. None when neither can be told.
+fn holds_answer(row: &Row, expected: &str) -> Option<bool> {
+    let sources = row.sources.as_deref()?;
+    let ids_known = sources.iter().all(|source| source.id.is_some());
+    if !row.gold_chunk_ids.is_empty() && ids_known {
+        return Some(sources.iter().filter_map(|source| source.id.as_ref()).any(|id| row.gold_chunk_ids.contains(id)));
+    }
+    if sources.is_empty() {
+        return Some(false);
+    }
+    let texts: Option<Vec<&str>> = sources.iter().map(|source: &Source| source.text.as_deref()).collect();
+    texts.map(|texts| texts.iter().any(|text| supports(text, expected)))
+}
+
+/// Whether a passage holds an answer: its words in one piece, or nearly all of them and every one with a figure in it.
+fn supports(passage: &str, expected: &str) -> bool {
+    let (passage, expected) = (fold(passage), fold(expected));
+    if format!(" {passage} ").contains(&format!(" {expected} ")) {
+        return true;
+    }
+    let has: HashSet<&str> = passage.split(' ').collect();
+    let wanted: Vec<&str> = expected.split(' ').collect();
+    let figures = wanted.iter().filter(|word| word.chars().any(char::is_numeric));
+    let n_found = wanted.iter().filter(|word| has.contains(*word)).count();
+    figures.clone().all(|figure| has.contains(figure)) && n_found as f64 >= SUPPORT_SHARE * wanted.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(id: &str, text: Option<&str>) -> Source {
+        Source { id: Some(id.to_owned()), text: text.map(str::to_owned), ..Source::default() }
+    }
+
+    #[test]
+    fn chunks_decide_before_texts() {
+        let mut row = Row { sources: Some(vec![source("a", Some("statut : En production."))]), ..Row::default() };
+        assert_eq!(holds_answer(&row, "En production"), Some(true));
+        assert_eq!(holds_answer(&row, "production en"), Some(true), "all of its words");
+        assert_eq!(holds_answer(&row, "En projet"), Some(false));
+        row.gold_chunk_ids = vec!["b".to_owned()];
+        assert_eq!(holds_answer(&row, "En production"), Some(false));
+        row.sources = Some(vec![source("a", None), source("b", None)]);
+        assert_eq!(holds_answer(&row, "En production"), Some(true));
+        row.gold_chunk_ids.clear();
+        assert_eq!(holds_answer(&row, "En production"), None);
+        row.sources = Some(Vec::new());
+        assert_eq!(holds_answer(&row, "En production"), Some(false), "nothing was found");
+        row.sources = None;
+        assert_eq!(holds_answer(&row, "En production"), None);
+    }
+
+    #[test]
+    fn figures_have_to_be_there() {
+        let passage = "Application un deux trois quatre cinq six sept huit neuf dix, identifiant 1239";
+        assert!(!supports(passage, "un deux trois quatre cinq six sept huit neuf dix 1238"));
+        assert!(supports(passage, "identifiant 1239"));
+        assert!(!supports("12380", "1238"), "words, not parts of them");
+    }
+}

@@ -1,0 +1,231 @@
+//! Recommendations: each by a rule that is written down, with the figures it rests on and what would change it.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{Comparison, MetricComparison, Pair, Unit, Verdict, p_value_text};
+
+/// A rule of recommendation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Rule {
+    /// Its name.
+    pub name: &'static str,
+    /// When it applies.
+    pub when: &'static str,
+}
+
+/// All rules.
+pub const RULES: [Rule; 8] = [
+    Rule { name: "better-answers", when: "one of two is shown better in the primary metric" },
+    Rule {
+        name: "cheaper-at-no-shown-loss",
+        when: "no difference is shown in the primary metric, and one of two is shown faster, or else to use fewer tokens",
+    },
+    Rule {
+        name: "larger-question-set",
+        when: "no difference is shown in the primary metric, and differences of 10 points would be missed too often",
+    },
+    Rule { name: "payback", when: "one of two was trained longer and is shown faster" },
+    Rule { name: "search", when: "half or more of five or more wrong answers with a known cause had no passage that holds the answer" },
+    Rule { name: "answering", when: "half or more of five or more wrong answers with a known cause had a passage that holds the answer" },
+    Rule { name: "failures", when: "5 % or more of the questions of one failed" },
+    Rule { name: "try-both", when: "of two, each alone answers 10 % or more of the questions better" },
+];
+
+/// What follows from figures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recommendation {
+    /// The rule's name.
+    pub rule: &'static str,
+    /// What to do, and why.
+    pub text: String,
+    /// The figures it rests on.
+    pub figures: Map<String, Value>,
+    /// What would change it.
+    pub would_change: String,
+}
+
+/// Wrong answers of known cause below which nothing is made of their causes.
+const MIN_KNOWN_CAUSES: usize = 5;
+const LARGE_SHARE_OF_FAILURES: f64 = 0.05;
+const LARGE_SHARE_OF_WINS: f64 = 0.1;
+/// A difference that people care about.
+const WORTHWHILE_DIFFERENCE: f64 = 0.1;
+
+fn recommendation(rule: &'static str, text: String, figures: Value, would_change: String) -> Recommendation {
+    debug_assert!(RULES.iter().any(|one| one.name == rule));
+    let figures = if let Value::Object(figures) = figures { figures } else { Map::new() };
+    Recommendation { rule, text, figures, would_change }
+}
+
+/// Everything that follows from a comparison.
+pub(super) fn recommend(comparison: &Comparison) -> Vec<Recommendation> {
+    let mut all = Vec::new();
+    for pair in &comparison.pairs {
+        if let Some(primary) = comparison.primary(pair) {
+            all.extend(better_answers(comparison, pair, primary));
+            all.extend(cheaper(pair, primary));
+            all.extend(larger_set(comparison, pair, primary));
+            all.extend(try_both(comparison, pair, primary));
+        }
+        all.extend(payback(pair));
+    }
+    all.extend(causes(comparison));
+    all.extend(failures(comparison));
+    all
+}
+
+fn better_answers(comparison: &Comparison, pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
+    let winner = primary.winner.as_ref()?;
+    let loser = if *winner == pair.first { &pair.second } else { &pair.first };
+    let (metric, unit, difference) = (&primary.metric, primary.unit, &primary.difference);
+    let interval = difference.interval.map(|interval| {
+        let (a, b) = (interval.low.abs().min(interval.high.abs()), interval.low.abs().max(interval.high.abs()));
+        format!(", {:.0} % interval {} to {}", 100.0 * comparison.method.confidence, unit.amount(a), unit.amount(b))
+    });
+    let text = format!(
+        "{winner} rather than {loser}: it is better by {} in {metric} ({} against {}{}; p {} after adjustment)",
+        unit.amount(difference.mean),
+        unit.value(if *winner == pair.first { primary.first_mean } else { primary.second_mean }),
+        unit.value(if *winner == pair.first { primary.second_mean } else { primary.first_mean }),
+        interval.unwrap_or_default(),
+        p_value_text(primary.p_adjusted)
+    );
+    let figures = json!({
+        "metric": metric, "difference": difference.mean, "interval": difference.interval, "p_adjusted": primary.p_adjusted, "n_questions": difference.n_observations,
+        "n_documents": comparison.questions.n_documents,
+    });
+    let would_change = format!(
+        "questions of another kind or about other documents; {loser} with other settings; answers that are right for {metric} and useless to a reader, or the reverse"
+    );
+    Some(recommendation("better-answers", text, figures, would_change))
+}
+
+fn is_undecided(primary: &MetricComparison) -> bool {
+    matches!(primary.verdict, Verdict::Tie | Verdict::NoDifferenceShown)
+}
+
+fn cheaper(pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
+    if !is_undecided(primary) {
+        return None;
+    }
+    let cost = pair.cost.iter().find(|cost| cost.winner.is_some())?;
+    let winner = cost.winner.as_ref()?;
+    let text = format!(
+        "{winner}, if cost decides: no difference in {} was shown, and it takes {} less a question ({} against {})",
+        primary.metric,
+        cost.unit.amount(cost.difference.mean),
+        cost.unit.value(cost.first_mean.min(cost.second_mean)),
+        cost.unit.value(cost.first_mean.max(cost.second_mean))
+    );
+    let figures = json!({
+        "metric": primary.metric, "p_adjusted": primary.p_adjusted, "cost": cost.metric, "difference": cost.difference.mean, "interval": cost.difference.interval,
+        "smallest_detectable": primary.difference.smallest_detectable,
+    });
+    let unseen = match primary.difference.smallest_detectable {
+        Some(smallest) => format!("a set that shows differences below {}", primary.unit.amount(smallest)),
+        None => "a set on which the two differ".to_owned(),
+    };
+    Some(recommendation("cheaper-at-no-shown-loss", text, figures, format!("{unseen}; another machine or other prices")))
+}
+
+fn larger_set(comparison: &Comparison, pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
+    let smallest = primary.difference.smallest_detectable.filter(|smallest| *smallest > WORTHWHILE_DIFFERENCE)?;
+    if primary.unit != Unit::Share || primary.verdict != Verdict::NoDifferenceShown {
+        return None;
+    }
+    let (n, what) = match comparison.questions.n_documents {
+        0 | 1 => (primary.difference.n_observations, "questions"),
+        n => (n, "documents"),
+    };
+    // Standard errors fall with the square root of the number of documents.
+    let needed = (n as f64 * (smallest / WORTHWHILE_DIFFERENCE).powi(2)).ceil();
+    let text = format!(
+        "more {what} before {} and {} are called equal: in {} this set shows differences from {} on (in eight of ten sets like it); about {needed} {what} like these would show 10 points",
+        pair.first,
+        pair.second,
+        primary.metric,
+        primary.unit.amount(smallest)
+    );
+    let figures = json!({
+        "metric": primary.metric, "smallest_detectable": smallest, "difference": primary.difference.mean, what: n, format!("{what}_for_10_points"): needed,
+    });
+    Some(recommendation(
+        "larger-question-set",
+        text,
+        figures,
+        "a difference below 10 points that matters to you: then more still".to_owned(),
+    ))
+}
+
+fn try_both(comparison: &Comparison, pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
+    let n = primary.difference.n_observations as f64;
+    let shares = [primary.wins.first as f64 / n, primary.wins.second as f64 / n];
+    let has_both = comparison.arms.iter().any(|arm| arm.arm == Some(crate::results::Arm::Hybrid));
+    if has_both || shares.iter().any(|share| *share < LARGE_SHARE_OF_WINS) {
+        return None;
+    }
+    let text = format!(
+        "try the two together (a fine-tuned model that is shown passages): {} alone answers {} of {n} questions better, {} alone {}",
+        pair.first, primary.wins.first, pair.second, primary.wins.second
+    );
+    let figures = json!({ "metric": primary.metric, "wins_first": primary.wins.first, "wins_second": primary.wins.second, "n_questions": primary.difference.n_observations });
+    Some(recommendation("try-both", text, figures, "an evaluation of the two together: this is what chance alone can do, too".to_owned()))
+}
+
+fn payback(pair: &Pair) -> Option<Recommendation> {
+    let payback = pair.payback.as_ref()?;
+    let text = format!(
+        "{}'s training of {:.0} s is paid back after {:.0} questions, at {} saved on each",
+        payback.arm,
+        payback.training_seconds,
+        payback.n_questions,
+        Unit::Seconds.value(payback.saved_seconds_per_question)
+    );
+    let figures = json!(payback).as_object().cloned().unwrap_or_default();
+    let would_change =
+        "documents that change: each new training has to be paid back again; a machine on which training or answering takes another time"
+            .to_owned();
+    Some(recommendation("payback", text, Value::Object(figures), would_change))
+}
+
+fn causes(comparison: &Comparison) -> Vec<Recommendation> {
+    let mut all = Vec::new();
+    for found in &comparison.attribution {
+        let (retrieval, generation) = (found.retrieval.n, found.generation.n);
+        let known = retrieval + generation;
+        if known < MIN_KNOWN_CAUSES {
+            continue;
+        }
+        let figures = json!({ "arm": found.arm, "n_wrong": found.n_wrong, "retrieval": retrieval, "generation": generation, "unknown": found.unknown.n });
+        if 2 * retrieval >= known {
+            let text = format!(
+                "improve the search of {}: for {retrieval} of {known} wrong answers no passage that was shown holds the answer (more passages, other sizes of passages, another search)",
+                found.arm
+            );
+            let would_change = "right chunks that are listed wrongly, or answers that stand in the documents in other words".to_owned();
+            all.push(recommendation("search", text, figures.clone(), would_change));
+        }
+        if 2 * generation >= known {
+            let text = format!(
+                "improve how {} answers: for {generation} of {known} wrong answers a passage that was shown holds the answer (another model or instruction, fewer passages, fine-tuning)",
+                found.arm
+            );
+            let would_change = format!("answers that are right and that {} calls wrong: read some of them", found.judged_by);
+            all.push(recommendation("answering", text, figures, would_change));
+        }
+    }
+    all
+}
+
+fn failures(comparison: &Comparison) -> Vec<Recommendation> {
+    let failing = comparison.arms.iter().filter(|arm| arm.n_rows > 0 && arm.n_failed as f64 >= LARGE_SHARE_OF_FAILURES * arm.n_rows as f64);
+    failing
+        .map(|arm| {
+            let text =
+                format!("find out why {} of {} questions of {} failed, before comparing its answers", arm.n_failed, arm.n_rows, arm.name);
+            let figures = json!({ "arm": arm.name, "n_failed": arm.n_failed, "n_rows": arm.n_rows });
+            recommendation("failures", text, figures, "a run without failures".to_owned())
+        })
+        .collect()
+}

@@ -1,0 +1,125 @@
+//! `dyag compare-models`: which of several ways of answering is better, where that can be shown.
+
+mod output;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use dyag_eval::comparison::{Contestant, Options, compare};
+use dyag_eval::results::Results;
+
+use crate::terminal;
+use output::{FormatChoice, Output};
+
+/// Arguments as typed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Results of answering with a search; the name is rag
+    #[arg(long, value_name = "FILE.json")]
+    rag_results: Option<PathBuf>,
+
+    /// Results of a fine-tuned model; the name is finetuned
+    #[arg(long, value_name = "FILE.json")]
+    finetuned_results: Option<PathBuf>,
+
+    /// Results of any way of answering, under a name; may be given many times
+    #[arg(long, value_name = "NAME=FILE.json", value_parser = named_file)]
+    results: Vec<(String, PathBuf)>,
+
+    /// Folder to write comparison.json and comparison.md to, or a file that ends in .json or .md
+    #[arg(long, value_name = "PATH")]
+    output: Option<PathBuf>,
+
+    /// What to write: json, markdown or both (both unless given)
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "output")]
+    format: Option<FormatChoice>,
+
+    /// A metric to compare, the most important first; all that are shared unless given
+    #[arg(long, value_name = "NAME")]
+    metric: Vec<String>,
+
+    /// Largest share of questions that may be missing from one of the files, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    max_mismatch: f64,
+
+    /// Confidence of the intervals; one minus it is the chance of calling any difference falsely
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95)]
+    confidence: f64,
+
+    /// Seed of what is drawn
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+
+    /// Exit with 1 when this one is shown to answer worse than another, in any metric compared
+    #[arg(long, value_name = "NAME")]
+    fail_if_worse: Option<String>,
+
+    /// Print the comparison as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Print categories, smallest differences that can be shown, and questions that were not compared
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// `NAME=FILE`.
+fn named_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.trim().is_empty() && !path.is_empty() => Ok((name.trim().to_owned(), PathBuf::from(path))),
+        _ => Err("expected NAME=FILE, such as base=results/base.json".to_owned()),
+    }
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args {
+        rag_results,
+        finetuned_results,
+        results,
+        output,
+        format,
+        metric,
+        max_mismatch,
+        confidence,
+        seed,
+        fail_if_worse,
+        json,
+        verbose,
+    } = args;
+    let named = [("rag", rag_results), ("finetuned", finetuned_results)];
+    let mut files: Vec<(String, PathBuf)> = named.into_iter().filter_map(|(name, path)| Some((name.to_owned(), path?))).collect();
+    files.extend(results);
+    if files.len() < 2 {
+        bail!("expected two files of results or more (--rag-results, --finetuned-results, --results NAME=FILE), found {}", files.len());
+    }
+    if let Some(name) = fail_if_worse.as_ref().filter(|name| !files.iter().any(|(other, _)| other == *name)) {
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        bail!("--fail-if-worse: expected one of {}, found {name}", names.join(", "));
+    }
+    let output = output.map(|path| Output::new(&path, format)).transpose()?;
+    if let Some(output) = &output {
+        output.check_inputs(files.iter().map(|(_, path)| path.as_path()))?;
+    }
+    let contestants: Vec<Contestant> =
+        files.into_iter().map(|(name, path)| Ok(Contestant { name, results: Results::read(&path)? })).collect::<anyhow::Result<_>>()?;
+    let comparison = compare(&contestants, &Options { metrics: metric, max_mismatch, confidence, seed })?;
+    if let Some(output) = &output {
+        output.write(&comparison)?;
+    }
+    if json {
+        terminal::print_json(&comparison)?;
+    } else {
+        terminal::print(&terminal::printable(&table::text(&comparison, verbose)))?;
+        for path in output.iter().flat_map(Output::paths) {
+            terminal::print_line(format!("written: {}", path.display()))?;
+        }
+    }
+    let Some(name) = fail_if_worse else { return Ok(ExitCode::SUCCESS) };
+    let worse = comparison.shown_worse(&name);
+    for (metric, better) in &worse {
+        terminal::note(format!("{name} is shown worse than {better} in {metric}"));
+    }
+    Ok(if worse.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
