@@ -85,7 +85,7 @@ fn other_numbers_of_documents_make_no_differences_either() {
             println!(
                 "{} documents of up to {} questions, both {right}, documents {document_deviation}: {called:.2} %",
                 sizes.len(),
-                sizes.iter().max()
+                sizes.iter().max().unwrap_or(&0)
             );
         }
     }
