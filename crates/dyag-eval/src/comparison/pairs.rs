@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::matching::Matched;
-use super::units::{Unit, higher_is_better, needs_expected_answer};
+use super::units::{Unit, higher_is_better, is_headline, needs_expected_answer};
 use super::{
     CategoryWins, Comparison, ComparisonError, Contestant, MetricComparison, Options, Pair, SetFigure, Verdict, Wins, cost, summary,
 };
@@ -83,13 +83,15 @@ fn pair(first: &Contestant, second: &Contestant, matched: &Matched<'_>, options:
     let (firsts, seconds) = (metrics_of(&first.results.results), metrics_of(&second.results.results));
     for (only, names) in [(first, firsts.difference(&seconds)), (second, seconds.difference(&firsts))] {
         let other = if std::ptr::eq(only, first) { second } else { first };
-        let names: Vec<&str> = names.copied().collect();
+        let names: Vec<&str> = names.copied().filter(|name| is_headline(name, None)).collect();
         if !names.is_empty() && options.metrics.is_empty() {
             notes.push(format!("only {} has {}: not compared with {}", only.name, names.join(", "), other.name));
         }
     }
     let shared: Vec<&str> = if options.metrics.is_empty() {
-        firsts.intersection(&seconds).copied().collect()
+        let language = |one: &Contestant| one.results.metadata.parameters.get("language").and_then(|code| code.as_str()).map(str::to_owned);
+        let language = language(first).filter(|code| language(second).as_ref() == Some(code));
+        firsts.intersection(&seconds).copied().filter(|name| is_headline(name, language.as_deref())).collect()
     } else {
         let is_shared = |name: &&str| firsts.contains(name) && seconds.contains(name);
         options.metrics.iter().map(String::as_str).filter(is_shared).collect()

@@ -80,8 +80,35 @@ pub fn p_value_text(p: f64) -> String {
     if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
 }
 
-/// Whether more is better. Metrics are known by name; what is not known is taken for a score.
+/// Metrics of ours that are compared unless others are asked for: one for each question that a person would ask. All of them at once would need so large an adjustment that
+/// nothing could be shown.
+const HEADLINES: [&str; 9] = [
+    "exact_match",
+    "exact_match_french",
+    "exact_match_squad",
+    "f1_french",
+    "f1_squad",
+    "contains_expected",
+    "facts_agree",
+    "rougeL_unicode_f",
+    "sentence_chrf++",
+];
+
+/// Whether a metric is compared when none is asked for: a headline in the language of the answers, or one that this program does not know.
+pub(super) fn is_headline(metric: &str, language: Option<&str>) -> bool {
+    let other_language = match language {
+        Some("fr") => "_squad",
+        Some("en") => "_french",
+        _ => "\0",
+    };
+    crate::metrics::metric(metric).is_none() || (HEADLINES.contains(&metric) && !metric.ends_with(other_language))
+}
+
+/// Whether more is better. What is not known is taken for a score, unless its name says otherwise.
 pub(super) fn higher_is_better(metric: &str) -> bool {
+    if let Some(known) = crate::metrics::metric(metric) {
+        return known.direction != crate::metrics::Direction::Lower;
+    }
     const COUNTED_AGAINST: [&str; 9] =
         ["error", "distance", "hallucination", "unsupported", "loss", "perplexity", "latency", "seconds", "tokens"];
     const RATES: [&str; 3] = ["wer", "cer", "ter"];

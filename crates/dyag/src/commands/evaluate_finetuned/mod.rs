@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use dyag_eval::metrics::{Abstention, Language, MetricOptions, MetricSet};
 use dyag_eval::results::{Arm, Metadata, Results, Row, SetMetrics};
 use dyag_model::files::write_atomically;
@@ -126,7 +126,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     crate::output_file::check(&output, "the results")?;
     let questions = Questions::read(&dataset)?;
-    let language = language_of(language.as_deref(), &questions)?;
+    let code = language_of(language.as_deref(), &questions)?;
+    let language = match code {
+        "fr" => Language::French,
+        _ => Language::English,
+    };
     let system = match (system, no_system) {
         (Some(text), _) => SystemChoice::Text(text),
         (None, true) => SystemChoice::None,
@@ -134,7 +138,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let arm = if model.is_some() { Arm::Finetuned } else { Arm::Base };
     let parameters = json!({
-        "temperature": temperature, "max_tokens": max_tokens, "limit": limit, "seed": seed,
+        "temperature": temperature, "max_tokens": max_tokens, "limit": limit, "seed": seed, "language": code,
         "system": match &system {
             SystemChoice::AsTrained => json!("as trained"),
             SystemChoice::Text(text) => json!(text),
@@ -170,21 +174,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// The language that was named, or that of the questions.
-fn language_of(code: Option<&str>, questions: &Questions) -> anyhow::Result<Language> {
-    let recognised;
-    let code = match code {
-        Some(code) => code,
+/// The code of the language that was named, or of that of the questions.
+fn language_of(code: Option<&str>, questions: &Questions) -> anyhow::Result<&'static str> {
+    let known = |code: &str| Rules::LANGUAGES.into_iter().find(|known| *known == code);
+    match code {
+        Some(code) => known(code).with_context(|| format!("--language: expected fr or en, found {code:?}")),
         None => {
             let texts = questions.questions.iter().filter_map(|question| question.turns.last()).map(|turn| turn.content.as_str());
-            recognised = Rules::for_texts(texts)?.language().to_owned();
-            &recognised
+            known(Rules::for_texts(texts)?.language()).context("the rules that ship have a language of their own")
         }
-    };
-    match code {
-        "fr" => Ok(Language::French),
-        "en" => Ok(Language::English),
-        other => bail!("--language: expected fr or en, found {other:?}"),
     }
 }
 
