@@ -47,6 +47,7 @@ fn help_and_version_go_to_stdout() {
                           changed
       finetune            Train a LoRA adapter for a base model on a file of conversations
       query-finetuned     Ask a fine-tuned model a question, or hold a conversation with it
+      evaluate-finetuned  Ask a model the questions of a set, and score its answers
       compare-models      Compare evaluations of the same questions: what is better, where that can be
                           shown
       check               Recompute a reference dump (logits, loss, gradients, steps, tokens) and
@@ -72,6 +73,7 @@ fn every_command_has_help_that_names_its_flags() {
         ("chunk", ["--output", "--by", "--size", "--overlap", "--unit", "--encoding", "--json"].as_slice()),
         ("finetune", ["--dataset", "--output", "--base-model", "--epochs", "--resume"].as_slice()),
         ("query-finetuned", ["--model", "--base-model", "--temperature", "--max-tokens", "--questions"].as_slice()),
+        ("evaluate-finetuned", ["--model", "--base-model", "--output", "--temperature", "--max-tokens", "--device", "--limit"].as_slice()),
         ("compare-models", ["--rag-results", "--finetuned-results", "--results", "--metric", "--fail-if-worse"].as_slice()),
         ("check", ["--model", "--adapter", "--reference"].as_slice()),
         ("inspect", ["--dataset", "--base-model", "--line"].as_slice()),
