@@ -37,7 +37,7 @@ pub enum ModelAnswers {
 /// Settings of the work with a model.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelOptions {
-    /// Wordings wanted; no more passages are shown when there are as many and every document has been shown.
+    /// Wordings wanted; when there are as many, only documents without a fact are shown on.
     pub count: usize,
     /// Where answers come from.
     pub answers: ModelAnswers,
@@ -97,15 +97,14 @@ pub fn facts_by_model(
         failure: None,
     };
     let mut places: HashMap<(usize, String), usize> = HashMap::new();
-    let mut shown = BTreeSet::new();
     let mut failed_in_a_row = 0;
     for (document, place) in order {
-        if shown.len() == documents.len() && found.work.wordings >= options.count {
-            break;
+        // With wordings enough, only documents that nothing was found in are shown on.
+        if found.work.wordings >= options.count && found.facts.iter().any(|fact| fact.document == document) {
+            continue;
         }
         let chunk = documents[document].chunks[place];
         let passage = Passage { document, name: &documents[document].name, chunk_id: &chunk.id, content: &chunk.content };
-        shown.insert(document);
         found.work.shown += 1;
         for asked in passage.requests(rules, options) {
             match model.answer(&asked.request) {
