@@ -245,7 +245,7 @@ fn generate(
     batch: usize,
 ) -> Vec<Generated> {
     let adapter = DeviceAdapter::upload(&**decoder.device(), adapter);
-    let limits = GenerateLimits { max_new_tokens: 16, stop_ids: vec![], batch };
+    let limits = GenerateLimits { max_new_tokens: 16, stop_ids: vec![], batch, numbers: Vec::new() };
     let mut told = vec![Vec::new(); prompts.len()];
     let results = decoder
         .generate(Some(&adapter), prompts, &sampling, &limits, &mut |sequence, id| {
@@ -303,7 +303,8 @@ fn generation_stops_where_it_should() {
             if n == cancel_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     };
-    let limits = |max_new_tokens, stop_ids: &[u32]| GenerateLimits { max_new_tokens, stop_ids: stop_ids.to_vec(), batch: 1 };
+    let limits =
+        |max_new_tokens, stop_ids: &[u32]| GenerateLimits { max_new_tokens, stop_ids: stop_ids.to_vec(), batch: 1, numbers: Vec::new() };
     let at = free.iter().position(|id| *id == free[5]).unwrap();
     let stopped = go(&limits(16, &[free[5]]), &prompt, 0).unwrap().remove(0);
     assert_eq!(stopped, Generated { ids: free[..at].to_vec(), stop: StopReason::StopToken(free[5]) });

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use dyag_kernels::Device as _;
 use dyag_kernels::cpu_device::CpuDevice;
 use dyag_model::adapter::Adapter;
-use dyag_model::decoder::{Decoder, DeviceAdapter, GenerateLimits, Generated, SamplingOptions, Sequence};
+use dyag_model::decoder::{Decoder, DeviceAdapter, GenerateLimits, Generated, SamplingOptions, Sequence, Watch};
 use dyag_text::{Date, Message, Role};
 use dyag_train::manifest::{BaseMatch, MANIFEST_FILE, Manifest};
 
@@ -162,8 +162,23 @@ impl LoadedModel {
         batch: usize,
         on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
     ) -> anyhow::Result<Vec<Generated>> {
-        let limits = GenerateLimits { max_new_tokens, stop_ids: self.files.stop_ids().to_vec(), batch };
+        let limits = GenerateLimits { max_new_tokens, stop_ids: self.files.stop_ids().to_vec(), batch, numbers: Vec::new() };
         Ok(self.decoder.generate(self.adapter.as_ref(), prompts, sampling, &limits, on_token)?)
+    }
+
+    /// The same with a watcher that is told of each answer when it is whole. `numbers` are those of the prompts, from which sampling draws.
+    pub(crate) fn generate_watched(
+        &self,
+        prompts: &[Vec<u32>],
+        numbers: Vec<usize>,
+        sampling: &SamplingOptions,
+        max_new_tokens: usize,
+        batch: usize,
+        watch: &mut dyn Watch,
+    ) -> anyhow::Result<()> {
+        let limits = GenerateLimits { max_new_tokens, stop_ids: self.files.stop_ids().to_vec(), batch, numbers };
+        self.decoder.generate_watched(self.adapter.as_ref(), prompts, sampling, &limits, watch)?;
+        Ok(())
     }
 
     /// A prompt that is continued token by token.

@@ -22,6 +22,28 @@ pub struct GenerateLimits {
     pub stop_ids: Vec<u32>,
     /// Sequences that run at the same time.
     pub batch: usize,
+    /// Numbers of the prompts, from which their sampling draws; their places when empty. So a prompt's tokens are the same whichever others are left out.
+    pub numbers: Vec<usize>,
+}
+
+/// Whoever follows a generation.
+pub trait Watch {
+    /// A new token of a prompt, by the prompt's place; breaking ends that sequence.
+    fn token(&mut self, prompt: usize, id: u32) -> ControlFlow<()>;
+
+    /// A prompt's sequence has ended.
+    fn finished(&mut self, prompt: usize, generated: &Generated);
+}
+
+/// A watcher of tokens alone.
+struct Tokens<'a>(&'a mut dyn FnMut(usize, u32) -> ControlFlow<()>);
+
+impl Watch for Tokens<'_> {
+    fn token(&mut self, prompt: usize, id: u32) -> ControlFlow<()> {
+        (self.0)(prompt, id)
+    }
+
+    fn finished(&mut self, _: usize, _: &Generated) {}
 }
 
 /// Why a sequence ended.
@@ -79,8 +101,10 @@ pub enum GenerateError {
 
 /// A sequence that is being continued.
 struct Running {
-    /// Number of its prompt.
+    /// Place of its prompt.
     sequence: usize,
+    /// The number from which its sampling draws.
+    number: usize,
     /// Prompt and new tokens.
     ids: Vec<u32>,
     n_prompt: usize,
@@ -105,6 +129,21 @@ impl<D: Device> Decoder<D> {
         limits: &GenerateLimits,
         on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
     ) -> Result<Vec<Generated>, GenerateError> {
+        self.generate_watched(adapter, prompts, sampling, limits, &mut Tokens(on_token))
+    }
+
+    /// [`Decoder::generate`], with a watcher that is told of each sequence when it ends.
+    ///
+    /// # Errors
+    /// [`GenerateError`], before anything is computed.
+    pub fn generate_watched(
+        &self,
+        adapter: Option<&DeviceAdapter<D>>,
+        prompts: &[Vec<u32>],
+        sampling: &SamplingOptions,
+        limits: &GenerateLimits,
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<Generated>, GenerateError> {
         self.check_prompts(prompts)?;
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         let n_shared = shared_prefix(prompts);
@@ -125,7 +164,8 @@ impl<D: Device> Decoder<D> {
                 && let Some(rows) = free.pop()
             {
                 let ids = prompts[next].clone();
-                running.push(Running { sequence: next, n_prompt: ids.len(), ids, rows, n_cached: n_shared });
+                let number = limits.numbers.get(next).copied().unwrap_or(next);
+                running.push(Running { sequence: next, number, n_prompt: ids.len(), ids, rows, n_cached: n_shared });
                 next += 1;
             }
             // New sequences enter with all their tokens through the kernels for many rows, running ones with one token through those for few.
@@ -135,11 +175,13 @@ impl<D: Device> Decoder<D> {
                     self.advance(adapter, &mut cache, group, n_shared, (rope_length, few), sampling);
                 }
             }
-            running.retain_mut(|sequence| match self.finished(sequence, limits, on_token) {
+            running.retain_mut(|sequence| match self.finished(sequence, limits, watch) {
                 None => true,
                 Some(stop) => {
                     let ids = sequence.ids.split_off(sequence.n_prompt);
-                    results[sequence.sequence] = Some(Generated { ids, stop });
+                    let generated = Generated { ids, stop };
+                    watch.finished(sequence.sequence, &generated);
+                    results[sequence.sequence] = Some(generated);
                     free.push(sequence.rows.clone());
                     false
                 }
@@ -178,19 +220,14 @@ impl<D: Device> Decoder<D> {
             for (sequence, logits) in group.iter_mut().zip(logits.chunks_exact_mut(self.config.vocab_size)) {
                 sequence.n_cached = sequence.ids.len();
                 let step = sequence.ids.len() - sequence.n_prompt;
-                let id = sampling.choose(logits, &sequence.ids, sequence.sequence, step);
+                let id = sampling.choose(logits, &sequence.ids, sequence.number, step);
                 sequence.ids.push(id);
             }
         }
     }
 
     /// Whether the token just appended ends the sequence; otherwise the caller is told it.
-    fn finished(
-        &self,
-        sequence: &mut Running,
-        limits: &GenerateLimits,
-        on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
-    ) -> Option<StopReason> {
+    fn finished(&self, sequence: &mut Running, limits: &GenerateLimits, watch: &mut dyn Watch) -> Option<StopReason> {
         let n_new = sequence.ids.len() - sequence.n_prompt;
         let id = *sequence.ids.last().expect("a token was just appended");
         if n_new > limits.max_new_tokens {
@@ -201,7 +238,7 @@ impl<D: Device> Decoder<D> {
             sequence.ids.pop();
             return Some(StopReason::StopToken(id));
         }
-        if on_token(sequence.sequence, id).is_break() {
+        if watch.token(sequence.sequence, id).is_break() {
             return Some(StopReason::Cancelled);
         }
         if n_new == limits.max_new_tokens {

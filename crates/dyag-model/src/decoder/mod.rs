@@ -23,7 +23,7 @@ use crate::config::DecoderConfig;
 use crate::weights::{DecoderWeights, GateUpWeights, LayerWeights, QkvWeights};
 
 pub use device_adapter::{DeviceAdapter, DevicePair};
-pub use generate::{GenerateError, GenerateLimits, Generated, StopReason};
+pub use generate::{GenerateError, GenerateLimits, Generated, StopReason, Watch};
 pub use head::LOGITS_BYTES;
 pub use pack::{Pack, Target};
 pub use sampling::SamplingOptions;

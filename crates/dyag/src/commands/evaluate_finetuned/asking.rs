@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use dyag_eval::results::Row;
-use dyag_model::decoder::{SamplingOptions, StopReason};
+use dyag_model::decoder::{Generated, SamplingOptions, StopReason, Watch};
 use dyag_text::dataset::Question;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
@@ -12,9 +12,6 @@ use serde_json::{Map, Value};
 use super::journal::{Answered, Journal};
 use crate::loaded_model::LoadedModel;
 use crate::terminal;
-
-/// Questions that are asked in one go and kept together: what a kill can lose. Fixed, so that neither the batch nor an interruption changes what is sampled.
-const GROUP: usize = 64;
 
 /// A model, and how it is asked.
 pub(super) struct Asking<'a> {
@@ -27,84 +24,99 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Rows of all questions, in their order. What the journal holds is not asked again.
+    /// Rows of all questions, in their order. What the journal holds is not asked again; each answer is kept as soon as it is whole.
     pub(super) fn all(&self, questions: &[Question], mut journal: Journal) -> anyhow::Result<Vec<Row>> {
-        let todo = (0..questions.len()).filter(|index| !journal.has(*index)).count();
-        let progress = Progress::new(todo);
-        for (number, group) in questions.chunks(GROUP).enumerate() {
-            let first = number * GROUP;
-            let open: Vec<usize> = (first..first + group.len()).filter(|index| !journal.has(*index)).collect();
-            if !open.is_empty() {
-                let answers = self.group(questions, &open, self.seed.wrapping_add(number as u64), &progress)?;
-                if self.verbose {
-                    answers.iter().for_each(|answer| {
-                        terminal::note(format!("{}: {}", answer.index + 1, answer.answer.as_deref().unwrap_or("no answer")))
-                    });
+        let open: Vec<usize> = (0..questions.len()).filter(|index| !journal.has(*index)).collect();
+        let limit = self.model.files().config().max_positions;
+        let mut numbers = Vec::with_capacity(open.len());
+        let mut prompts = Vec::with_capacity(open.len());
+        // A prompt that cannot be made or does not fit is an error of its question alone.
+        let mut failed = Vec::new();
+        for index in open {
+            match self.model.prompt(&questions[index].turns) {
+                Ok(prompt) if prompt.len() >= limit => {
+                    failed.push(Answered::failure(
+                        index,
+                        format!("the prompt has {} tokens, the model takes {limit} with the answer", prompt.len()),
+                    ));
                 }
-                journal.add(answers)?;
+                Ok(prompt) => {
+                    numbers.push(index);
+                    prompts.push(prompt);
+                }
+                Err(error) => failed.push(Answered::failure(index, format!("{error:#}"))),
             }
         }
-        progress.end();
+        journal.add(failed)?;
+        if !prompts.is_empty() {
+            let sampling =
+                SamplingOptions { temperature: self.temperature, top_k: 0, top_p: 1.0, repetition_penalty: 1.0, seed: self.seed };
+            let mut keeper = Keeper {
+                asking: self,
+                numbers: &numbers,
+                prompts: &prompts,
+                journal: &mut journal,
+                progress: Progress::new(numbers.len()),
+                last: Instant::now(),
+                outcome: Ok(()),
+            };
+            self.model.generate_watched(&prompts, numbers.clone(), &sampling, self.max_tokens, self.batch, &mut keeper)?;
+            let Keeper { progress, outcome, .. } = keeper;
+            progress.end();
+            outcome?;
+        }
         let mut answers = journal.into_answers();
         Ok(questions.iter().enumerate().filter_map(|(index, question)| Some(row(index, question, answers.remove(&index)?))).collect())
     }
+}
 
-    /// Answers to some questions. A prompt that cannot be made or does not fit is an error of its question alone.
-    fn group(&self, questions: &[Question], open: &[usize], seed: u64, progress: &Progress) -> anyhow::Result<Vec<Answered>> {
-        let start = Instant::now();
-        let limit = self.model.files().config().max_positions;
-        let mut prompts: Vec<(usize, Vec<u32>)> = Vec::with_capacity(open.len());
-        let mut answers = Vec::with_capacity(open.len());
-        for index in open {
-            let failed = |error: String| Answered {
-                index: *index,
-                answer: None,
-                error: Some(error),
-                stopped: "not asked".to_owned(),
-                tokens_in: 0,
-                tokens_out: 0,
-                seconds: 0.0,
-            };
-            match self.model.prompt(&questions[*index].turns) {
-                Ok(prompt) if prompt.len() >= limit => {
-                    answers.push(failed(format!("the prompt has {} tokens, the model takes {limit} with the answer", prompt.len())))
-                }
-                Ok(prompt) => prompts.push((*index, prompt)),
-                Err(error) => answers.push(failed(format!("{error:#}"))),
-            }
+/// Keeps answers as they come.
+struct Keeper<'a> {
+    asking: &'a Asking<'a>,
+    numbers: &'a [usize],
+    prompts: &'a [Vec<u32>],
+    journal: &'a mut Journal,
+    progress: Progress,
+    /// When the answer before was whole.
+    last: Instant,
+    outcome: anyhow::Result<()>,
+}
+
+impl Watch for Keeper<'_> {
+    fn token(&mut self, _: usize, _: u32) -> ControlFlow<()> {
+        self.progress.token();
+        // Answers that cannot be kept need not be written.
+        if self.outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+
+    fn finished(&mut self, prompt: usize, generated: &Generated) {
+        if self.outcome.is_err() {
+            return;
         }
-        let sampling = SamplingOptions { temperature: self.temperature, top_k: 0, top_p: 1.0, repetition_penalty: 1.0, seed };
-        let tokens: Vec<Vec<u32>> = prompts.iter().map(|(_, prompt)| prompt.clone()).collect();
-        let generated = if tokens.is_empty() {
-            Vec::new()
-        } else {
-            self.model.generate(&tokens, &sampling, self.max_tokens, self.batch, &mut |_, _| {
-                progress.token();
-                ControlFlow::Continue(())
-            })?
+        let stopped = match generated.stop {
+            StopReason::StopToken(_) => "end of turn",
+            StopReason::Length => "max tokens",
+            StopReason::Context => "model's context is full",
+            StopReason::Cancelled => "cancelled",
         };
-        // Answered together, each has its share of the time.
-        let seconds = start.elapsed().as_secs_f64() / open.len() as f64;
-        for ((index, prompt), generated) in prompts.iter().zip(&generated) {
-            let stopped = match generated.stop {
-                StopReason::StopToken(_) => "end of turn",
-                StopReason::Length => "max tokens",
-                StopReason::Context => "model's context is full",
-                StopReason::Cancelled => "cancelled",
-            };
-            answers.push(Answered {
-                index: *index,
-                answer: Some(self.model.files().tokenizer().decode(&generated.ids)),
-                error: None,
-                stopped: stopped.to_owned(),
-                tokens_in: prompt.len() as u64,
-                tokens_out: generated.ids.len() as u64,
-                seconds,
-            });
+        let text = self.asking.model.files().tokenizer().decode(&generated.ids);
+        if self.asking.verbose {
+            terminal::note(format!("{}: {text}", self.numbers[prompt] + 1));
         }
-        answers.sort_by_key(|answer| answer.index);
-        progress.done(open.len());
-        Ok(answers)
+        // Answered together, each has the time since the one before.
+        let now = Instant::now();
+        let answered = Answered {
+            index: self.numbers[prompt],
+            answer: Some(text),
+            error: None,
+            stopped: stopped.to_owned(),
+            tokens_in: self.prompts[prompt].len() as u64,
+            tokens_out: generated.ids.len() as u64,
+            seconds: (now - self.last).as_secs_f64(),
+        };
+        self.last = now;
+        self.outcome = self.journal.add(vec![answered]);
+        self.progress.done(1);
     }
 }
 

@@ -24,6 +24,13 @@ pub(super) struct Answered {
     pub(super) seconds: f64,
 }
 
+impl Answered {
+    /// A question that could not be asked.
+    pub(super) fn failure(index: usize, error: String) -> Self {
+        Self { index, answer: None, error: Some(error), stopped: "not asked".to_owned(), tokens_in: 0, tokens_out: 0, seconds: 0.0 }
+    }
+}
+
 /// The file beside the output that holds the answers so far, a line each, after a line that says what they depend on.
 pub(super) struct Journal {
     file: File,
@@ -95,6 +102,9 @@ impl Journal {
 
     /// Keeps answers.
     pub(super) fn add(&mut self, answers: Vec<Answered>) -> anyhow::Result<()> {
+        if answers.is_empty() {
+            return Ok(());
+        }
         let mut lines = String::new();
         for answer in answers {
             lines.push_str(&serde_json::to_string(&answer).context("cannot write an answer as JSON")?);
