@@ -65,7 +65,7 @@ pub(crate) struct Args {
     seed: u64,
 
     /// Questions that are answered at the same time; the answers do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: u16,
 
     /// System message, in place of the one the adapter was trained with
