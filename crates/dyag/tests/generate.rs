@@ -144,6 +144,7 @@ fn wrong_input_is_refused() {
     refused(&place, &training("latin.jsonl"), &["latin.jsonl, line 1", "0xE9", "offset 27"]);
     refused(&place, &training("other.jsonl"), &["other.jsonl, line 1", "content", "no such key"]);
     refused(&place, &training("twice.jsonl"), &["line 2", "id", "as in line 1"]);
+    refused(&place, &training("catalogue.md"), &["catalogue.md", "dyag chunk"]);
     refused(&place, &training("missing.jsonl"), &["missing.jsonl", "No such file"]);
     refused(&place, &["generate-training", "chunks_json_route.jsonl", "--output", "no/such/set.jsonl"], &["no/such", "No such file"]);
     refused(

@@ -141,7 +141,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     // What can be refused is refused before work is done.
     let files = base_model.as_deref().map(crate::model_files::ModelFiles::open).transpose()?;
-    let chunks = read_chunks(&input)?;
+    let is_lines = input.extension().is_some_and(|extension| extension == "jsonl" || extension == "json");
+    let chunks = match read_chunks(&input) {
+        Err(error) if !is_lines && input.exists() => {
+            return Err(error).context(format!(
+                "{} is not a file of chunks; `dyag chunk {0} --output chunks.jsonl` makes one of documents",
+                input.display()
+            ));
+        }
+        other => other?,
+    };
     let rules = open_rules(rules.as_deref(), language.as_deref(), placeholders.as_deref(), &chunks)?;
     let options = TrainingOptions { method, count: count as usize, split, seed, max_answer_chars: max_answer_chars as usize };
     let documents = documents(&chunks, &rules);
