@@ -107,20 +107,11 @@ pub fn facts_by_model(
         let passage = Passage { document, name: &documents[document].name, chunk_id: &chunk.id, content: &chunk.content };
         found.work.shown += 1;
         for asked in passage.requests(rules, options) {
-            match model.answer(&asked.request) {
-                Ok(reply) => {
+            match passage.facts(&asked, model, rules, options) {
+                Ok(outcomes) => {
                     failed_in_a_row = 0;
-                    let proposals = asked.proposals(&reply.text, passage.name);
-                    if proposals.is_empty() {
-                        found.drops.count(DropReason::Malformed, "model");
-                    }
-                    for proposal in proposals {
-                        let checked =
-                            proposal.into_fact(&passage, rules, options.max_answer_chars).and_then(|fact| match options.answers {
-                                ModelAnswers::Written => Ok(fact),
-                                ModelAnswers::Copied => passage.answered_again(fact, model, rules, options),
-                            });
-                        match checked {
+                    for outcome in outcomes {
+                        match outcome {
                             Ok(fact) => add(&mut found.facts, &mut places, fact),
                             Err(reason) => found.drops.count(reason, "model"),
                         }
@@ -205,19 +196,54 @@ impl Passage<'_> {
         }
     }
 
-    /// The fact with those of its wordings to which the model, shown the passage, gives its answer. A request that fails keeps nothing.
-    fn answered_again(&self, mut fact: Fact, model: &dyn LanguageModel, rules: &Rules, options: &ModelOptions) -> Result<Fact, DropReason> {
+    /// Asks the model, and makes facts of its reply: each a fact, or why it is none.
+    fn facts(
+        &self,
+        asked: &Asked,
+        model: &dyn LanguageModel,
+        rules: &Rules,
+        options: &ModelOptions,
+    ) -> Result<Vec<Result<Fact, DropReason>>, ModelFailure> {
+        let reply = model.answer(&asked.request)?;
+        let proposals = asked.proposals(&reply.text, self.name);
+        if proposals.is_empty() {
+            return Ok(vec![Err(DropReason::Malformed)]);
+        }
+        let mut outcomes = Vec::with_capacity(proposals.len());
+        for proposal in proposals {
+            outcomes.push(match (proposal.into_fact(self, rules, options.max_answer_chars), options.answers) {
+                (Ok(fact), ModelAnswers::Copied) => self.answered_again(fact, model, rules, options)?,
+                (outcome, _) => outcome,
+            });
+        }
+        Ok(outcomes)
+    }
+
+    /// The fact with those of its wordings to which the model, shown the passage, gives its answer or most of it.
+    fn answered_again(
+        &self,
+        mut fact: Fact,
+        model: &dyn LanguageModel,
+        rules: &Rules,
+        options: &ModelOptions,
+    ) -> Result<Result<Fact, DropReason>, ModelFailure> {
         let answer = format!(" {} ", fold(&fact.answer()));
-        fact.questions.retain(|question| {
-            let prompt = fill(&rules.model.check, &[("content", self.content), ("question", question)]);
-            let schema = json!({ "type": "object", "properties": { "answer": { "type": "string" } }, "required": ["answer"], "additionalProperties": false });
+        let mut kept = Vec::with_capacity(fact.questions.len());
+        for question in std::mem::take(&mut fact.questions) {
+            let prompt = fill(&rules.model.check, &[("content", self.content), ("question", &question)]);
             let messages = vec![Message::new(Role::User, prompt)];
-            let request = Request { messages, max_tokens: options.max_tokens, temperature: 0.0, seed: options.seed, schema: Some(schema) };
-            let reply = model.answer(&request).ok().and_then(|reply| json_object(&reply.text));
-            let found = reply.as_ref().and_then(|reply| reply.get("answer")).and_then(Value::as_str).map(|text| format!(" {} ", fold(text)));
-            found.is_some_and(|found| found.trim() != "" && (found.contains(&answer) || answer.contains(&found)))
-        });
-        if fact.questions.is_empty() { Err(DropReason::NotFoundAgain) } else { Ok(fact) }
+            let schema = Some(texts_schema(&["answer".to_owned()]));
+            let reply =
+                model.answer(&Request { messages, max_tokens: options.max_tokens, temperature: 0.0, seed: options.seed, schema })?;
+            let object = json_object(&reply.text);
+            let text = object.as_ref().and_then(|object| object.get("answer")).and_then(Value::as_str).unwrap_or_default();
+            let found = format!(" {} ", fold(text));
+            if found.contains(&answer) || (answer.contains(&found) && 2 * found.len() >= answer.len()) {
+                kept.push(question);
+            }
+        }
+        fact.questions = kept;
+        Ok(if fact.questions.is_empty() { Err(DropReason::NotFoundAgain) } else { Ok(fact) })
     }
 
     /// Values of labelled lines and sentences of running text, each with the line it stands in; no placeholders, nothing that names the document.
@@ -276,7 +302,6 @@ impl Asked {
 /// JSON Schema of a reply.
 fn schema(facts: usize) -> Value {
     let keys: Vec<String> = (1..=WORDINGS).map(|n| format!("question_{n}")).chain(["answer".to_owned(), "quote".to_owned()]).collect();
-    let properties: serde_json::Map<String, Value> = keys.iter().map(|key| (key.clone(), json!({ "type": "string" }))).collect();
     json!({
         "type": "object",
         "properties": {
@@ -284,7 +309,7 @@ fn schema(facts: usize) -> Value {
                 "type": "array",
                 "minItems": 1,
                 "maxItems": facts,
-                "items": { "type": "object", "properties": properties, "required": keys, "additionalProperties": false },
+                "items": texts_schema(&keys),
             },
         },
         "required": ["facts"],
@@ -294,7 +319,11 @@ fn schema(facts: usize) -> Value {
 
 /// JSON Schema of wordings.
 fn questions_schema() -> Value {
-    let keys: Vec<String> = (1..=WORDINGS).map(|n| format!("question_{n}")).collect();
+    texts_schema(&(1..=WORDINGS).map(|n| format!("question_{n}")).collect::<Vec<_>>())
+}
+
+/// JSON Schema of an object of texts.
+fn texts_schema(keys: &[String]) -> Value {
     let properties: serde_json::Map<String, Value> = keys.iter().map(|key| (key.clone(), json!({ "type": "string" }))).collect();
     json!({ "type": "object", "properties": properties, "required": keys, "additionalProperties": false })
 }

@@ -128,3 +128,16 @@ fn a_fatal_failure_ends_the_work_and_keeps_what_was_found() {
     assert!(found.failure.is_some_and(|failure| failure.fatal) && found.facts.is_empty());
     assert_eq!(found.drops.totals().collect::<Vec<_>>(), [(DropReason::Malformed, 1)]);
 }
+
+#[test]
+fn a_failure_while_questions_are_asked_again_is_a_failure() {
+    let rules = Rules::shipped("fr").expect("rules");
+    let chunks = chunks(1);
+    let reply = r#"{"question_1": "Que fait Outil 0 ?", "question_2": "Depuis quand Outil 0 existe-t-il ?", "question_3": ""}"#;
+    let failure = ModelFailure { model: "scripted".to_owned(), problem: "limit".to_owned(), fatal: true };
+    let model = Scripted(vec![Ok(reply.to_owned()), Err(failure.clone())].into());
+    let copied = ModelOptions { answers: ModelAnswers::Copied, ..options(10) };
+    let found = facts_by_model(&documents(&chunks, &rules), &model, &rules, &copied, &mut |_| true);
+    assert_eq!(found.failure, Some(failure));
+    assert!(found.facts.is_empty() && found.drops.totals().next().is_none());
+}
