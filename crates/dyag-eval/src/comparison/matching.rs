@@ -108,6 +108,16 @@ impl<'a> Matched<'a> {
         Ok(Self { names, questions, mismatches, documents, n_documents })
     }
 
+    /// Whose rows each question has.
+    pub(super) fn names(&self) -> &[&'a str] {
+        &self.names
+    }
+
+    /// The rows of each question, in the order of [`Matched::names`].
+    pub(super) fn rows(&self) -> &[Vec<&'a Row>] {
+        &self.questions
+    }
+
     pub(super) fn n_compared(&self) -> usize {
         self.questions.len()
     }

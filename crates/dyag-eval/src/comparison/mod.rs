@@ -2,11 +2,12 @@
 //!
 //! [`compare`] matches the questions of several files ([`matching`](Mismatches)), forms paired differences of each metric that two of them
 //! share, and adjusts their p-values by Holm over all pairs and metrics. A way wins only where its adjusted p-value is below one minus the
-//! confidence; otherwise no difference was shown. [`markdown`] writes the outcome for people; as JSON it is [`Comparison`] itself.
+//! confidence; otherwise no difference was shown. [`markdown`] and [`html`](html()) write the outcome for people; as JSON it is [`Comparison`] itself.
 
 mod attribution;
 mod cost;
 mod error;
+mod html;
 mod markdown;
 mod matching;
 mod pairs;
@@ -25,6 +26,7 @@ use crate::statistics::{Bootstrap, McNemar, MeanDifference, Randomisation};
 pub use attribution::Attribution;
 pub use cost::{Cost, Payback};
 pub use error::ComparisonError;
+pub use html::{HtmlOptions, Language, MAX_QUESTIONS, html};
 pub use markdown::markdown;
 pub use matching::{Mismatch, MismatchKind, Mismatches};
 pub use recommend::{RULES, Recommendation, Rule};

@@ -11,7 +11,7 @@ use dyag_eval::comparison::{Contestant, Options, compare};
 use dyag_eval::results::Results;
 
 use crate::terminal;
-use output::{FormatChoice, Output};
+use output::{FormatChoice, LanguageChoice, Output};
 
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]
@@ -28,13 +28,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=FILE.json", value_parser = named_file)]
     results: Vec<(String, PathBuf)>,
 
-    /// Folder to write comparison.json and comparison.md to, or a file that ends in .json or .md
+    /// Folder to write comparison.json, comparison.md and comparison.html to, or a file that ends in .json, .md or .html
     #[arg(long, value_name = "PATH")]
     output: Option<PathBuf>,
 
-    /// What to write: json, markdown or both (both unless given)
+    /// What to write: json, markdown, html, both (json and markdown) or all (all unless given)
     #[arg(long, value_enum, value_name = "FORMAT", requires = "output")]
     format: Option<FormatChoice>,
+
+    /// Language that the HTML page opens in; both are in it. French unless given where all answers are, else English
+    #[arg(long, value_enum, value_name = "LANGUAGE", requires = "output")]
+    language: Option<LanguageChoice>,
 
     /// A metric to compare, the most important first; all that are shared unless given
     #[arg(long, value_name = "NAME")]
@@ -80,6 +84,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         results,
         output,
         format,
+        language,
         metric,
         max_mismatch,
         confidence,
@@ -98,7 +103,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
         bail!("--fail-if-worse: expected one of {}, found {name}", names.join(", "));
     }
-    let output = output.map(|path| Output::new(&path, format)).transpose()?;
+    let output = output.map(|path| Output::new(&path, format, language)).transpose()?;
     if let Some(output) = &output {
         output.check_inputs(files.iter().map(|(_, path)| path.as_path()))?;
     }
@@ -106,7 +111,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         files.into_iter().map(|(name, path)| Ok(Contestant { name, results: Results::read(&path)? })).collect::<anyhow::Result<_>>()?;
     let comparison = compare(&contestants, &Options { metrics: metric, max_mismatch, confidence, seed })?;
     if let Some(output) = &output {
-        output.write(&comparison)?;
+        output.write(&comparison, &contestants)?;
     }
     if json {
         terminal::print_json(&comparison)?;
