@@ -16,7 +16,7 @@ pub(super) fn write(context: &Context<'_>, page: &mut Page<'_>) {
         page.raw("<ul class=\"advice\">\n");
         for one in all {
             page.raw("<li><p>");
-            capitalised(context, page, &one.text);
+            write_statement(context, page, &one.text);
             page.raw(". <span class=\"rule\">");
             page.text(words.rule);
             page.raw(" ");
@@ -48,13 +48,15 @@ pub(super) fn write_sentence(context: &Context<'_>, page: &mut Page<'_>, english
 }
 
 /// The same, its first letter large unless it is a contestant's name.
-fn capitalised(context: &Context<'_>, page: &mut Page<'_>, english: &str) {
+fn write_statement(context: &Context<'_>, page: &mut Page<'_>, english: &str) {
     let (text, language) = sentence(context.words.language, english);
     let is_name = context.comparison.arms.iter().any(|arm| text.starts_with(&arm.name));
-    let mut chars = text.chars();
-    let text = match chars.next() {
-        Some(first) if !is_name => first.to_uppercase().chain(chars).collect(),
-        _ => text.into_owned(),
-    };
+    let text = if is_name { text.into_owned() } else { capitalised(&text) };
     page.element("span", &[("lang", &language.code())], text);
+}
+
+/// A text whose first letter is large.
+pub(super) fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }

@@ -21,7 +21,7 @@ pub(super) fn write(context: &Context<'_>, page: &mut Page<'_>) {
         context,
         page,
         "causes-figure",
-        (words.causes_figure, &[]),
+        (words.causes_figure, &[], ""),
         |page| charts::legend(page, fills.into_iter().zip(labels.map(str::to_owned))),
         |page, id| wins::draw(context, page, id, &bars),
         |_| {},

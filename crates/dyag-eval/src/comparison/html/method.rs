@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Context;
-use super::advice::write_sentence;
+use super::advice::{capitalised, write_sentence};
 use super::page::{Page, Part};
 use super::sentences::sentence;
 use super::table::{Cell, Column, table};
@@ -40,14 +40,14 @@ fn list<T>(page: &mut Page<'_>, items: impl Iterator<Item = T>, write: impl Fn(&
 fn computed(context: &Context<'_>, page: &mut Page<'_>) {
     let (words, method) = (context.words, &context.comparison.method);
     let language = words.language;
-    let text = |english: &str| Part::Text(sentence(language, english).0.into_owned());
+    let text = |english: &str| sentence(language, english).0.into_owned();
     let below = language.number(&format!("{:.3}", 1.0 - method.confidence));
     page.raw("<p>");
     page.sentence(
         words.computed,
         &[
-            text(method.interval),
-            text(method.adjustment),
+            Part::Text(capitalised(&text(method.interval))),
+            Part::Text(text(method.adjustment)),
             Part::Text(context.confidence()),
             Part::Text(language.len(method.n_tests)),
             Part::Text(below),

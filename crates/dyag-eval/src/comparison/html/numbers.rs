@@ -60,7 +60,7 @@ impl Language {
         let words = self.words();
         let interval = match metric.difference.interval {
             Some(interval) => {
-                format!("{} {} {}", self.signed(metric.unit, interval.low), words.to, self.signed(metric.unit, interval.high))
+                format!("{}\u{A0}{}\u{A0}{}", self.signed(metric.unit, interval.low), words.to, self.signed(metric.unit, interval.high))
             }
             None => words.no_interval.to_owned(),
         };

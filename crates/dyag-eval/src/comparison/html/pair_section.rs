@@ -23,11 +23,13 @@ fn write_pair(context: &Context<'_>, page: &mut Page<'_>, pair: &Pair, number: u
     let words = context.words;
     if !pair.metrics.is_empty() {
         metrics(context, page, &format!("quality-{number}"), words.quality_caption, pair, &pair.metrics);
+        page.raw("<div class=\"figures\">\n");
         charts::intervals::write(context, page, pair, number);
         charts::wins::write(context, page, pair, number);
-    }
-    if let Some(primary) = context.comparison.primary(pair).filter(|primary| !primary.categories.is_empty()) {
-        charts::categories::write(context, page, pair, primary, number);
+        if let Some(primary) = context.comparison.primary(pair).filter(|primary| !primary.categories.is_empty()) {
+            charts::categories::write(context, page, pair, primary, number);
+        }
+        page.raw("</div>\n");
     }
     if !pair.cost.is_empty() {
         metrics(context, page, &format!("cost-{number}"), words.cost_caption, pair, &pair.cost);

@@ -13,6 +13,8 @@ use crate::results::Row;
 const RIGHT_FROM: f64 = 0.5;
 /// The most bytes of texts that all questions of a page may have, however few those are.
 const MAX_TEXT_BYTES: usize = 16 << 20;
+/// With more questions, a browser lays out only what is near the window.
+const MAX_LAID_OUT: usize = 300;
 /// Metrics beside the primary one whose values stand with each answer.
 const MAX_OTHER_METRICS: usize = 3;
 
@@ -135,7 +137,9 @@ impl<'a> Asked<'a> {
 
     /// The section: what is shown, filters, questions.
     pub(super) fn write(&self, page: &mut Page<'_>, contexts: &[Context<'_>]) {
-        page.raw("<section aria-labelledby=\"questions\" class=\"questions\">\n<h2 id=\"questions\">");
+        let class = if self.questions.len() > MAX_LAID_OUT { "questions many" } else { "questions" };
+        page.open("section", &[("aria-labelledby", &"questions"), ("class", &class)]);
+        page.raw("\n<h2 id=\"questions\">");
         page.both(|words| words.questions.to_owned());
         page.raw("</h2>\n");
         for context in contexts {
@@ -156,7 +160,7 @@ impl<'a> Asked<'a> {
         page.raw("<p>");
         match self.judge.filter(|judge| judge.tells_right) {
             Some(judge) => {
-                let from = language.value(Unit::Share, RIGHT_FROM);
+                let from = language.number(&format!("{} %", 100.0 * RIGHT_FROM));
                 page.sentence(words.questions_intro, &[Part::Text(words.metric_label(judge.metric).to_owned()), Part::Text(from)]);
             }
             None => page.text(words.questions_unjudged),

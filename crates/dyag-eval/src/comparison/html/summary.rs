@@ -1,6 +1,6 @@
 //! What a reader takes away: one statement for each pair; and who was compared.
 
-use super::super::{Comparison, Pair, Unit, Verdict};
+use super::super::{Comparison, MetricComparison, Pair, Unit, Verdict};
 use super::page::{Page, Part};
 use super::table::{Cell, Column, table};
 use super::{Context, charts};
@@ -46,32 +46,43 @@ fn headline(context: &Context<'_>, page: &mut Page<'_>, pair: &Pair) {
         page.raw("</li>\n");
         return;
     };
-    // The winner's value first, and the difference in its favour, as the first sentence has it.
-    let is_second = winner.is_some_and(|winner| *winner == *pair.second);
-    let (a, b) = if is_second { (primary.second_mean, primary.first_mean) } else { (primary.first_mean, primary.second_mean) };
-    page.raw(" ");
-    let (mean, unit) = (primary.difference.mean, primary.unit);
-    let label = Part::Text(words.metric_label(&primary.metric).to_owned());
-    let text = |text: String| Part::Text(text);
-    let parts = [label, text(language.value(unit, a)), text(language.value(unit, b))];
-    match primary.difference.interval {
-        Some(interval) => {
-            let ends = [interval.low, interval.high].map(|end| language.signed(unit, end));
-            let [low, high] = ends;
-            let difference = format!("{}{}", language.signed(unit, mean), language.difference_unit(unit));
-            let n = language.len(primary.difference.n_observations);
-            let more = [difference, context.confidence(), low, high, language.p_value(primary.p_adjusted), n].map(text);
-            page.sentence(words.with_interval, &parts.into_iter().chain(more).collect::<Vec<_>>());
-        }
-        None => page.sentence(words.without_interval, &parts),
-    }
+    page.raw("<p>");
+    write_figures(context, page, pair, primary);
     if primary.verdict == Verdict::NoDifferenceShown
         && let Some(smallest) = primary.difference.smallest_detectable
     {
         page.raw(" ");
-        page.sentence(words.undecided_from, &[text(language.amount(unit, smallest))]);
+        page.sentence(words.undecided_from, &[Part::Text(language.amount(primary.unit, smallest))]);
     }
-    page.raw("</li>\n");
+    page.raw("</p></li>\n");
+}
+
+/// Values, difference and interval: in the winner's favour where there is one, else of the second less the first.
+fn write_figures(context: &Context<'_>, page: &mut Page<'_>, pair: &Pair, primary: &MetricComparison) {
+    let (words, language, unit) = (context.words, context.words.language, primary.unit);
+    let winner = primary.winner.as_deref();
+    let is_second = winner.is_some_and(|winner| *winner == *pair.second);
+    let (a, b) = if is_second { (primary.second_mean, primary.first_mean) } else { (primary.first_mean, primary.second_mean) };
+    let label = words.metric_label(&primary.metric).to_owned();
+    let values = [label, language.value(unit, a), language.value(unit, b)];
+    let Some(interval) = primary.difference.interval else {
+        return page.sentence(words.without_interval, &values.map(Part::Text));
+    };
+    let signed = |value: f64| language.signed(unit, value);
+    let difference = format!("{}{}", signed(primary.difference.mean), language.difference_unit(unit));
+    let (template, difference, ends) = match winner {
+        Some(_) => {
+            let (a, b) = (interval.low.abs(), interval.high.abs());
+            let ends = [a.min(b), a.max(b)].map(|end| signed(end).trim_start_matches('+').to_owned());
+            (words.margin, language.amount(unit, primary.difference.mean), ends)
+        }
+        None => (words.with_interval, difference, [signed(interval.low), signed(interval.high)]),
+    };
+    let [low, high] = ends;
+    let n = language.len(primary.difference.n_observations);
+    let more = [difference, context.confidence(), low, high, language.p_value(primary.p_adjusted), n];
+    let texts = values.into_iter().chain(more).map(Part::Text);
+    page.sentence(template, &texts.chain([Part::Name(&pair.second), Part::Name(&pair.first)]).collect::<Vec<_>>());
 }
 
 /// Who was compared: a row a property, a column each.
@@ -88,9 +99,9 @@ pub(super) fn arms(context: &Context<'_>, page: &mut Page<'_>) {
         }
     };
     let of = |value: &dyn Fn(&super::super::ArmSummary) -> Option<Cell<'static>>| comparison.arms.iter().map(value).collect::<Vec<_>>();
-    row(words.kind, of(&|arm| arm.arm.map(|kind| Cell::Number(words.kind_of(kind).to_owned()))));
-    row(words.model, of(&|arm| arm.model.clone().map(Cell::Number)));
-    row(words.base_model, of(&|arm| arm.base_model.clone().map(Cell::Number)));
+    row(words.kind, of(&|arm| arm.arm.map(|kind| Cell::Value(words.kind_of(kind).to_owned()))));
+    row(words.model, of(&|arm| arm.model.clone().map(Cell::Value)));
+    row(words.base_model, of(&|arm| arm.base_model.clone().map(Cell::Value)));
     row(words.rows, of(&|arm| Some(Cell::Number(language.len(arm.n_rows)))));
     row(words.failed, of(&|arm| Some(Cell::Number(language.len(arm.n_failed)))));
     let seconds = |value: Option<f64>| value.map(|value| Cell::Number(language.value(Unit::Seconds, value)));

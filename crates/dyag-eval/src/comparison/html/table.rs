@@ -11,6 +11,8 @@ pub(super) enum Cell<'a> {
     Text(String),
     /// A number.
     Number(String),
+    /// A value that is not a number, under others.
+    Value(String),
     /// A metric: what it measures, and its name in files.
     Metric(&'a str),
     /// An outcome, and the winner's place where there is one.
@@ -37,7 +39,7 @@ pub(super) fn table<'a>(
     rows: impl Iterator<Item = Vec<Cell<'a>>>,
 ) {
     let id = context.id(name);
-    page.open("div", &[("class", &"scroll"), ("role", &"region"), ("tabindex", &0), ("aria-labelledby", &id)]);
+    page.open("div", &[("class", &"scroll"), ("role", &"group"), ("tabindex", &0), ("aria-labelledby", &id)]);
     page.raw("<table>");
     page.open("caption", &[("id", &id)]);
     page.sentence(caption.0, caption.1);
@@ -65,15 +67,15 @@ pub(super) fn table<'a>(
 }
 
 fn write_cell(context: &Context<'_>, page: &mut Page<'_>, cell: Cell<'_>, is_header: bool) {
-    let class = if matches!(cell, Cell::Number(_)) { "number" } else { "" };
-    match (is_header, class) {
-        (true, _) => page.raw("<th scope=\"row\">"),
-        (false, "") => page.raw("<td>"),
-        (false, _) => page.raw("<td class=\"number\">"),
-    }
+    page.raw(match cell {
+        _ if is_header => "<th scope=\"row\">",
+        Cell::Number(_) => "<td class=\"number\">",
+        Cell::Value(_) => "<td class=\"number value\">",
+        _ => "<td>",
+    });
     match cell {
         Cell::Name(name) => page.name(name),
-        Cell::Text(text) | Cell::Number(text) => page.text(text),
+        Cell::Text(text) | Cell::Number(text) | Cell::Value(text) => page.text(text),
         Cell::Metric(metric) => {
             let label = context.words.metric_label(metric);
             if label != metric {

@@ -58,6 +58,7 @@ pub(super) struct Words {
 
     pub(super) summary: &'static str,
     pub(super) better: &'static str,
+    pub(super) margin: &'static str,
     pub(super) with_interval: &'static str,
     pub(super) without_interval: &'static str,
     pub(super) undecided: &'static str,
@@ -109,6 +110,7 @@ pub(super) struct Words {
     pub(super) as_table: &'static str,
     pub(super) intervals_figure: &'static str,
     pub(super) units: &'static str,
+    pub(super) intervals_note: &'static str,
     pub(super) favours: &'static str,
     pub(super) difference_alone: &'static str,
     pub(super) low: &'static str,
@@ -117,6 +119,7 @@ pub(super) struct Words {
     pub(super) equal_questions: &'static str,
     pub(super) better_questions: &'static str,
     pub(super) categories_figure: &'static str,
+    pub(super) categories_note: &'static str,
     pub(super) categories_left: &'static str,
     pub(super) category: &'static str,
     pub(super) times: &'static str,

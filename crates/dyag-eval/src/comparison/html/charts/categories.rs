@@ -32,7 +32,7 @@ pub(in super::super) fn write(context: &Context<'_>, page: &mut Page<'_>, pair: 
         context,
         page,
         &name,
-        (words.categories_figure, &parts()),
+        (words.categories_figure, &parts(), words.categories_note),
         |page| legend(page, names.into_iter().map(|name| (Fill::Series(context.place(name)), name.clone()))),
         |page, id| svg(page, id, ROW * drawn.len(), |page| draw(context, page, pair, primary, &drawn)),
         |page| {

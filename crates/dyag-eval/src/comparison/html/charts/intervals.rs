@@ -32,7 +32,7 @@ fn write_unit(context: &Context<'_>, page: &mut Page<'_>, pair: &Pair, number: u
         context,
         page,
         &name,
-        (words.intervals_figure, &parts),
+        (words.intervals_figure, &parts, words.intervals_note),
         |_| {},
         |page, id| svg(page, id, ABOVE + ROW * metrics.len() + BELOW, |page| draw(context, page, pair, unit, metrics)),
         |page| details(context, page, |page| figures(context, page, &name, (words.intervals_figure, &parts), metrics)),

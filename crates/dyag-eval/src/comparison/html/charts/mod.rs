@@ -59,20 +59,25 @@ pub(super) struct Segment {
     pub(super) fill: Fill,
 }
 
-/// A figure: its caption, its legend, the drawing, and what follows, such as the figures as a table. `draw` is given the caption's id.
+/// A figure: its caption and how to read it, its legend, the drawing, and what follows, such as the figures as a table. `draw` is given the caption's id.
 pub(super) fn figure(
     context: &Context<'_>,
     page: &mut Page<'_>,
     name: &str,
-    caption: (&str, &[Part<'_>]),
+    (caption, parts, note): (&str, &[Part<'_>], &str),
     legend: impl FnOnce(&mut Page<'_>),
     draw: impl FnOnce(&mut Page<'_>, &str),
     after: impl FnOnce(&mut Page<'_>),
 ) {
     let id = context.id(name);
-    page.raw("<figure>");
-    page.open("figcaption", &[("id", &id)]);
-    page.sentence(caption.0, caption.1);
+    page.raw("<figure><figcaption>");
+    page.open("strong", &[("id", &id)]);
+    page.sentence(caption, parts);
+    page.raw("</strong>");
+    if !note.is_empty() {
+        page.raw(" ");
+        page.element("span", &[("class", &"quiet")], note);
+    }
     page.raw("</figcaption>\n");
     legend(page);
     draw(page, &id);

@@ -13,7 +13,7 @@ use super::{Anchor, details, figure, label, line, mark, series, svg};
 const MAX_STEPS: usize = 200;
 /// Where the longest time is so many times the shortest, the scale multiplies.
 const LOGARITHMIC_FROM: f64 = 30.0;
-const TOP: usize = 12;
+const TOP: usize = 20;
 const HEIGHT: usize = 220;
 
 /// The times of one way, sorted.
@@ -37,12 +37,12 @@ pub(in super::super) fn write(context: &Context<'_>, page: &mut Page<'_>) {
     let (shortest, longest) = ends.fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
     let is_logarithmic = shortest > 0.0 && longest > LOGARITHMIC_FROM * shortest;
     let scale = if is_logarithmic { Scale::logarithmic(shortest, longest) } else { Scale::linear(0.0, longest) };
-    let caption = [words.times_figure, ". ", words.times_marks, " ", if is_logarithmic { words.times_scale } else { "" }].concat();
+    let note = [words.times_marks, " ", if is_logarithmic { words.times_scale } else { "" }].concat();
     figure(
         context,
         page,
         "times-figure",
-        (caption.trim_end(), &[]),
+        (words.times_figure, &[], note.trim_end()),
         |page| write_legend(page, &all),
         |page, id| svg(page, id, TOP + HEIGHT + 40, |page| draw(context, page, &scale, &all)),
         |page| details(context, page, |page| figures(context, page, &all)),
@@ -76,7 +76,7 @@ fn draw(context: &Context<'_>, page: &mut Page<'_>, scale: &Scale, all: &[Times<
         line(page, if share == 0.0 { "zero" } else { "grid" }, (0.0, y_of(share)), (100.0, y_of(share)));
         if share > 0.0 {
             let text = format!("{} {}", language.number(&format!("{:.0} %", 100.0 * share)), words.share_answered);
-            label(page, "tick", 100.0, y_of(share) + 14, Anchor::End, &text);
+            label(page, "tick", 0.0, y_of(share) - 4, Anchor::Start, &text);
         }
     }
     for times in all {
@@ -84,6 +84,7 @@ fn draw(context: &Context<'_>, page: &mut Page<'_>, scale: &Scale, all: &[Times<
         page.open(
             "svg",
             &[
+                ("class", &"at"),
                 ("x", &0),
                 ("y", &TOP),
                 ("width", &"100%"),

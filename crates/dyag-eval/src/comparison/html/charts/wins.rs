@@ -38,7 +38,7 @@ pub(in super::super) fn write(context: &Context<'_>, page: &mut Page<'_>, pair: 
         context,
         page,
         &name,
-        (words.wins_figure, &parts()),
+        (words.wins_figure, &parts(), ""),
         |page| {
             let fills = [Fill::Series(places[0]), Fill::Neutral, Fill::Series(places[1])];
             legend(page, fills.into_iter().zip([titles[0].clone(), words.equal_questions.to_owned(), titles[1].clone()]));
