@@ -172,8 +172,8 @@ mod tests {
     fn words_that_differ() {
         assert_eq!(marked("En production", " en  production "), "Same");
         assert_eq!(marked("En production", "En production."), "En production+.+");
-        assert_eq!(marked("Le statut est en production", "Le statut est retiré"), "Le statut est -en production- +retiré+");
-        assert_eq!(marked("a b c d", "a c d"), "a -b- c d");
+        assert_eq!(marked("Le statut est en production", "Le statut est retiré"), "Le statut est-en production- +retiré+");
+        assert_eq!(marked("a b c d", "a c d"), "a-b- c d");
         assert_eq!(
             marked("a", "tout autre chose, avec a dedans et bien plus encore"),
             "+tout autre chose, avec+ a +dedans et bien plus encore+"

@@ -57,14 +57,22 @@ impl Language {
 
     /// A difference and its interval: `+12.5 points (+3.1 to +21.9)`.
     pub(super) fn difference(self, metric: &MetricComparison) -> String {
+        self.with_interval(metric, self.difference_unit(metric.unit))
+    }
+
+    /// The same without a unit, where it is said elsewhere.
+    pub(super) fn bare_difference(self, metric: &MetricComparison) -> String {
+        self.with_interval(metric, "")
+    }
+
+    fn with_interval(self, metric: &MetricComparison, unit: &str) -> String {
         let words = self.words();
+        let signed = |value: f64| self.signed(metric.unit, value);
         let interval = match metric.difference.interval {
-            Some(interval) => {
-                format!("{}\u{A0}{}\u{A0}{}", self.signed(metric.unit, interval.low), words.to, self.signed(metric.unit, interval.high))
-            }
+            Some(interval) => format!("{}\u{A0}{}\u{A0}{}", signed(interval.low), words.to, signed(interval.high)),
             None => words.no_interval.to_owned(),
         };
-        format!("{}{} ({interval})", self.signed(metric.unit, metric.difference.mean), self.difference_unit(metric.unit))
+        format!("{}{unit} ({interval})", signed(metric.difference.mean))
     }
 
     /// The size of a difference.

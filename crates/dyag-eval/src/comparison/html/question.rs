@@ -159,9 +159,11 @@ fn write_answer(asked: &Asked<'_>, page: &mut Page<'_>, text: &str, expected: Op
     foreign(asked, page, "dd", |page| match &compared {
         Diff::Same | Diff::TooLong => page.text(text.trim()),
         Diff::Alike(pieces) => {
-            let mut before = Kind::Same;
+            // Missing words bring no spaces of their own.
+            let (mut is_apart, mut is_after_missing) = (true, false);
             for piece in pieces {
-                if before == Kind::Missing && piece.kind != Kind::Same || before == Kind::Added && piece.kind == Kind::Missing {
+                let is_missing = piece.kind == Kind::Missing;
+                if (is_missing && !is_apart) || (is_after_missing && !piece.text.starts_with(char::is_whitespace)) {
                     page.raw(" ");
                 }
                 match piece.kind {
@@ -169,13 +171,13 @@ fn write_answer(asked: &Asked<'_>, page: &mut Page<'_>, text: &str, expected: Op
                     Kind::Added => page.element("ins", &[], piece.text),
                     Kind::Missing => page.element("del", &[], piece.text),
                 }
-                before = piece.kind;
+                (is_apart, is_after_missing) = (piece.text.ends_with(char::is_whitespace), is_missing);
             }
         }
         Diff::Unlike(pieces) => {
             for piece in pieces {
                 match piece.kind {
-                    Kind::Same if !piece.text.trim().is_empty() => page.element("mark", &[], piece.text),
+                    Kind::Same if says_something(piece.text) => page.element("mark", &[], piece.text),
                     _ => page.text(piece.text),
                 }
             }
@@ -185,6 +187,11 @@ fn write_answer(asked: &Asked<'_>, page: &mut Page<'_>, text: &str, expected: Op
     if compared == Diff::Same && n_cut == 0 {
         quiet(page, |words| words.same_words);
     }
+}
+
+/// Whether words in common are more than an article or a comma.
+fn says_something(words: &str) -> bool {
+    words.split(|c: char| !c.is_alphanumeric()).any(|word| word.chars().count() > 3 || word.chars().any(char::is_numeric))
 }
 
 fn scores(asked: &Asked<'_>, page: &mut Page<'_>, row: &Row) {

@@ -42,8 +42,9 @@ pub(super) fn table<'a>(
     page.open("div", &[("class", &"scroll"), ("role", &"group"), ("tabindex", &0), ("aria-labelledby", &id)]);
     page.raw("<table>");
     page.open("caption", &[("id", &id)]);
+    page.raw("<span>");
     page.sentence(caption.0, caption.1);
-    page.raw("</caption><thead><tr>");
+    page.raw("</span></caption><thead><tr>");
     for column in columns {
         match column {
             Column::Text(text) => page.element("th", &[("scope", &"col")], text),

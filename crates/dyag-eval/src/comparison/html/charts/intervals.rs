@@ -14,15 +14,26 @@ const BELOW: usize = 24;
 
 /// A figure for each unit that metrics are counted in.
 pub(in super::super) fn write(context: &Context<'_>, page: &mut Page<'_>, pair: &Pair, number: usize) {
+    let mut is_first = true;
     for unit in [Unit::Share, Unit::Number, Unit::Seconds, Unit::Tokens] {
         let metrics: Vec<&MetricComparison> = pair.metrics.iter().filter(|metric| metric.unit == unit).collect();
         if !metrics.is_empty() {
-            write_unit(context, page, pair, number, unit, &metrics);
+            // How to read them is said once.
+            let note = if is_first { context.words.intervals_note } else { "" };
+            is_first = false;
+            write_unit(context, page, (pair, number), unit, &metrics, note);
         }
     }
 }
 
-fn write_unit(context: &Context<'_>, page: &mut Page<'_>, pair: &Pair, number: usize, unit: Unit, metrics: &[&MetricComparison]) {
+fn write_unit(
+    context: &Context<'_>,
+    page: &mut Page<'_>,
+    (pair, number): (&Pair, usize),
+    unit: Unit,
+    metrics: &[&MetricComparison],
+    note: &str,
+) {
     let words = context.words;
     let counted = words.language.difference_unit(unit).trim_start();
     let counted = if counted.is_empty() { words.units } else { counted };
@@ -32,7 +43,7 @@ fn write_unit(context: &Context<'_>, page: &mut Page<'_>, pair: &Pair, number: u
         context,
         page,
         &name,
-        (words.intervals_figure, &parts, words.intervals_note),
+        (words.intervals_figure, &parts, note),
         |_| {},
         |page, id| svg(page, id, ABOVE + ROW * metrics.len() + BELOW, |page| draw(context, page, pair, unit, metrics)),
         |page| details(context, page, |page| figures(context, page, &name, (words.intervals_figure, &parts), metrics)),
@@ -102,8 +113,8 @@ fn draw_metric(context: &Context<'_>, page: &mut Page<'_>, top: usize, scale: &S
         }
         None => page.empty("circle", &[("class", &"ring"), ("cx", &Percent(x)), ("cy", &y), ("r", &6)]),
     }
-    let verdict = words.verdict(metric.verdict, winner.map(|winner| short(winner, 24)).as_deref());
-    label(page, "small", 0.0, top + 58, Anchor::Start, &words.language.difference(metric));
+    let verdict = words.verdict(metric.verdict, winner.map(|winner| short(winner, 16)).as_deref());
+    label(page, "small", 0.0, top + 58, Anchor::Start, &words.language.bare_difference(metric));
     label(page, "small verdict", 100.0, top + 58, Anchor::End, &verdict);
 }
 

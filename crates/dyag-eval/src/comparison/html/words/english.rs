@@ -18,8 +18,8 @@ pub(super) const WORDS: Words = Words {
 
     summary: "In short",
     better: "{0} answers better than {1}.",
-    margin: "{0}: {1} against {2}. The margin is {3}, with a {4} confidence interval from {5} to {6} (adjusted p {7}; {8} questions).",
-    with_interval: "{0}: {1} against {2}. The difference, {9} less {10}, is {3}, with a {4} confidence interval from {5} to {6} (adjusted p {7}; {8} questions).",
+    margin: "{0}: {1} against {2}. The margin is {3}, with a {4} confidence interval from {5} to {6} (adjusted\u{A0}p {7}; {8} questions).",
+    with_interval: "{0}: {1} against {2}. The difference, {9} less {10}, is {3}, with a {4} confidence interval from {5} to {6} (adjusted\u{A0}p {7}; {8} questions).",
     without_interval: "{0}: {1} against {2}, without an interval.",
     undecided: "No difference was shown between {0} and {1}.",
     undecided_from: "That does not mean that there is none: a set like this one shows differences from {0} on, in eight of ten times.",
