@@ -35,3 +35,7 @@ threads model dataset="examples/apps10/train.jsonl":
 memory model dataset="examples/apps10/train.jsonl":
     cargo build --release
     tools/acceptance/memory.sh target/release/dyag --base-model {{model}} --dataset {{dataset}} --max-steps 4
+
+# The page of a comparison in a browser: accessibility, widths, filters, screenshots in tools/page/seen (needs Node and Chromium)
+page file:
+    cd tools/page && npm install --no-package-lock --no-fund --no-audit && node check.mjs {{absolute_path(file)}} seen

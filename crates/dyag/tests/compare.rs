@@ -135,8 +135,9 @@ fn a_winner_where_it_is_shown_and_files_of_both_kinds() {
       - finetuned rather than base: it is better by 46.7 points in exact_match (80.0 % against 33.3 %, 95 % interval 16.5 points to 76.8 points; p 0.020 after adjustment) [better-answers]
     written: report/comparison.json
     written: report/comparison.md
+    written: report/comparison.html
     ");
-    assert_eq!(place.files("report"), ["report/comparison.json", "report/comparison.md"]);
+    assert_eq!(place.files("report"), ["report/comparison.html", "report/comparison.json", "report/comparison.md"]);
     let written: Value = serde_json::from_str(&place.read("report/comparison.json")).expect("JSON");
     let printed: Value = serde_json::from_str(&done(&place, &THREE, &["--json", "--metric", "exact_match"]).stdout).expect("JSON");
     assert_eq!(written, printed);
@@ -151,11 +152,34 @@ fn a_winner_where_it_is_shown_and_files_of_both_kinds() {
 
     done(&place, &THREE, &["--output", "one.md", "--format", "markdown"]);
     done(&place, &THREE, &["--output", "two.json"]);
-    let files = place.files("");
-    assert!(
-        ["one.md", "two.json", "two.md"].iter().all(|name| files.contains(&(*name).to_owned())) && !files.contains(&"one.json".to_owned()),
-        "{files:?}"
-    );
+    done(&place, &THREE, &["--output", "three", "--format", "both"]);
+    done(&place, &THREE, &["--output", "four.html", "--format", "html"]);
+    let files: Vec<String> =
+        place.files("").into_iter().filter(|name| ["one", "two", "three", "four"].iter().any(|begin| name.starts_with(begin))).collect();
+    assert_eq!(files, ["four.html", "one.md", "three/comparison.json", "three/comparison.md", "two.html", "two.json", "two.md"]);
+}
+
+#[test]
+fn a_page_for_people() {
+    let place = with_three();
+    done(&place, &THREE, &["--output", "page.html", "--format", "html", "--language", "fr"]);
+    let french = place.read("page.html");
+    assert!(french.starts_with("<!DOCTYPE html>\n<html lang=\"fr\"") && french.ends_with("</html>\n"));
+    for wanted in [
+        "Comparaison de rag, finetuned et base",
+        "finetuned better",
+        "Aucune différence démontrée entre",
+        "default-src &#39;none&#39;",
+        "Quelle est la valeur 59 ?",
+    ] {
+        assert!(french.contains(wanted), "{wanted}");
+    }
+    assert_eq!(french.matches("<article").count(), 60);
+    done(&place, &THREE, &["--output", "page.html", "--format", "html"]);
+    assert!(place.read("page.html").starts_with("<!DOCTYPE html>\n<html lang=\"en\""), "no file says what its answers are in");
+    refused(&place, &THREE, &["--language", "fr"], "--output");
+    refused(&place, &THREE, &["--output", "x.html", "--format", "both"], "expected a name that ends as the format asked for, found .html");
+    refused(&place, &THREE, &["--output", "x.md", "--format", "html"], "expected a name that ends as the format asked for, found .md");
 }
 
 #[test]

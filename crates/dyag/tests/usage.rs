@@ -74,7 +74,10 @@ fn every_command_has_help_that_names_its_flags() {
         ("finetune", ["--dataset", "--output", "--base-model", "--epochs", "--resume"].as_slice()),
         ("query-finetuned", ["--model", "--base-model", "--temperature", "--max-tokens", "--questions"].as_slice()),
         ("evaluate-finetuned", ["--model", "--base-model", "--output", "--temperature", "--max-tokens", "--device", "--limit"].as_slice()),
-        ("compare-models", ["--rag-results", "--finetuned-results", "--results", "--metric", "--fail-if-worse"].as_slice()),
+        (
+            "compare-models",
+            ["--rag-results", "--finetuned-results", "--results", "--format", "--language", "--metric", "--fail-if-worse"].as_slice(),
+        ),
         ("check", ["--model", "--adapter", "--reference"].as_slice()),
         ("inspect", ["--dataset", "--base-model", "--line"].as_slice()),
         ("bench", ["--base-model", "--dataset", "--runs", "--json"].as_slice()),
