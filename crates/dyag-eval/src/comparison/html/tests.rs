@@ -30,7 +30,7 @@ fn row(question: usize, is_right: bool) -> Row {
             .map(|(name, value)| (Arc::from(name), value))
             .into(),
         document: Some(Arc::from(format!("d{}", question % 10))),
-        category: Some(Arc::from(if question % 3 == 0 { "statut" } else { "contact" })),
+        category: Some(Arc::from(if question < 20 { "statut" } else { "contact" })),
         time_seconds: Some(1.0 + 0.1 * (question % 3) as f64),
         tokens: Some(100 + question as u64),
         ..Row::default()
@@ -96,11 +96,7 @@ impl TokenSink for Sink {
         let mut seen = self.0.borrow_mut();
         match token {
             Token::TagToken(tag) if tag.kind == TagKind::StartTag => return seen.start(&tag),
-            Token::TagToken(tag) => {
-                if seen.open.pop().as_deref() != Some(&*tag.name) {
-                    seen.problems.push(format!("line {line}: </{}> ends something else", tag.name));
-                }
-            }
+            Token::TagToken(tag) => seen.end(&tag, line),
             Token::CharacterTokens(text) if !seen.open.iter().any(|name| name == "script" || name == "style") => seen.text.push_str(&text),
             Token::ParseError(error) => seen.problems.push(format!("line {line}: {error}")),
             Token::CommentToken(comment) => seen.problems.push(format!("line {line}: a comment, {comment}")),
@@ -135,6 +131,12 @@ impl Seen {
             self.open.push(name);
         }
         raw.map_or(TokenSinkResult::Continue, TokenSinkResult::RawData)
+    }
+
+    fn end(&mut self, tag: &Tag, line: u64) {
+        if self.open.pop().as_deref() != Some(&*tag.name) {
+            self.problems.push(format!("line {line}: </{}> ends something else", tag.name));
+        }
     }
 
     fn n(&self, name: &str) -> usize {
