@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use dyag_eval::results::TrainingFile;
 use dyag_kernels::Device as _;
 use dyag_kernels::cpu_device::CpuDevice;
 use dyag_model::adapter::Adapter;
@@ -54,6 +55,8 @@ pub(crate) struct LoadedModel {
     date: Option<Date>,
     /// How long the adapter was trained, where its manifest says.
     training_seconds: Option<f64>,
+    /// What the adapter was trained on, where its manifest says.
+    training_set: Option<TrainingFile>,
 }
 
 impl LoadedModel {
@@ -94,6 +97,8 @@ impl LoadedModel {
             terminal::note(format!("kernels: {}, {} threads", device.describe(), device.threads()));
         }
         let training_seconds = manifest.as_ref().and_then(|manifest| manifest.timing.get("elapsed_s")).and_then(serde_json::Value::as_f64);
+        let training_set =
+            manifest.as_ref().map(|manifest| TrainingFile { name: manifest.dataset.name.clone(), sha256: manifest.dataset.sha256.clone() });
         let trained_system = manifest.as_ref().and_then(|manifest| manifest.system_message.clone());
         let (system, replaces_system) = match system {
             SystemChoice::AsTrained => (trained_system, false),
@@ -105,7 +110,7 @@ impl LoadedModel {
             .map(|date| date.parse::<Date>())
             .transpose()
             .map_err(|problem| anyhow::anyhow!("{MANIFEST_FILE} of the adapter: date: {problem}"))?;
-        Ok(Self { files, decoder, adapter, adapter_folder, system, replaces_system, date, training_seconds })
+        Ok(Self { files, decoder, adapter, adapter_folder, system, replaces_system, date, training_seconds, training_set })
     }
 
     /// The model's files: tokenizer, template, the tokens that end an answer.
@@ -129,6 +134,11 @@ impl LoadedModel {
     /// How long the adapter was trained, where its manifest says.
     pub(crate) fn training_seconds(&self) -> Option<f64> {
         self.training_seconds
+    }
+
+    /// What the adapter was trained on, where its manifest says.
+    pub(crate) fn training_set(&self) -> Option<&TrainingFile> {
+        self.training_set.as_ref()
     }
 
     /// The base model's path.

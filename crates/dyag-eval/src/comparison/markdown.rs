@@ -21,6 +21,7 @@ fn write_all(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     for pair in &comparison.pairs {
         write_pair(out, comparison, pair)?;
     }
+    write_training(out, comparison)?;
     write_attribution(out, comparison)?;
     write_recommendations(out, comparison)?;
     write_method(out, comparison)
@@ -181,6 +182,34 @@ impl Verdict {
             Self::NotTestable => "not testable",
         }
     }
+}
+
+fn write_training(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
+    for check in &comparison.training {
+        writeln!(out, "## What training taught\n\n{}.\n", line(&check.sentence()))?;
+        for group in check.groups.iter().filter(|group| !group.pairs.is_empty()) {
+            writeln!(out, "### {} questions {}\n", group.n_questions, group.taught.words())?;
+            for pair in &group.pairs {
+                metric_table(out, comparison, pair, &pair.metrics)?;
+            }
+        }
+        if check.leaks.is_empty() {
+            continue;
+        }
+        writeln!(out, "### Questions that training asked\n")?;
+        row(out, &["id", "question", "training set", "as asked there", "similarity"])?;
+        rule(out, &[false, false, false, false, true])?;
+        for leak in &check.leaks {
+            let similarity = format!("{:.2}", leak.similarity);
+            row(out, &[leak.id.as_deref().unwrap_or(""), &leak.question, &leak.training_place, &leak.training_question, &similarity])?;
+        }
+        let hidden = check.n_leaked - check.leaks.len();
+        if hidden > 0 {
+            writeln!(out, "\nand {hidden} more.")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 fn write_attribution(out: &mut String, comparison: &Comparison) -> std::fmt::Result {

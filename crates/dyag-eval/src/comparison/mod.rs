@@ -13,6 +13,9 @@ mod pairs;
 mod recommend;
 #[cfg(test)]
 mod tests;
+mod training;
+#[cfg(test)]
+mod training_tests;
 mod units;
 
 use std::collections::BTreeMap;
@@ -28,6 +31,7 @@ pub use error::ComparisonError;
 pub use markdown::markdown;
 pub use matching::{Mismatch, MismatchKind, Mismatches};
 pub use recommend::{RULES, Recommendation, Rule};
+pub use training::{Group, ListedLeak, Taught, Training, TrainingCheck};
 pub use units::{Unit, p_value_text};
 
 use matching::Matched;
@@ -81,6 +85,9 @@ pub struct Comparison {
     pub pairs: Vec<Pair>,
     /// Where wrong answers come from, for ways that search first.
     pub attribution: Vec<Attribution>,
+    /// What was taught of the questions, for ways whose training set is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub training: Vec<TrainingCheck>,
     /// What follows, and from which figures.
     pub recommendations: Vec<Recommendation>,
     /// What a reader should know besides.
@@ -284,12 +291,30 @@ impl Comparison {
 /// Fewer than two, or two of one name; a file without rows and figures; options that are no shares; a number that is none; questions that
 /// the files do not share, beyond the share allowed; a metric asked for that no two files have.
 pub fn compare(contestants: &[Contestant], options: &Options) -> Result<Comparison, ComparisonError> {
+    compare_trained(contestants, &[], options)
+}
+
+/// The same, with the training sets of those that learned from some: questions that training asked are counted, and results are given
+/// without them, and by what was taught.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_trained(contestants: &[Contestant], trainings: &[Training], options: &Options) -> Result<Comparison, ComparisonError> {
     check(contestants, options)?;
     let with_rows: Vec<&Contestant> = contestants.iter().filter(|contestant| !contestant.results.results.is_empty()).collect();
     let matched = Matched::new(&with_rows, options.max_mismatch)?;
     let mut notes = notes(contestants, &matched);
     let judged = pairs::pairs(contestants, &matched, options, &mut notes)?;
     let attribution = with_rows.iter().filter_map(|contestant| attribution::attribute(contestant, &mut notes)).collect::<Vec<_>>();
+    let training =
+        trainings.iter().map(|training| training::check(training, contestants, &matched, options)).collect::<Result<Vec<_>, _>>()?;
+    notes.extend(training.iter().filter(|check| check.n_leaked > 0).map(|check| {
+        format!(
+            "{} of the questions compared stand in the training set of {} in the same or nearly the same words: what is known of them may be memory of the very words; results without them are given beside",
+            check.n_leaked,
+            check.arms.join(" and ")
+        )
+    }));
     let mut comparison = Comparison {
         schema: SCHEMA,
         arms: contestants.iter().map(summary).collect(),
@@ -304,6 +329,7 @@ pub fn compare(contestants: &[Contestant], options: &Options) -> Result<Comparis
         primary_metric: primary_metric(&judged, options),
         pairs: judged,
         attribution,
+        training,
         recommendations: Vec::new(),
         notes,
     };

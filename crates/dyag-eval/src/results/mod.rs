@@ -104,6 +104,9 @@ pub struct Metadata {
     /// How long the whole evaluation took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<f64>,
+    /// What the model was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training_set: Option<TrainingFile>,
     /// How long the model was trained before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training_seconds: Option<f64>,
@@ -122,6 +125,15 @@ pub struct Metadata {
     /// Every other key that was found.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// The file a model was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TrainingFile {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
 }
 
 /// Figures over a set. Those whose name ends in `_rate` are percentages.

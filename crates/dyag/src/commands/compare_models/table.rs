@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dyag_eval::comparison::{ClusteredBy, Comparison, MetricComparison, Pair, Unit, p_value_text};
+use dyag_eval::comparison::{ClusteredBy, Comparison, MetricComparison, Pair, TrainingCheck, Unit, p_value_text};
 
 /// The comparison, line by line.
 pub(super) fn text(comparison: &Comparison, verbose: bool) -> String {
@@ -29,6 +29,9 @@ fn write_all(out: &mut String, comparison: &Comparison, verbose: bool) -> std::f
     for pair in &comparison.pairs {
         write_pair(out, comparison, pair, verbose)?;
     }
+    for check in &comparison.training {
+        write_training(out, comparison, check)?;
+    }
     if !comparison.attribution.is_empty() {
         writeln!(out, "\nwhere wrong answers come from")?;
     }
@@ -48,6 +51,19 @@ fn write_all(out: &mut String, comparison: &Comparison, verbose: bool) -> std::f
     }
     write_list(out, "recommendations", comparison.recommendations.iter().map(|one| format!("{} [{}]", one.text, one.rule)))?;
     write_list(out, "notes", comparison.notes.iter().cloned())
+}
+
+fn write_training(out: &mut String, comparison: &Comparison, check: &TrainingCheck) -> std::fmt::Result {
+    writeln!(out, "\nwhat training taught\n  {}", check.sentence())?;
+    let interval = format!("difference, {} % interval", 100.0 * comparison.method.confidence);
+    for group in check.groups.iter().filter(|group| !group.pairs.is_empty()) {
+        writeln!(out, "  {} questions {}", group.n_questions, group.taught.words())?;
+        for pair in &group.pairs {
+            let header = ["metric", &pair.first, &pair.second, &interval, "p", "better on", "outcome"].map(str::to_owned);
+            write_table(out, std::iter::once(header).chain(pair.metrics.iter().map(metric_row)).collect())?;
+        }
+    }
+    Ok(())
 }
 
 fn write_list(out: &mut String, title: &str, items: impl Iterator<Item = String>) -> std::fmt::Result {

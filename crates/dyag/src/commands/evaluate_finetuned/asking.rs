@@ -136,6 +136,7 @@ fn row(index: usize, question: &Question, answered: Answered) -> Row {
     };
     let mut other = Map::new();
     other.insert("stopped".to_owned(), stopped.into());
+    other.extend(text(&["field"]).map(|field| ("field".to_owned(), field.into())));
     Row {
         id: text(&["id"]).or_else(|| Some(format!("{}", index + 1))),
         question: turns.last().map(|turn| turn.content.clone()).unwrap_or_default(),

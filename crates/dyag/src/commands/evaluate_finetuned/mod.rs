@@ -208,6 +208,7 @@ fn metadata(
         started_at: Some(crate::output_file::timestamp(started_at)),
         evaluated_at: Some(crate::output_file::timestamp(SystemTime::now())),
         duration_seconds: Some(start.elapsed().as_secs_f64()),
+        training_set: model.training_set().cloned(),
         training_seconds: model.training_seconds(),
         peak_memory_bytes: peak_resident_bytes(),
         parameters: object(parameters),
