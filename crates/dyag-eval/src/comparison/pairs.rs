@@ -120,12 +120,22 @@ fn pair(first: &Contestant, second: &Contestant, matched: &Matched<'_>, options:
     }
     let time = |row: &Row| row.time_seconds;
     let tokens = |row: &Row| row.total_tokens().map(|tokens| tokens as f64);
-    for (name, unit, value) in [("time_seconds", Unit::Seconds, &time as &dyn Fn(&Row) -> Option<f64>), ("tokens", Unit::Tokens, &tokens)] {
+    let (first_token, latency) = (|row: &Row| row.first_token_seconds, |row: &Row| row.latency_seconds);
+    let costs: [(&str, Unit, OfRow<'_>); 4] = [
+        ("time_seconds", Unit::Seconds, &time),
+        ("first_token_seconds", Unit::Seconds, &first_token),
+        ("latency_seconds", Unit::Seconds, &latency),
+        ("tokens", Unit::Tokens, &tokens),
+    ];
+    for (name, unit, value) in costs {
         let values = both(&rows, |row| value(row));
         pair.cost.extend(compared(name, unit, &values, &rows, matched, options));
     }
     pair
 }
+
+/// A figure of a row.
+type OfRow<'a> = &'a dyn Fn(&Row) -> Option<f64>;
 
 /// A question's place, and the values of the two.
 type Values = Vec<(usize, f64, f64)>;

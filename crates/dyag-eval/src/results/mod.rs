@@ -170,8 +170,12 @@ pub struct Row {
     pub gold_chunk_ids: Vec<String>,
     /// The passages that were shown to the model, best first; none when the arm shows none or did not write them down.
     pub sources: Option<Vec<Source>>,
-    /// How long the answer took.
+    /// How long the answer took; of several answered together, each its part.
     pub time_seconds: Option<f64>,
+    /// How long the first token took after the question was taken up.
+    pub first_token_seconds: Option<f64>,
+    /// How long the answer took after the question was taken up; more than `time_seconds` where several were answered together.
+    pub latency_seconds: Option<f64>,
     /// Tokens in all, where only that is known. See [`Row::total_tokens`].
     pub tokens: Option<u64>,
     /// Tokens of the prompt.

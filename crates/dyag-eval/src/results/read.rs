@@ -129,6 +129,8 @@ impl RowReader {
             gold_chunk_ids: ids(&mut fields)?,
             sources: sources(&mut fields)?,
             time_seconds: fields.amount(&["time_seconds", "time"])?,
+            first_token_seconds: fields.amount(&["first_token_seconds"])?,
+            latency_seconds: fields.amount(&["latency_seconds"])?,
             tokens: fields.count(&["tokens"])?,
             tokens_in: fields.count(&["tokens_in"])?,
             tokens_out: fields.count(&["tokens_out"])?,
