@@ -73,10 +73,12 @@ fn the_files_of_the_original_program() {
     2 questions, taken for independent
 
     rag against finetuned
-      metric        rag     finetuned  difference, 95 % interval    p      better on  outcome
-      exact_match   50.0 %  50.0 %     0.0 (no interval) points     1.000  0 / 0      tie
-      time_seconds  4.00 s  1.50 s     -2.50 (no interval) seconds  1.000  0 / 2      no difference shown
-      tokens        900     60.0       -840 (no interval) tokens    1.000  0 / 2      no difference shown
+      metric            rag     finetuned  difference, 95 % interval    p      better on  outcome
+      exact_match       50.0 %  50.0 %     0.0 (no interval) points     1.000  0 / 0      tie
+      corpus_bleu_intl  0.00    0.00       0.00 (0.00 to 0.00)          1.000             no difference shown
+      corpus_chrf++     82.1    91.9       +9.81 (0.00 to +38.3)        1.000             no difference shown
+      time_seconds      4.00 s  1.50 s     -2.50 (no interval) seconds  1.000  0 / 2      no difference shown
+      tokens            900     60.0       -840 (no interval) tokens    1.000  0 / 2      no difference shown
 
     where wrong answers come from
       rag: 1 of 2 wrong by is_correct: 0 passage not found, 0 passage not used, 0 failed, 1 not known
@@ -94,7 +96,7 @@ fn the_files_of_the_original_program() {
 fn identical_files_tie() {
     let place = with_three();
     let outcome = done(&place, &["--results", "one=base.json", "--results", "other=base.json"], &["--fail-if-worse", "one"]);
-    assert_eq!(outcome.stdout.lines().filter(|line| line.ends_with("  tie")).count(), 4, "{outcome}");
+    assert_eq!(outcome.stdout.lines().filter(|line| line.ends_with("  tie")).count(), 6, "{outcome}");
     assert!(!outcome.stdout.contains(" better\n") && !outcome.stdout.contains("recommendations"), "{outcome}");
 }
 

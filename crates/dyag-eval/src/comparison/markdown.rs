@@ -98,6 +98,9 @@ fn write_pair(out: &mut String, comparison: &Comparison, pair: &Pair) -> std::fm
     if !pair.metrics.is_empty() {
         metric_table(out, comparison, pair, &pair.metrics)?;
     }
+    if !pair.corpus.is_empty() {
+        corpus_table(out, comparison, pair)?;
+    }
     if !pair.cost.is_empty() {
         writeln!(out, "What a question takes:\n")?;
         metric_table(out, comparison, pair, &pair.cost)?;
@@ -145,6 +148,31 @@ fn metric_table(out: &mut String, comparison: &Comparison, pair: &Pair, metrics:
                 &p_value_text(metric.p_adjusted),
                 &wins,
                 &metric.outcome(),
+            ],
+        )?;
+    }
+    writeln!(out)
+}
+
+fn corpus_table(out: &mut String, comparison: &Comparison, pair: &Pair) -> std::fmt::Result {
+    writeln!(
+        out,
+        "Scores of all answers together (the test decides; the interval, from resampled documents, is too narrow for few of them):\n"
+    )?;
+    let interval = format!("difference, {} % interval", 100.0 * comparison.method.confidence);
+    row(out, &["score", "n", &pair.first, &pair.second, &interval, "p, adjusted", "outcome"])?;
+    rule(out, &[false, true, true, true, true, true, false])?;
+    for corpus in &pair.corpus {
+        row(
+            out,
+            &[
+                &corpus.metric,
+                &corpus.n_questions.to_string(),
+                &Unit::Number.value(corpus.first),
+                &Unit::Number.value(corpus.second),
+                &corpus.difference_text(),
+                &p_value_text(corpus.p_adjusted),
+                &corpus.outcome(),
             ],
         )?;
     }

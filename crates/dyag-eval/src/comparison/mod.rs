@@ -5,6 +5,7 @@
 //! confidence; otherwise no difference was shown. [`markdown`] writes the outcome for people; as JSON it is [`Comparison`] itself.
 
 mod attribution;
+mod corpus;
 mod cost;
 mod error;
 mod markdown;
@@ -26,6 +27,7 @@ use crate::results::{Arm, Results, SetMetrics};
 use crate::statistics::{Bootstrap, McNemar, MeanDifference, Randomisation};
 
 pub use attribution::Attribution;
+pub use corpus::CorpusComparison;
 pub use cost::{Cost, Payback};
 pub use error::ComparisonError;
 pub use markdown::markdown;
@@ -165,6 +167,9 @@ pub struct Pair {
     pub second: String,
     /// Quality.
     pub metrics: Vec<MetricComparison>,
+    /// Scores of the whole sets of answers that are no means of single answers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corpus: Vec<CorpusComparison>,
     /// Time and tokens of each question.
     pub cost: Vec<MetricComparison>,
     /// Figures over whole sets, where a file holds no rows to pair.
@@ -277,10 +282,14 @@ impl Comparison {
         let worse = |pair: &Pair, verdict: Verdict| {
             (verdict == Verdict::First && pair.second == name) || (verdict == Verdict::Second && pair.first == name)
         };
-        let metrics = self.pairs.iter().flat_map(|pair| pair.metrics.iter().map(move |metric| (pair, metric)));
-        metrics
-            .filter(|(pair, metric)| worse(pair, metric.verdict))
-            .filter_map(|(_, metric)| Some((metric.metric.as_str(), metric.winner.as_deref()?)))
+        let outcomes = self.pairs.iter().flat_map(|pair| {
+            let metrics = pair.metrics.iter().map(|one| (one.verdict, one.metric.as_str(), &one.winner));
+            let corpus = pair.corpus.iter().map(|one| (one.verdict, one.metric.as_str(), &one.winner));
+            metrics.chain(corpus).map(move |outcome| (pair, outcome))
+        });
+        outcomes
+            .filter(|(pair, (verdict, ..))| worse(pair, *verdict))
+            .filter_map(|(_, (_, metric, winner))| Some((metric, winner.as_deref()?)))
             .collect()
     }
 }
@@ -320,8 +329,8 @@ pub fn compare_trained(contestants: &[Contestant], trainings: &[Training], optio
         arms: contestants.iter().map(summary).collect(),
         questions: matched.questions(),
         method: Method {
-            interval: "paired differences; CR2 variance by document, t with Satterthwaite degrees of freedom",
-            adjustment: "Holm, over all pairs and metrics of quality; time and tokens by themselves",
+            interval: "paired differences; CR2 variance by document, t with Satterthwaite degrees of freedom; corpus scores by exchanging the two names by document",
+            adjustment: "Holm, over all pairs and metrics of quality; scores of whole sets by themselves, and so time and tokens",
             n_tests: judged.iter().map(|pair| pair.metrics.len()).sum(),
             confidence: options.confidence,
             seed: options.seed,

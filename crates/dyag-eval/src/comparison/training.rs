@@ -153,7 +153,7 @@ fn quality(contestants: &[Contestant], matched: &Matched<'_>, options: &Options)
         pair.set_figures.clear();
         pair.payback = None;
     }
-    pairs.retain(|pair| !pair.metrics.is_empty());
+    pairs.retain(|pair| !pair.metrics.is_empty() || !pair.corpus.is_empty());
     Ok(pairs)
 }
 
