@@ -3,7 +3,6 @@
 mod asking;
 mod journal;
 mod perplexity;
-mod requirement;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,10 +20,10 @@ use serde_json::{Map, Value, json};
 use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
 use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
+use crate::requirement::Requirement;
 use crate::terminal;
 use asking::Asking;
 use journal::Journal;
-use requirement::Requirement;
 
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]
