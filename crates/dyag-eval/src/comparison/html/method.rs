@@ -101,8 +101,10 @@ fn beside(context: &Context<'_>, page: &mut Page<'_>) {
 
 fn signatures(context: &Context<'_>, page: &mut Page<'_>) {
     let words = context.words;
-    let metrics = context.comparison.pairs.iter().flat_map(|pair| &pair.metrics);
-    let known: BTreeMap<&str, &str> = metrics.filter_map(|metric| Some((metric.metric.as_str(), metric.signature.as_deref()?))).collect();
+    let of_metrics = context.comparison.pairs.iter().flat_map(|pair| &pair.metrics);
+    let of_metrics = of_metrics.filter_map(|metric| Some((metric.metric.as_str(), metric.signature.as_deref()?)));
+    let corpus = context.comparison.pairs.iter().flat_map(|pair| &pair.corpus);
+    let known: BTreeMap<&str, &str> = of_metrics.chain(corpus.map(|score| (score.metric.as_str(), score.signature.as_str()))).collect();
     if known.is_empty() {
         return;
     }

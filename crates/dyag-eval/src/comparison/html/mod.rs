@@ -24,6 +24,7 @@ mod summary;
 mod table;
 #[cfg(test)]
 mod tests;
+mod training;
 mod words;
 
 use std::io::{self, Write};
@@ -104,7 +105,7 @@ struct Section {
 }
 
 /// The page, from top to bottom; questions follow.
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     Section { id: "summary", title: |words| words.summary, is_there: |_| true, write: summary::headlines },
     Section { id: "advice", title: |words| words.recommendations, is_there: |_| true, write: advice::write },
     Section { id: "arms", title: |words| words.arms, is_there: |_| true, write: summary::arms },
@@ -116,6 +117,12 @@ const SECTIONS: [Section; 7] = [
         write: charts::times::write,
     },
     Section { id: "causes", title: |words| words.causes, is_there: |comparison| !comparison.attribution.is_empty(), write: causes::write },
+    Section {
+        id: "training",
+        title: |words| words.training_title,
+        is_there: |comparison| !comparison.training.is_empty(),
+        write: training::write,
+    },
     Section { id: "method", title: |words| words.method, is_there: |_| true, write: method::write },
 ];
 

@@ -2,6 +2,7 @@
 
 use super::super::{MetricComparison, Unit, p_value_text};
 use super::words::Language;
+use crate::statistics::Interval;
 
 /// Between digits of one number, and before `%` and `:` in French.
 const NARROW: char = '\u{202F}';
@@ -66,13 +67,19 @@ impl Language {
     }
 
     fn with_interval(self, metric: &MetricComparison, unit: &str) -> String {
+        let text = self.signed_with_interval(metric.unit, metric.difference.mean, metric.difference.interval);
+        if unit.is_empty() { text } else { text.replacen(' ', &format!("{unit} "), 1) }
+    }
+
+    /// A difference and its interval, without a unit.
+    pub(super) fn signed_with_interval(self, unit: Unit, difference: f64, interval: Option<Interval>) -> String {
         let words = self.words();
-        let signed = |value: f64| self.signed(metric.unit, value);
-        let interval = match metric.difference.interval {
+        let signed = |value: f64| self.signed(unit, value);
+        let interval = match interval {
             Some(interval) => format!("{}\u{A0}{}\u{A0}{}", signed(interval.low), words.to, signed(interval.high)),
             None => words.no_interval.to_owned(),
         };
-        format!("{}{unit} ({interval})", signed(metric.difference.mean))
+        format!("{} ({interval})", signed(difference))
     }
 
     /// The size of a difference.

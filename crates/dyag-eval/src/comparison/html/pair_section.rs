@@ -31,6 +31,9 @@ fn write_pair(context: &Context<'_>, page: &mut Page<'_>, pair: &Pair, number: u
         }
         page.raw("</div>\n");
     }
+    if !pair.corpus.is_empty() {
+        corpus(context, page, pair, number);
+    }
     if !pair.cost.is_empty() {
         metrics(context, page, &format!("cost-{number}"), words.cost_caption, pair, &pair.cost);
     }
@@ -45,7 +48,7 @@ fn write_pair(context: &Context<'_>, page: &mut Page<'_>, pair: &Pair, number: u
     }
 }
 
-fn metrics(context: &Context<'_>, page: &mut Page<'_>, name: &str, caption: &str, pair: &Pair, metrics: &[MetricComparison]) {
+pub(super) fn metrics(context: &Context<'_>, page: &mut Page<'_>, name: &str, caption: &str, pair: &Pair, metrics: &[MetricComparison]) {
     let (words, language) = (context.words, context.words.language);
     let difference = words.fill(words.difference, &[&context.confidence()]);
     let columns = [
@@ -72,6 +75,34 @@ fn metrics(context: &Context<'_>, page: &mut Page<'_>, name: &str, caption: &str
         ]
     });
     table(context, page, name, (caption, &names(pair)), &columns, rows);
+}
+
+/// Scores that are no means of single answers.
+fn corpus(context: &Context<'_>, page: &mut Page<'_>, pair: &Pair, number: usize) {
+    let (words, language) = (context.words, context.words.language);
+    let difference = words.fill(words.difference, &[&context.confidence()]);
+    let columns = [
+        Column::Text(words.metric),
+        Column::Number(words.n),
+        Column::Arm(&pair.first),
+        Column::Arm(&pair.second),
+        Column::Number(&difference),
+        Column::Number(words.p_adjusted),
+        Column::Text(words.outcome),
+    ];
+    let rows = pair.corpus.iter().map(|score| {
+        let winner = score.winner.as_deref();
+        vec![
+            Cell::Metric(&score.metric),
+            Cell::Number(language.len(score.n_questions)),
+            Cell::Number(language.value(Unit::Number, score.first)),
+            Cell::Number(language.value(Unit::Number, score.second)),
+            Cell::Number(language.signed_with_interval(Unit::Number, score.difference, score.interval)),
+            Cell::Number(language.p_value(score.p_adjusted)),
+            Cell::Outcome(words.verdict(score.verdict, winner), winner.map(|winner| context.place(winner))),
+        ]
+    });
+    table(context, page, &format!("corpus-{number}"), (words.corpus_caption, &names(pair)), &columns, rows);
 }
 
 /// The outcome of a metric; of one that is better when lower, the words say so.

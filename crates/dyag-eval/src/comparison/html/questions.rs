@@ -190,9 +190,9 @@ impl<'a> Question<'a> {
 }
 
 /// At most so many questions, and no more than a page's worth of text: first those that differ.
-fn chosen<'a>(judge: Option<Judge<'_>>, rows: &'a [Vec<&'a Row>], most: usize) -> Vec<Question<'a>> {
+fn chosen<'a>(judge: Option<Judge<'_>>, rows: impl Iterator<Item = &'a [&'a Row]>, most: usize) -> Vec<Question<'a>> {
     let mut all: Vec<Question<'_>> =
-        rows.iter().enumerate().map(|(place, rows)| Question { place, rows, outcome: Outcome::of(judge, rows) }).collect();
+        rows.enumerate().map(|(place, rows)| Question { place, rows, outcome: Outcome::of(judge, rows) }).collect();
     all.sort_by_key(|question| question.outcome.rank());
     let mut n_bytes = 0;
     let mut fits = |question: &Question<'_>| {

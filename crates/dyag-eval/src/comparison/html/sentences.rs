@@ -109,12 +109,25 @@ const SENTENCES: &[(&str, &str)] = &[
     ),
     // Methods.
     (
-        "paired differences; CR2 variance by document, t with Satterthwaite degrees of freedom",
-        "Écarts appariés\u{202F}; variance CR2 par document, loi de Student aux degrés de liberté de Satterthwaite",
+        "paired differences; CR2 variance by document, t with Satterthwaite degrees of freedom; corpus scores by exchanging the two names by document",
+        "écarts appariés\u{202F}; variance CR2 par document, loi de Student aux degrés de liberté de Satterthwaite\u{202F}; scores d’ensemble par échange des deux noms par document",
     ),
     (
-        "Holm, over all pairs and metrics of quality; time and tokens by themselves",
-        "Holm, sur toutes les paires et mesures de qualité\u{202F}; temps et jetons à part",
+        "Holm, over all pairs and metrics of quality; scores of whole sets by themselves, and so time and tokens",
+        "Holm, sur toutes les paires et mesures de qualité\u{202F}; scores d’ensemble à part, de même temps et jetons",
+    ),
+    // Training.
+    (
+        "{name}: of {n} questions, {n} were asked in training in the same or nearly the same words, {n} were taught in another wording, {n} were never taught, of {n} it cannot be told ({name})",
+        "{0}\u{202F}: sur {1} questions, {2} ont été posées à l’entraînement dans les mêmes mots ou presque, {3} ont été enseignées en d’autres mots, {4} ne l’ont jamais été, pour {5} on ne peut le dire ({6})",
+    ),
+    (
+        "{name}: of {n} questions, {n} were asked in training in the same or nearly the same words, {n} were taught in another wording, {n} were never taught ({name})",
+        "{0}\u{202F}: sur {1} questions, {2} ont été posées à l’entraînement dans les mêmes mots ou presque, {3} ont été enseignées en d’autres mots, {4} ne l’ont jamais été ({5})",
+    ),
+    (
+        "{n} of the questions compared stand in the training set of {name} in the same or nearly the same words: what is known of them may be memory of the very words; results without them are given beside",
+        "{0} des questions comparées figurent dans le jeu d’entraînement de {1} dans les mêmes mots ou presque\u{202F}: ce qui en est su peut n’être que mémoire des mots mêmes\u{202F}; les résultats sans elles sont donnés à côté",
     ),
     // Notes.
     (

@@ -10,7 +10,7 @@ use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 use serde_json::{Map, json};
 
-use super::super::{Options, compare};
+use super::super::{Group, ListedLeak, Options, Taught, TrainingCheck, compare};
 use super::*;
 use crate::results::{Arm, Metadata, Results, Row, Source};
 
@@ -247,6 +247,46 @@ fn nothing_from_a_file_is_markup() {
     // All of it is there to be read: names, answers, errors, passages.
     let shown = "</style></script><script>alert(1)</script><img src=x onerror=alert(2)>\" ' & &lt; ]]> --> \u{2400}\u{241b}[U+202E]evil[U+2066][U+FEFF]";
     assert!(seen.text.matches(shown).count() > 200, "{}", seen.text.matches(shown).count());
+}
+
+#[test]
+fn what_training_taught_is_there() {
+    let contestants = three(60);
+    let mut comparison = compare(&contestants, &Options { max_mismatch: 0.2, ..Options::default() }).expect("comparable");
+    let leak = ListedLeak {
+        id: Some("q3".into()),
+        question: format!("Quel {HOSTILE} ?"),
+        training_place: "line 3".into(),
+        training_question: HOSTILE.into(),
+        similarity: 0.875,
+    };
+    comparison.training.push(TrainingCheck {
+        arms: vec!["tuned".into()],
+        training_set: format!("train {HOSTILE}"),
+        sha256: String::new(),
+        n_rows: 100,
+        n_leaked: 9,
+        n_other_wording: 30,
+        n_never: 18,
+        n_unknown: 2,
+        leaks: vec![leak],
+        groups: vec![Group { taught: Taught::Never, n_questions: 18, pairs: comparison.pairs.clone() }],
+    });
+    let mut page = Vec::new();
+    html(&comparison, &contestants, &HtmlOptions::default(), &mut page).expect("memory");
+    let page = String::from_utf8(page).expect("UTF-8");
+    let text = read(&page).text;
+    for wanted in [
+        "18 questions jamais enseignées",
+        "18 questions never taught",
+        "0,88",
+        "and 8 more",
+        "sur 59 questions, 9 ont été posées",
+        "Scores de l’ensemble",
+    ] {
+        assert!(text.contains(wanted), "{wanted}");
+    }
+    assert!(NEVER.iter().all(|never| !page.contains(never)));
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod french;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{MismatchKind, Verdict};
+use super::super::{MismatchKind, Taught, Verdict};
 use crate::results::Arm;
 
 /// A language of the page.
@@ -98,6 +98,7 @@ pub(super) struct Words {
     pub(super) outcome: &'static str,
     pub(super) no_interval: &'static str,
     pub(super) quality_caption: &'static str,
+    pub(super) corpus_caption: &'static str,
     pub(super) cost_caption: &'static str,
     pub(super) set_caption: &'static str,
     pub(super) wins_counts: &'static str,
@@ -122,6 +123,13 @@ pub(super) struct Words {
     pub(super) categories_note: &'static str,
     pub(super) categories_left: &'static str,
     pub(super) category: &'static str,
+    pub(super) training_title: &'static str,
+    pub(super) group: &'static str,
+    pub(super) leaks: &'static str,
+    pub(super) asked_at: &'static str,
+    pub(super) asked_as: &'static str,
+    pub(super) likeness: &'static str,
+    pub(super) taught: [(Taught, &'static str); 4],
     pub(super) times: &'static str,
     pub(super) times_figure: &'static str,
     pub(super) times_marks: &'static str,

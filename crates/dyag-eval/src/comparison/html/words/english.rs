@@ -1,6 +1,6 @@
 //! The page in English.
 
-use super::{Arm, Language, MismatchKind, Words};
+use super::{Arm, Language, MismatchKind, Taught, Words};
 
 pub(super) const WORDS: Words = Words {
     language: Language::English,
@@ -64,6 +64,7 @@ pub(super) const WORDS: Words = Words {
     outcome: "Outcome",
     no_interval: "no interval",
     quality_caption: "Quality of {0} and {1}. Differences are those of {1} less {0}.",
+    corpus_caption: "Scores of all answers of {0} and {1} together. The test decides; the interval, from resampled documents, is too narrow for few of them.",
     cost_caption: "What a question takes with {0} and {1}; less is better",
     set_caption: "Figures of {0} and {1} over whole sets, which cannot be tested",
     wins_counts: "{0}\u{A0}/\u{A0}{1}, {2}\u{A0}equal",
@@ -88,6 +89,18 @@ pub(super) const WORDS: Words = Words {
     categories_note: "Categories are described, not tested; n is the number of questions.",
     categories_left: "The {0} largest of {1} categories are drawn; the table has all.",
     category: "Category",
+    training_title: "What training taught",
+    group: "{0} questions {1}",
+    leaks: "Questions that training asked",
+    asked_at: "Place in training",
+    asked_as: "As asked there",
+    likeness: "Similarity",
+    taught: [
+        (Taught::Leaked, "asked as training asked them"),
+        (Taught::WithoutLeaks, "without those that training asked"),
+        (Taught::OtherWording, "taught in another wording"),
+        (Taught::Never, "never taught"),
+    ],
     times: "How long answers take",
     times_figure: "Share of answers that were there within a time",
     times_marks: "The mark in the middle of each line is its median, the upper one the time that 95\u{A0}% stay below.",
@@ -206,6 +219,8 @@ pub(super) const WORDS: Words = Words {
         ("rougeL_unicode_f", "Words in the same order (ROUGE-L)"),
         ("sentence_chrf++", "Likeness of characters (chrF++)"),
         ("similarity", "Similarity"),
+        ("first_token_seconds", "Time to the first token"),
+        ("latency_seconds", "Latency"),
         ("time_seconds", "Time"),
         ("tokens", "Tokens"),
     ],

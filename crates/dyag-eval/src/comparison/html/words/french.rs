@@ -1,6 +1,6 @@
 //! The page in French. Spaces before high marks and inside guillemets are narrow ones that do not break (U+202F).
 
-use super::{Arm, Language, MismatchKind, Words};
+use super::{Arm, Language, MismatchKind, Taught, Words};
 
 pub(super) const WORDS: Words = Words {
     language: Language::French,
@@ -64,6 +64,7 @@ pub(super) const WORDS: Words = Words {
     outcome: "Conclusion",
     no_interval: "sans intervalle",
     quality_caption: "Qualité de {0} et de {1}. L’écart est la valeur de {1} moins celle de {0}.",
+    corpus_caption: "Scores de l’ensemble des réponses de {0} et de {1}. Le test décide\u{202F}; l’intervalle, tiré de documents rééchantillonnés, est trop étroit quand ils sont peu nombreux.",
     cost_caption: "Ce que coûte une question avec {0} et avec {1}\u{202F}; le moins est le mieux",
     set_caption: "Chiffres d’ensemble de {0} et de {1}, qui ne peuvent être testés",
     wins_counts: "{0}\u{A0}/\u{A0}{1}, {2}\u{A0}égales",
@@ -88,6 +89,18 @@ pub(super) const WORDS: Words = Words {
     categories_note: "Les catégories sont décrites, non testées\u{202F}; n est le nombre de questions.",
     categories_left: "Les {0} plus grandes des {1} catégories sont dessinées\u{202F}; le tableau les contient toutes.",
     category: "Catégorie",
+    training_title: "Ce que l’entraînement a enseigné",
+    group: "{0} questions {1}",
+    leaks: "Questions posées pendant l’entraînement",
+    asked_at: "Place dans l’entraînement",
+    asked_as: "Telle que posée là",
+    likeness: "Similarité",
+    taught: [
+        (Taught::Leaked, "posées comme à l’entraînement"),
+        (Taught::WithoutLeaks, "sans celles posées à l’entraînement"),
+        (Taught::OtherWording, "enseignées en d’autres mots"),
+        (Taught::Never, "jamais enseignées"),
+    ],
     times: "Le temps de réponse",
     times_figure: "Part des réponses obtenues en un temps donné",
     times_marks: "Le repère au milieu de chaque courbe est la médiane, celui du haut le temps que 95\u{202F}% ne dépassent pas.",
@@ -206,6 +219,8 @@ pub(super) const WORDS: Words = Words {
         ("rougeL_unicode_f", "Mots dans le même ordre (ROUGE-L)"),
         ("sentence_chrf++", "Ressemblance des caractères (chrF++)"),
         ("similarity", "Similarité"),
+        ("first_token_seconds", "Temps du premier jeton"),
+        ("latency_seconds", "Latence"),
         ("time_seconds", "Temps"),
         ("tokens", "Jetons"),
     ],
