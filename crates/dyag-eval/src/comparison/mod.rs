@@ -9,6 +9,7 @@ mod corpus;
 mod cost;
 mod error;
 mod html;
+mod judge;
 mod markdown;
 mod matching;
 mod pairs;
@@ -32,6 +33,7 @@ pub use corpus::CorpusComparison;
 pub use cost::{Cost, Payback};
 pub use error::ComparisonError;
 pub use html::{HtmlOptions, Language, MAX_QUESTIONS, html};
+pub use judge::{JUDGE_PROMPT, JudgedOutcome, JudgedPair, JudgedQuestion, Judgement, judge};
 pub use markdown::markdown;
 pub use matching::{Mismatch, MismatchKind, Mismatches};
 pub use recommend::{RULES, Recommendation, Rule};
@@ -92,6 +94,9 @@ pub struct Comparison {
     /// What was taught of the questions, for ways whose training set is known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub training: Vec<TrainingCheck>,
+    /// What a language model says, where one was asked; nothing follows from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<Judgement>,
     /// What follows, and from which figures.
     pub recommendations: Vec<Recommendation>,
     /// What a reader should know besides.
@@ -341,6 +346,7 @@ pub fn compare_trained(contestants: &[Contestant], trainings: &[Training], optio
         pairs: judged,
         attribution,
         training,
+        judgement: None,
         recommendations: Vec::new(),
         notes,
     };

@@ -1,5 +1,6 @@
 //! `dyag compare-models`: which of several ways of answering is better, where that can be shown.
 
+mod judging;
 mod output;
 mod table;
 mod training;
@@ -11,6 +12,8 @@ use anyhow::bail;
 use dyag_eval::comparison::{Contestant, Options, compare_trained};
 use dyag_eval::results::Results;
 
+use crate::engine::EngineArgs;
+use crate::language_models::LanguageModelArgs;
 use crate::terminal;
 use output::{FormatChoice, LanguageChoice, Output};
 
@@ -65,6 +68,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     fail_if_worse: Option<String>,
 
+    /// Ask a language model which answers are better, in both orders; needs --llm-provider and --llm-model
+    #[arg(long)]
+    judge: bool,
+
+    #[command(flatten)]
+    language_model: LanguageModelArgs,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+
     /// Print the comparison as JSON
     #[arg(long)]
     json: bool,
@@ -96,6 +109,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         confidence,
         seed,
         fail_if_worse,
+        judge,
+        language_model,
+        engine,
         json,
         verbose,
     } = args;
@@ -117,12 +133,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(output) = &output {
         output.check_inputs(files.iter().chain(&training_set).map(|(_, path)| path.as_path()))?;
     }
+    if !judge && language_model.llm_provider.is_some() {
+        bail!("--llm-provider names a judge: add --judge to ask it");
+    }
+    let judging = judge.then(|| judging::open(language_model, engine, output.as_ref())).transpose()?;
     let contestants: Vec<Contestant> = files
         .iter()
         .map(|(name, path)| Ok(Contestant { name: name.clone(), results: Results::read(path)? }))
         .collect::<anyhow::Result<_>>()?;
     let trainings = training::find(&contestants, &files, training_set)?;
-    let comparison = compare_trained(&contestants, &trainings, &Options { metrics: metric, max_mismatch, confidence, seed })?;
+    let options = Options { metrics: metric, max_mismatch, confidence, seed };
+    let mut comparison = compare_trained(&contestants, &trainings, &options)?;
+    comparison.judgement = judging.map(|model| judging::judge(&model, &contestants, &options)).transpose()?;
     if let Some(output) = &output {
         output.write(&comparison, &contestants)?;
     }

@@ -67,9 +67,14 @@ impl Asking<'_> {
             progress.end();
             outcome?;
         }
-        let mut answers = journal.into_answers();
-        Ok(questions.iter().enumerate().filter_map(|(index, question)| Some(row(index, question, answers.remove(&index)?))).collect())
+        Ok(rows(questions, journal))
     }
+}
+
+/// Rows of the questions that were answered, in their order.
+pub(super) fn rows(questions: &[Question], journal: Journal) -> Vec<Row> {
+    let mut answers = journal.into_answers();
+    questions.iter().enumerate().filter_map(|(index, question)| Some(row(index, question, answers.remove(&index)?))).collect()
 }
 
 /// Keeps answers as they come.
@@ -122,8 +127,8 @@ impl Watch for Keeper<'_> {
             answer: Some(text),
             error: None,
             stopped: stopped.to_owned(),
-            tokens_in: self.prompts[prompt].len() as u64,
-            tokens_out: generated.ids.len() as u64,
+            tokens_in: Some(self.prompts[prompt].len() as u64),
+            tokens_out: Some(generated.ids.len() as u64),
             seconds: (now - self.last).as_secs_f64(),
             // An empty answer's first token is the one that ends it.
             first_token_seconds: self.first_tokens[prompt].or(latency_seconds),
@@ -164,8 +169,8 @@ fn row(index: usize, question: &Question, answered: Answered) -> Row {
         time_seconds: Some(seconds),
         first_token_seconds,
         latency_seconds,
-        tokens_in: Some(tokens_in),
-        tokens_out: Some(tokens_out),
+        tokens_in,
+        tokens_out,
         error,
         other,
         ..Row::default()
