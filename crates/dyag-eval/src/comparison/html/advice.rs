@@ -2,7 +2,7 @@
 
 use super::super::RULES;
 use super::Context;
-use super::page::Page;
+use super::page::{Page, Part};
 use super::sentences::sentence;
 use super::table::{Cell, Column, table};
 
@@ -35,6 +35,20 @@ pub(super) fn write(context: &Context<'_>, page: &mut Page<'_>) {
         RULES.iter().map(|rule| vec![Cell::Text(rule.name.to_owned()), Cell::Text(sentence(words.language, rule.when).0.into_owned())]);
     table(context, page, "rules", (words.rules_caption, &[]), &[Column::Text(words.rule), Column::Text(words.applies_when)], rows);
     page.raw("</details>\n");
+}
+
+/// What a language model said, where one was asked.
+pub(super) fn judgement(context: &Context<'_>, page: &mut Page<'_>) {
+    let Some(judgement) = &context.comparison.judgement else { return };
+    page.raw("<p>");
+    page.sentence(context.words.judge_intro, &[Part::Name(&judgement.model)]);
+    page.raw("</p>\n<ul>\n");
+    for pair in &judgement.pairs {
+        page.raw("<li>");
+        write_sentence(context, page, &pair.sentence());
+        page.raw(".</li>\n");
+    }
+    page.raw("</ul>\n");
 }
 
 /// A sentence of the comparison, marked with its language where that is not the page's.

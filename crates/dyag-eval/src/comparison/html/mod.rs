@@ -105,7 +105,7 @@ struct Section {
 }
 
 /// The page, from top to bottom; questions follow.
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     Section { id: "summary", title: |words| words.summary, is_there: |_| true, write: summary::headlines },
     Section { id: "advice", title: |words| words.recommendations, is_there: |_| true, write: advice::write },
     Section { id: "arms", title: |words| words.arms, is_there: |_| true, write: summary::arms },
@@ -122,6 +122,12 @@ const SECTIONS: [Section; 8] = [
         title: |words| words.training_title,
         is_there: |comparison| !comparison.training.is_empty(),
         write: training::write,
+    },
+    Section {
+        id: "judge",
+        title: |words| words.judge_title,
+        is_there: |comparison| comparison.judgement.is_some(),
+        write: advice::judgement,
     },
     Section { id: "method", title: |words| words.method, is_there: |_| true, write: method::write },
 ];

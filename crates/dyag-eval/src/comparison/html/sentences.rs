@@ -129,6 +129,15 @@ const SENTENCES: &[(&str, &str)] = &[
         "{n} of the questions compared stand in the training set of {name} in the same or nearly the same words: what is known of them may be memory of the very words; results without them are given beside",
         "{0} des questions comparées figurent dans le jeu d’entraînement de {1} dans les mêmes mots ou presque\u{202F}: ce qui en est su peut n’être que mémoire des mots mêmes\u{202F}; les résultats sans elles sont donnés à côté",
     ),
+    // A judge.
+    (
+        "{name} better on {n}, {name} on {n}, neither on {n} of {n} questions; the order alone decided {n} of {n} ({n}), {n} questions without a usable word",
+        "{0} meilleur sur {1} questions, {2} sur {3}, aucun des deux sur {4}, parmi {5}\u{202F}; l’ordre seul a décidé {6} fois sur {7} ({8}), et {9} questions sont restées sans avis utilisable",
+    ),
+    (
+        "{name} better on {n}, {name} on {n}, neither on {n} of {n} questions; the order alone decided {n} of {n} ({n})",
+        "{0} meilleur sur {1} questions, {2} sur {3}, aucun des deux sur {4}, parmi {5}\u{202F}; l’ordre seul a décidé {6} fois sur {7} ({8})",
+    ),
     // Notes.
     (
         "{name} holds figures over the whole set and no rows: nothing can be compared question by question, so no difference can be shown",

@@ -139,6 +139,8 @@ pub(super) struct Words {
     pub(super) smallest: &'static str,
     pub(super) largest: &'static str,
 
+    pub(super) judge_title: &'static str,
+    pub(super) judge_intro: &'static str,
     pub(super) causes: &'static str,
     pub(super) causes_figure: &'static str,
     pub(super) judged_by: &'static str,

@@ -110,6 +110,8 @@ pub(super) const WORDS: Words = Words {
     smallest: "Shortest",
     largest: "Longest",
 
+    judge_title: "What a judge says",
+    judge_intro: "{0} was asked which answer is better, twice for each question with the answers exchanged; a way wins only where both words agree. It is a model’s opinion: nothing else here rests on it.",
     causes: "Where wrong answers come from",
     causes_figure: "Wrong answers by cause, for ways that search first",
     judged_by: "Judged by",

@@ -110,6 +110,8 @@ pub(super) const WORDS: Words = Words {
     smallest: "Le plus court",
     largest: "Le plus long",
 
+    judge_title: "Ce qu’en dit un juge",
+    judge_intro: "{0} a été interrogé deux fois sur chaque question, les réponses échangées, pour dire laquelle est meilleure\u{202F}; une méthode ne gagne que si les deux avis concordent. C’est l’opinion d’un modèle\u{202F}: rien d’autre ici n’en dépend.",
     causes: "L’origine des réponses fausses",
     causes_figure: "Réponses fausses par cause, pour les méthodes qui recherchent d’abord",
     judged_by: "Jugées selon",
