@@ -354,6 +354,11 @@ pub fn compare_trained(contestants: &[Contestant], trainings: &[Training], optio
     Ok(comparison)
 }
 
+/// Whether a metric of rows is compared under these options. What a reader need not keep is what no options ask for.
+pub fn is_compared(metric: &str, options: &Options) -> bool {
+    if options.metrics.is_empty() { units::is_headline(metric, None) } else { options.metrics.iter().any(|wanted| wanted == metric) }
+}
+
 fn check(contestants: &[Contestant], options: &Options) -> Result<(), ComparisonError> {
     let Options { metrics: _, max_mismatch, confidence, seed: _ } = options;
     if !(0.0..=1.0).contains(max_mismatch) {

@@ -83,7 +83,69 @@ const SENTENCES: &[(&str, &str)] = &[
         "chercher pourquoi {0} questions sur {1} de {2} ont échoué, avant de comparer ses réponses",
     ),
     ("a run without failures", "une évaluation sans échec"),
+    (
+        "{name}, where the documents change: {name} knows them as they were when it was trained, and each change takes a new training ({n}), where a search only takes a new index; {name} is better in {name} as the documents are now",
+        "{0}, si les documents changent\u{202F}: {1} les connaît tels qu’ils étaient à l’entraînement, et chaque changement demande un nouvel entraînement ({2}), quand une recherche ne demande qu’un nouvel index\u{202F}; {3} est meilleur pour {4} avec les documents d’aujourd’hui",
+    ),
+    (
+        "{name}, where the documents change: {name} knows them as they were when it was trained, and each change takes a new training ({n}), where a search only takes a new index; {name} is better in {name} besides",
+        "{0}, si les documents changent\u{202F}: {1} les connaît tels qu’ils étaient à l’entraînement, et chaque changement demande un nouvel entraînement ({2}), quand une recherche ne demande qu’un nouvel index\u{202F}; de plus, {3} est meilleur pour {4}",
+    ),
+    (
+        "{name}, where the documents change: {name} knows them as they were when it was trained, and each change takes a new training ({n}), where a search only takes a new index; no difference in {name} was shown",
+        "{0}, si les documents changent\u{202F}: {1} les connaît tels qu’ils étaient à l’entraînement, et chaque changement demande un nouvel entraînement ({2}), quand une recherche ne demande qu’un nouvel index\u{202F}; aucune différence démontrée pour {3}",
+    ),
+    (
+        "{name}, where the documents change: {name} knows them as they were when it was trained, and each change takes a new training, where a search only takes a new index; {name} is better in {name} as the documents are now",
+        "{0}, si les documents changent\u{202F}: {1} les connaît tels qu’ils étaient à l’entraînement, et chaque changement demande un nouvel entraînement, quand une recherche ne demande qu’un nouvel index\u{202F}; {2} est meilleur pour {3} avec les documents d’aujourd’hui",
+    ),
+    (
+        "{name}, where the documents change: {name} knows them as they were when it was trained, and each change takes a new training, where a search only takes a new index; {name} is better in {name} besides",
+        "{0}, si les documents changent\u{202F}: {1} les connaît tels qu’ils étaient à l’entraînement, et chaque changement demande un nouvel entraînement, quand une recherche ne demande qu’un nouvel index\u{202F}; de plus, {2} est meilleur pour {3}",
+    ),
+    (
+        "{name}, where the documents change: {name} knows them as they were when it was trained, and each change takes a new training, where a search only takes a new index; no difference in {name} was shown",
+        "{0}, si les documents changent\u{202F}: {1} les connaît tels qu’ils étaient à l’entraînement, et chaque changement demande un nouvel entraînement, quand une recherche ne demande qu’un nouvel index\u{202F}; aucune différence démontrée pour {2}",
+    ),
+    ("documents that stay as they are, or a shorter training", "des documents qui restent tels quels, ou un entraînement plus court"),
+    (
+        "{name}, where an answer that may be wrong is better than none; {name}, where it is worse: they answer {n} and {n} of the questions, and say of the others that they do not know",
+        "{0}, là où une réponse peut-être fausse vaut mieux qu’aucune\u{202F}; {1}, là où elle est pire\u{202F}: ils répondent à {2} et {3} des questions, et disent ne pas savoir pour les autres",
+    ),
+    (
+        "questions that nobody can answer from the documents: there, saying so is right",
+        "des questions auxquelles les documents ne permettent pas de répondre\u{202F}: là, le dire est juste",
+    ),
+    (
+        "judge {name} by the results without leaks: training asked {n} of {n} questions in the same or nearly the same words ({name})",
+        "juger {0} sur les résultats sans fuites\u{202F}: l’entraînement a posé {1} des {2} questions dans les mêmes mots ou presque ({3})",
+    ),
+    (
+        "questions in words that training does not use (generate-training --split makes some)",
+        "des questions en des mots que l’entraînement n’emploie pas (generate-training --split en fait)",
+    ),
+    (
+        "a search beside {name}, or a training set that covers more: {n} of {n} questions are about facts that {name} never teaches",
+        "une recherche à côté de {0}, ou un jeu d’entraînement plus complet\u{202F}: {1} des {2} questions portent sur des faits que {3} n’enseigne jamais",
+    ),
+    ("questions about what the training set teaches", "des questions sur ce que le jeu d’entraînement enseigne"),
     // Rules.
+    (
+        "5 % or more of the questions were asked in the training of one",
+        "au moins 5\u{202F}% des questions ont été posées à l’entraînement de l’un",
+    ),
+    (
+        "20 % or more of the questions are about what the training of one never taught",
+        "au moins 20\u{202F}% des questions portent sur ce que l’entraînement de l’un n’a jamais enseigné",
+    ),
+    (
+        "one of two says it does not know for 10 points more of the questions",
+        "l’un des deux dit ne pas savoir pour 10\u{A0}points de plus des questions",
+    ),
+    (
+        "one of two searches the documents, and the other was trained on them and does not",
+        "l’un des deux cherche dans les documents, et l’autre a été entraîné dessus et n’y cherche pas",
+    ),
     ("one of two is shown better in the primary metric", "l’un des deux est démontré meilleur pour la mesure principale"),
     (
         "no difference is shown in the primary metric, and one of two is shown faster, or else to use fewer tokens",

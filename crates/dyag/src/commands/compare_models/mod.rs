@@ -5,17 +5,20 @@ mod output;
 mod table;
 mod training;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use dyag_eval::comparison::{Contestant, Options, compare_trained};
+use dyag_eval::comparison::{Contestant, Options, compare_trained, is_compared};
 use dyag_eval::results::Results;
 
 use crate::engine::EngineArgs;
 use crate::language_models::LanguageModelArgs;
 use crate::terminal;
 use output::{FormatChoice, LanguageChoice, Output};
+
+/// A file of results is large from here on: some thirty thousand rows with all metrics.
+const LARGE_BYTES: u64 = 64 << 20;
 
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]
@@ -95,6 +98,12 @@ fn named_file(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+/// Of a large file, only what is compared is kept.
+fn read(path: &Path, options: &Options) -> anyhow::Result<Results> {
+    let is_large = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > LARGE_BYTES);
+    Ok(if is_large { Results::read_wanted(path, &|metric| is_compared(metric, options))? } else { Results::read(path)? })
+}
+
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args {
         rag_results,
@@ -137,12 +146,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         bail!("--llm-provider names a judge: add --judge to ask it");
     }
     let judging = judge.then(|| judging::open(language_model, engine, output.as_ref())).transpose()?;
+    let options = Options { metrics: metric, max_mismatch, confidence, seed };
     let contestants: Vec<Contestant> = files
         .iter()
-        .map(|(name, path)| Ok(Contestant { name: name.clone(), results: Results::read(path)? }))
+        .map(|(name, path)| Ok(Contestant { name: name.clone(), results: read(path, &options)? }))
         .collect::<anyhow::Result<_>>()?;
     let trainings = training::find(&contestants, &files, training_set)?;
-    let options = Options { metrics: metric, max_mismatch, confidence, seed };
     let mut comparison = compare_trained(&contestants, &trainings, &options)?;
     comparison.judgement = judging.map(|model| judging::judge(&model, &contestants, &options)).transpose()?;
     if let Some(output) = &output {
