@@ -69,7 +69,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
 /// error over that interval (linearised, reweighted least squares in the manner of Lawson 1961, on Chebyshev nodes: 1.9e-8 before rounding).
 #[inline(always)]
 pub(crate) fn erf(x: f32) -> f32 {
-    const P: [f32; 6] = [1.128_379_1, 0.190_393_91, 0.052_746_87, 3.765_030_8e-3, 2.848_617_4e-4, 2.050_079_3e-6];
+    const P: [f32; 6] = [std::f32::consts::FRAC_2_SQRT_PI, 0.190_393_91, 0.052_746_87, 3.765_030_8e-3, 2.848_617_4e-4, 2.050_079_3e-6];
     const Q: [f32; 6] = [1.0, 0.502_064_94, 0.114_103_75, 0.014_968_042, 1.162_379_3e-3, 3.809_054e-5];
     let z = x.clamp(-3.92, 3.92);
     let s = z * z;
