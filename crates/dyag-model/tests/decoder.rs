@@ -11,8 +11,8 @@ use dyag_kernels::reference::ReferenceDevice;
 use dyag_model::Model;
 use dyag_model::adapter::Adapter;
 use dyag_model::decoder::{
-    Checkpointing, Decoder, DeviceAdapter, Dropout, GenerateError, GenerateLimits, Generated, Pack, SamplingOptions, StepOptions,
-    StopReason, Target,
+    Checkpointing, Continuations, Decoder, DeviceAdapter, Dropout, GenerateError, GenerateLimits, Generated, Pack, SamplingOptions,
+    StepOptions, StopReason, Target,
 };
 use dyag_model::weights::SafetensorsFile;
 
@@ -360,4 +360,65 @@ fn tokens_may_enter_a_sequence_together_or_one_by_one() {
     }
     assert_eq!(decoder.sequence(None, &[], 3).err(), Some(GenerateError::EmptyPrompt { index: 0 }));
     assert_eq!(decoder.sequence(None, &ids, 10_000).unwrap().room(), decoder.config().max_positions - 30);
+}
+
+/// Log-probabilities of `continuation` after `context`, from the logits of a sequence that is told it token by token, in f64.
+fn told_token_by_token(
+    decoder: &Decoder<CpuDevice>,
+    adapter: &DeviceAdapter<CpuDevice>,
+    context: &[u32],
+    continuation: &[u32],
+) -> (f64, bool) {
+    let mut sequence = decoder.sequence(Some(adapter), context, continuation.len()).unwrap();
+    let (mut sum, mut is_greedy) = (0.0, true);
+    for id in continuation {
+        let logits: Vec<f64> = sequence.logits().iter().map(|logit| f64::from(*logit)).collect();
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        sum += logits[*id as usize] - largest - logits.iter().map(|logit| (logit - largest).exp()).sum::<f64>().ln();
+        is_greedy &= logits[*id as usize] == largest;
+        sequence.push(&[*id]);
+    }
+    (sum, is_greedy)
+}
+
+#[test]
+fn likelihoods_are_those_of_single_tokens_however_they_are_grouped() {
+    for name in ["qwen2", "phi3", "mistral-window"] {
+        let case = Case::load(name);
+        let decoder = case.decoder(cpu(2));
+        let adapter = DeviceAdapter::upload(&**decoder.device(), &case.adapter);
+        let ids = case.pack().0.ids;
+        let greedy = generate(&decoder, &case.adapter, &[ids[..14].to_vec()], SamplingOptions::GREEDY, 1).remove(0).ids;
+        let choices = vec![greedy[..5].to_vec(), ids[3..10].to_vec(), vec![ids[20]], vec![], ids[5..30].to_vec()];
+        let several = Continuations { context: ids[..14].to_vec(), continuations: choices.clone() };
+        let other = Continuations { context: ids[..25].to_vec(), continuations: vec![ids[25..30].to_vec(), ids[2..4].to_vec()] };
+        let mut told = Vec::new();
+        let together = decoder.log_likelihoods(Some(&adapter), &[several.clone(), other.clone()], &mut |n| told.push(n)).unwrap();
+        assert_eq!(told, [2]);
+        for (group, found) in [&several, &other].into_iter().zip(&together) {
+            for (continuation, found) in group.continuations.iter().zip(found) {
+                let (expected, is_greedy) = told_token_by_token(&decoder, &adapter, &group.context, continuation);
+                assert!((found.log_likelihood - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{name}: {found:?}, {expected}");
+                assert_eq!((found.n_tokens, found.is_greedy), (continuation.len(), is_greedy), "{name}");
+            }
+        }
+        assert!(together[0][0].is_greedy && together[0][3].log_likelihood == 0.0);
+        // One by one, where contexts share what they begin with, on one thread.
+        let single: Vec<Continuations> =
+            choices.iter().map(|choice| Continuations { context: several.context.clone(), continuations: vec![choice.clone()] }).collect();
+        let one_thread = case.decoder(cpu(1));
+        let alone = one_thread.log_likelihoods(Some(&adapter), &single, &mut |_| {}).unwrap();
+        for (alone, together) in alone.iter().flatten().zip(&together[0]) {
+            assert!((alone.log_likelihood - together.log_likelihood).abs() < 1e-4, "{name}: {alone:?}, {together:?}");
+        }
+    }
+    let case = Case::load("qwen2");
+    let decoder = case.decoder(cpu(1));
+    let refused = |context: Vec<u32>, continuation: Vec<u32>| {
+        decoder.log_likelihoods(None, &[Continuations { context, continuations: vec![continuation] }], &mut |_| {}).unwrap_err()
+    };
+    assert_eq!(refused(vec![], vec![1]), GenerateError::EmptyPrompt { index: 0 });
+    assert!(matches!(refused(vec![1; 500], vec![1; 13]), GenerateError::PromptTooLong { n_tokens: 513, .. }));
+    assert!(matches!(refused(vec![1], vec![515]), GenerateError::UnknownToken { id: 515, .. }));
+    assert!(decoder.log_likelihoods(None, &[], &mut |_| {}).unwrap().is_empty());
 }

@@ -250,6 +250,11 @@ impl Wording {
         Self { words, by_hash }
     }
 
+    /// The names and numbers in it, folded, in their order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().filter(|word| word.is_name).map(|word| word.folded.as_str())
+    }
+
     /// [`differ_by_name`].
     pub(crate) fn differs_by_name(&self, other: &Self) -> bool {
         let (only_self, only_other) = (self.missing_from(other), other.missing_from(self));

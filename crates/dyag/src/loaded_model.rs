@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use dyag_eval::results::TrainingFile;
 use dyag_kernels::Device as _;
 use dyag_kernels::cpu_device::CpuDevice;
 use dyag_model::adapter::Adapter;
-use dyag_model::decoder::{Decoder, DeviceAdapter, GenerateLimits, Generated, SamplingOptions, Sequence, Watch};
-use dyag_text::{Date, Message, Role};
+use dyag_model::decoder::{Continuations, Decoder, DeviceAdapter, GenerateLimits, Generated, Likelihood, SamplingOptions, Sequence, Watch};
+use dyag_text::{Conversation, Date, ExampleOptions, Message, Role, SourceLine};
 use dyag_train::manifest::{BaseMatch, MANIFEST_FILE, Manifest};
 
 use crate::cli::QuantizeChoice;
@@ -54,6 +55,8 @@ pub(crate) struct LoadedModel {
     date: Option<Date>,
     /// How long the adapter was trained, where its manifest says.
     training_seconds: Option<f64>,
+    /// What the adapter was trained on, where its manifest says.
+    training_set: Option<TrainingFile>,
 }
 
 impl LoadedModel {
@@ -94,6 +97,8 @@ impl LoadedModel {
             terminal::note(format!("kernels: {}, {} threads", device.describe(), device.threads()));
         }
         let training_seconds = manifest.as_ref().and_then(|manifest| manifest.timing.get("elapsed_s")).and_then(serde_json::Value::as_f64);
+        let training_set =
+            manifest.as_ref().map(|manifest| TrainingFile { name: manifest.dataset.name.clone(), sha256: manifest.dataset.sha256.clone() });
         let trained_system = manifest.as_ref().and_then(|manifest| manifest.system_message.clone());
         let (system, replaces_system) = match system {
             SystemChoice::AsTrained => (trained_system, false),
@@ -105,7 +110,7 @@ impl LoadedModel {
             .map(|date| date.parse::<Date>())
             .transpose()
             .map_err(|problem| anyhow::anyhow!("{MANIFEST_FILE} of the adapter: date: {problem}"))?;
-        Ok(Self { files, decoder, adapter, adapter_folder, system, replaces_system, date, training_seconds })
+        Ok(Self { files, decoder, adapter, adapter_folder, system, replaces_system, date, training_seconds, training_set })
     }
 
     /// The model's files: tokenizer, template, the tokens that end an answer.
@@ -131,6 +136,11 @@ impl LoadedModel {
         self.training_seconds
     }
 
+    /// What the adapter was trained on, where its manifest says.
+    pub(crate) fn training_set(&self) -> Option<&TrainingFile> {
+        self.training_set.as_ref()
+    }
+
     /// The base model's path.
     pub(crate) fn base_name(&self) -> String {
         self.files.path().display().to_string()
@@ -141,16 +151,46 @@ impl LoadedModel {
         self.decoder.device().describe()
     }
 
-    /// Tokens of the prompt that asks for the next turn of a conversation.
-    pub(crate) fn prompt(&self, turns: &[Message]) -> anyhow::Result<Vec<u32>> {
+    /// A conversation as the model is shown it: opened by the system message that was chosen.
+    fn messages(&self, turns: &[Message]) -> Vec<Message> {
         let own = turns.first().is_some_and(|turn| turn.role == Role::System);
-        let mut messages = Vec::with_capacity(turns.len() + 1);
+        let mut messages = Vec::with_capacity(turns.len() + 2);
         let rest = if own && self.replaces_system { &turns[1..] } else { turns };
         if self.replaces_system || !own {
             messages.extend(self.system.clone().map(|text| Message::new(Role::System, text)));
         }
         messages.extend_from_slice(rest);
-        Ok(self.files.chat().prompt_ids(&messages, self.date)?)
+        messages
+    }
+
+    /// Tokens of the prompt that asks for the next turn of a conversation.
+    pub(crate) fn prompt(&self, turns: &[Message]) -> anyhow::Result<Vec<u32>> {
+        Ok(self.files.chat().prompt_ids(&self.messages(turns), self.date)?)
+    }
+
+    /// The prompt that asks for the next turn of a conversation, and the tokens of an answer to it as training would teach them, without the
+    /// end of the turn.
+    pub(crate) fn answered(&self, turns: &[Message], answer: &str, source: &SourceLine) -> anyhow::Result<Continuations> {
+        let mut messages = self.messages(turns);
+        messages.push(Message::new(Role::Assistant, answer));
+        let conversation = Conversation { messages, source_chunk_ids: Vec::new(), source: source.clone() };
+        let example = self.files.chat().example(&conversation, &ExampleOptions { date: self.date, ..ExampleOptions::default() })?;
+        let (mut ids, mask) = (example.ids, example.loss_mask);
+        let end = mask.iter().rposition(|learned| *learned).map_or(0, |last| last + 1);
+        let start = mask[..end].iter().rposition(|learned| !learned).map_or(0, |before| before + 1);
+        ids.truncate(end);
+        let mut continuation = ids.split_off(start);
+        continuation.pop_if(|id| self.files.stop_ids().contains(id));
+        Ok(Continuations { context: ids, continuations: vec![continuation] })
+    }
+
+    /// How likely continuations are; `on_group` is told how many groups are done.
+    pub(crate) fn log_likelihoods(
+        &self,
+        groups: &[Continuations],
+        on_group: &mut dyn FnMut(usize),
+    ) -> anyhow::Result<Vec<Vec<Likelihood>>> {
+        Ok(self.decoder.log_likelihoods(self.adapter.as_ref(), groups, on_group)?)
     }
 
     /// Answers prompts, `batch` at a time, each in `max_new_tokens` at most. `on_token` is told each token with its prompt's number.

@@ -73,10 +73,12 @@ fn the_files_of_the_original_program() {
     2 questions, taken for independent
 
     rag against finetuned
-      metric        rag     finetuned  difference, 95 % interval    p      better on  outcome
-      exact_match   50.0 %  50.0 %     0.0 (no interval) points     1.000  0 / 0      tie
-      time_seconds  4.00 s  1.50 s     -2.50 (no interval) seconds  1.000  0 / 2      no difference shown
-      tokens        900     60.0       -840 (no interval) tokens    1.000  0 / 2      no difference shown
+      metric            rag     finetuned  difference, 95 % interval    p      better on  outcome
+      exact_match       50.0 %  50.0 %     0.0 (no interval) points     1.000  0 / 0      tie
+      corpus_bleu_intl  0.00    0.00       0.00 (0.00 to 0.00)          1.000             no difference shown
+      corpus_chrf++     82.1    91.9       +9.81 (0.00 to +38.3)        1.000             no difference shown
+      time_seconds      4.00 s  1.50 s     -2.50 (no interval) seconds  1.000  0 / 2      no difference shown
+      tokens            900     60.0       -840 (no interval) tokens    1.000  0 / 2      no difference shown
 
     where wrong answers come from
       rag: 1 of 2 wrong by is_correct: 0 passage not found, 0 passage not used, 0 failed, 1 not known
@@ -94,7 +96,7 @@ fn the_files_of_the_original_program() {
 fn identical_files_tie() {
     let place = with_three();
     let outcome = done(&place, &["--results", "one=base.json", "--results", "other=base.json"], &["--fail-if-worse", "one"]);
-    assert_eq!(outcome.stdout.lines().filter(|line| line.ends_with("  tie")).count(), 4, "{outcome}");
+    assert_eq!(outcome.stdout.lines().filter(|line| line.ends_with("  tie")).count(), 6, "{outcome}");
     assert!(!outcome.stdout.contains(" better\n") && !outcome.stdout.contains("recommendations"), "{outcome}");
 }
 
@@ -234,4 +236,47 @@ fn missing_expected_answers_are_said() {
     place.write("two.json", rows(false).to_string());
     let outcome = done(&place, &["--results", "one=one.json", "--results", "two=two.json"], &[]);
     assert!(outcome.stdout.contains("exact_match needs expected answers, and 2 of 2 questions have none: it is not compared"), "{outcome}");
+}
+
+/// Results of a model that says what it was trained on, and that file.
+fn trained(place: &Place) {
+    let train = |question: usize| json!({"question": format!("quelle est la valeur {question}"), "expected_answer": "oui", "document": format!("d{}", question % 10)});
+    place.write("train.jsonl", (0..12).map(|question| train(question).to_string() + "\n").collect::<String>());
+    let mut tuned: Value = serde_json::from_str(&place.read("tuned.json")).expect("JSON");
+    let hash = dyag_text::sha256_hex(place.read("train.jsonl").as_bytes());
+    tuned["metadata"]["training_set"] = json!({"name": "train.jsonl", "sha256": hash});
+    place.write("tuned.json", tuned.to_string());
+}
+
+#[test]
+fn questions_of_the_training_set_are_found() {
+    let place = with_three();
+    trained(&place);
+    let outcome = done(&place, &THREE, &["--output", "out"]);
+    assert!(outcome.stdout.contains("of 60 questions, 12 were asked in training in the same or nearly the same words"), "{outcome}");
+    assert!(outcome.stdout.contains("48 questions without those that training asked"), "{outcome}");
+    let comparison: Value = serde_json::from_str(&place.read("out/comparison.json")).expect("JSON");
+    let check = &comparison["training"][0];
+    assert_eq!(
+        (&check["arms"], &check["n_leaked"], &check["leaks"][0]["training_place"]),
+        (&json!(["finetuned"]), &json!(12), &json!("line 1"))
+    );
+
+    // A file of that name with other bytes is not it; said, it is taken all the same, and that is told.
+    place.write("train.jsonl", place.read("train.jsonl") + "\n");
+    let outcome = compare(&place, &THREE, &[]);
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("say where it is with --training-set finetuned=FILE"), "{outcome}");
+    assert!(!outcome.stdout.contains("asked in training"), "{outcome}");
+    let outcome = compare(&place, &THREE, &["--training-set", "finetuned=train.jsonl"]);
+    assert!(outcome.stderr.contains("is not the file that finetuned was trained on"), "{outcome}");
+    assert!(outcome.stdout.contains("12 were asked in training"), "{outcome}");
+    refused(
+        &place,
+        &THREE,
+        &["--training-set", "ft=train.jsonl"],
+        "--training-set: expected one of rag, finetuned, base before the =, found ft",
+    );
+    refused(&place, &THREE, &["--training-set", "finetuned=none.jsonl"], "the training set of finetuned");
+    place.write("empty.jsonl", "");
+    refused(&place, &THREE, &["--training-set", "finetuned=empty.jsonl"], "empty.jsonl");
 }

@@ -38,9 +38,14 @@ fn without_time(place: &Place, name: &str) -> Value {
     for key in ["started_at", "evaluated_at", "duration_seconds", "peak_memory_bytes"] {
         results["metadata"].as_object_mut().expect("metadata").remove(key);
     }
-    results["metrics"].as_object_mut().expect("metrics").remove("avg_time_seconds");
+    for key in ["avg_time_seconds", "avg_first_token_seconds", "avg_latency_seconds", "tokens_per_second"] {
+        results["metrics"].as_object_mut().expect("metrics").remove(key);
+    }
     for row in results["results"].as_array_mut().expect("rows") {
-        row.as_object_mut().expect("a row").remove("time_seconds");
+        for key in ["time_seconds", "first_token_seconds", "latency_seconds"] {
+            let seconds = row.as_object_mut().expect("a row").remove(key).and_then(|seconds| seconds.as_f64());
+            assert!(row["success"] == false || seconds.is_some_and(|seconds| seconds >= 0.0), "{key}");
+        }
     }
     results
 }
@@ -56,6 +61,15 @@ fn one_by_one_and_together_the_answers_are_the_same() {
     assert_eq!(rows.len(), 70);
     assert_eq!((&rows[3]["id"], &rows[3]["category"], &rows[3]["document"]), (&json!("q3"), &json!("status"), &json!("1")));
     assert!(rows.iter().all(|row| row["generated_answer"].is_string() && row["metrics"]["exact_match"] == 0.0 && row["tokens_out"] == 6));
+    let bits = |row: &Value| row["metrics"]["bits_per_byte_expected"].as_f64().expect("bits per byte");
+    // The tiny model knows nothing: some nine bits for each of its few hundred tokens, of which "En production" takes less than one a byte.
+    assert!(
+        rows.iter()
+            .all(|row| (1.0..12.0).contains(&bits(row)) && row["metrics"]["perplexity_expected"].as_f64().is_some_and(|p| p > 100.0))
+    );
+    let pooled = one["metrics"]["bits_per_byte_expected"].as_f64().expect("bits per byte");
+    let mean = rows.iter().map(bits).sum::<f64>() / 70.0;
+    assert!((pooled - mean).abs() < 1e-9, "all expected answers have the same length: {pooled}, {mean}");
     assert_eq!((&one["metadata"]["arm"], &one["metadata"]["total_questions"]), (&json!("base"), &json!(70)));
     assert_eq!((&one["metrics"]["success_rate"], &one["metrics"]["exact_match_rate"]), (&json!(100.0), &json!(0.0)));
     assert!(one["metrics"]["signatures"]["corpus_bleu_intl"].as_str().is_some_and(|text| text.contains("tok:intl")));

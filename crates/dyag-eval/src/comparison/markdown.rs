@@ -21,6 +21,7 @@ fn write_all(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     for pair in &comparison.pairs {
         write_pair(out, comparison, pair)?;
     }
+    write_training(out, comparison)?;
     write_attribution(out, comparison)?;
     write_recommendations(out, comparison)?;
     write_method(out, comparison)
@@ -97,6 +98,9 @@ fn write_pair(out: &mut String, comparison: &Comparison, pair: &Pair) -> std::fm
     if !pair.metrics.is_empty() {
         metric_table(out, comparison, pair, &pair.metrics)?;
     }
+    if !pair.corpus.is_empty() {
+        corpus_table(out, comparison, pair)?;
+    }
     if !pair.cost.is_empty() {
         writeln!(out, "What a question takes:\n")?;
         metric_table(out, comparison, pair, &pair.cost)?;
@@ -150,6 +154,31 @@ fn metric_table(out: &mut String, comparison: &Comparison, pair: &Pair, metrics:
     writeln!(out)
 }
 
+fn corpus_table(out: &mut String, comparison: &Comparison, pair: &Pair) -> std::fmt::Result {
+    writeln!(
+        out,
+        "Scores of all answers together (the test decides; the interval, from resampled documents, is too narrow for few of them):\n"
+    )?;
+    let interval = format!("difference, {} % interval", 100.0 * comparison.method.confidence);
+    row(out, &["score", "n", &pair.first, &pair.second, &interval, "p, adjusted", "outcome"])?;
+    rule(out, &[false, true, true, true, true, true, false])?;
+    for corpus in &pair.corpus {
+        row(
+            out,
+            &[
+                &corpus.metric,
+                &corpus.n_questions.to_string(),
+                &Unit::Number.value(corpus.first),
+                &Unit::Number.value(corpus.second),
+                &corpus.difference_text(),
+                &p_value_text(corpus.p_adjusted),
+                &corpus.outcome(),
+            ],
+        )?;
+    }
+    writeln!(out)
+}
+
 impl MetricComparison {
     /// The difference and its interval, for people: `+12.5 (+3.1 to +21.9) points`.
     pub fn difference_text(&self) -> String {
@@ -181,6 +210,34 @@ impl Verdict {
             Self::NotTestable => "not testable",
         }
     }
+}
+
+fn write_training(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
+    for check in &comparison.training {
+        writeln!(out, "## What training taught\n\n{}.\n", line(&check.sentence()))?;
+        for group in check.groups.iter().filter(|group| !group.pairs.is_empty()) {
+            writeln!(out, "### {} questions {}\n", group.n_questions, group.taught.words())?;
+            for pair in &group.pairs {
+                metric_table(out, comparison, pair, &pair.metrics)?;
+            }
+        }
+        if check.leaks.is_empty() {
+            continue;
+        }
+        writeln!(out, "### Questions that training asked\n")?;
+        row(out, &["id", "question", "training set", "as asked there", "similarity"])?;
+        rule(out, &[false, false, false, false, true])?;
+        for leak in &check.leaks {
+            let similarity = format!("{:.2}", leak.similarity);
+            row(out, &[leak.id.as_deref().unwrap_or(""), &leak.question, &leak.training_place, &leak.training_question, &similarity])?;
+        }
+        let hidden = check.n_leaked - check.leaks.len();
+        if hidden > 0 {
+            writeln!(out, "\nand {hidden} more.")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 fn write_attribution(out: &mut String, comparison: &Comparison) -> std::fmt::Result {

@@ -108,6 +108,23 @@ impl<'a> Matched<'a> {
         Ok(Self { names, questions, mismatches, documents, n_documents })
     }
 
+    /// The rows of each question, in the order of the files.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &[&'a Row]> {
+        self.questions.iter().map(Vec::as_slice)
+    }
+
+    /// Some of the questions.
+    pub(super) fn subset(&self, places: &[usize]) -> Self {
+        let documents: Vec<Option<&str>> = places.iter().map(|place| self.documents[*place]).collect();
+        Self {
+            names: self.names.clone(),
+            questions: places.iter().map(|place| self.questions[*place].clone()).collect(),
+            mismatches: Mismatches { share: 0.0, n: 0, listed: Vec::new() },
+            n_documents: documents.iter().flatten().collect::<HashSet<_>>().len(),
+            documents,
+        }
+    }
+
     pub(super) fn n_compared(&self) -> usize {
         self.questions.len()
     }

@@ -5,6 +5,7 @@
 //! confidence; otherwise no difference was shown. [`markdown`] writes the outcome for people; as JSON it is [`Comparison`] itself.
 
 mod attribution;
+mod corpus;
 mod cost;
 mod error;
 mod markdown;
@@ -13,6 +14,9 @@ mod pairs;
 mod recommend;
 #[cfg(test)]
 mod tests;
+mod training;
+#[cfg(test)]
+mod training_tests;
 mod units;
 
 use std::collections::BTreeMap;
@@ -23,11 +27,13 @@ use crate::results::{Arm, Results, SetMetrics};
 use crate::statistics::{Bootstrap, McNemar, MeanDifference, Randomisation};
 
 pub use attribution::Attribution;
+pub use corpus::CorpusComparison;
 pub use cost::{Cost, Payback};
 pub use error::ComparisonError;
 pub use markdown::markdown;
 pub use matching::{Mismatch, MismatchKind, Mismatches};
 pub use recommend::{RULES, Recommendation, Rule};
+pub use training::{Group, ListedLeak, Taught, Training, TrainingCheck};
 pub use units::{Unit, p_value_text};
 
 use matching::Matched;
@@ -81,6 +87,9 @@ pub struct Comparison {
     pub pairs: Vec<Pair>,
     /// Where wrong answers come from, for ways that search first.
     pub attribution: Vec<Attribution>,
+    /// What was taught of the questions, for ways whose training set is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub training: Vec<TrainingCheck>,
     /// What follows, and from which figures.
     pub recommendations: Vec<Recommendation>,
     /// What a reader should know besides.
@@ -158,6 +167,9 @@ pub struct Pair {
     pub second: String,
     /// Quality.
     pub metrics: Vec<MetricComparison>,
+    /// Scores of the whole sets of answers that are no means of single answers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub corpus: Vec<CorpusComparison>,
     /// Time and tokens of each question.
     pub cost: Vec<MetricComparison>,
     /// Figures over whole sets, where a file holds no rows to pair.
@@ -270,10 +282,14 @@ impl Comparison {
         let worse = |pair: &Pair, verdict: Verdict| {
             (verdict == Verdict::First && pair.second == name) || (verdict == Verdict::Second && pair.first == name)
         };
-        let metrics = self.pairs.iter().flat_map(|pair| pair.metrics.iter().map(move |metric| (pair, metric)));
-        metrics
-            .filter(|(pair, metric)| worse(pair, metric.verdict))
-            .filter_map(|(_, metric)| Some((metric.metric.as_str(), metric.winner.as_deref()?)))
+        let outcomes = self.pairs.iter().flat_map(|pair| {
+            let metrics = pair.metrics.iter().map(|one| (one.verdict, one.metric.as_str(), &one.winner));
+            let corpus = pair.corpus.iter().map(|one| (one.verdict, one.metric.as_str(), &one.winner));
+            metrics.chain(corpus).map(move |outcome| (pair, outcome))
+        });
+        outcomes
+            .filter(|(pair, (verdict, ..))| worse(pair, *verdict))
+            .filter_map(|(_, (_, metric, winner))| Some((metric, winner.as_deref()?)))
             .collect()
     }
 }
@@ -284,19 +300,37 @@ impl Comparison {
 /// Fewer than two, or two of one name; a file without rows and figures; options that are no shares; a number that is none; questions that
 /// the files do not share, beyond the share allowed; a metric asked for that no two files have.
 pub fn compare(contestants: &[Contestant], options: &Options) -> Result<Comparison, ComparisonError> {
+    compare_trained(contestants, &[], options)
+}
+
+/// The same, with the training sets of those that learned from some: questions that training asked are counted, and results are given
+/// without them, and by what was taught.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_trained(contestants: &[Contestant], trainings: &[Training], options: &Options) -> Result<Comparison, ComparisonError> {
     check(contestants, options)?;
     let with_rows: Vec<&Contestant> = contestants.iter().filter(|contestant| !contestant.results.results.is_empty()).collect();
     let matched = Matched::new(&with_rows, options.max_mismatch)?;
     let mut notes = notes(contestants, &matched);
     let judged = pairs::pairs(contestants, &matched, options, &mut notes)?;
     let attribution = with_rows.iter().filter_map(|contestant| attribution::attribute(contestant, &mut notes)).collect::<Vec<_>>();
+    let training =
+        trainings.iter().map(|training| training::check(training, contestants, &matched, options)).collect::<Result<Vec<_>, _>>()?;
+    notes.extend(training.iter().filter(|check| check.n_leaked > 0).map(|check| {
+        format!(
+            "{} of the questions compared stand in the training set of {} in the same or nearly the same words: what is known of them may be memory of the very words; results without them are given beside",
+            check.n_leaked,
+            check.arms.join(" and ")
+        )
+    }));
     let mut comparison = Comparison {
         schema: SCHEMA,
         arms: contestants.iter().map(summary).collect(),
         questions: matched.questions(),
         method: Method {
-            interval: "paired differences; CR2 variance by document, t with Satterthwaite degrees of freedom",
-            adjustment: "Holm, over all pairs and metrics of quality; time and tokens by themselves",
+            interval: "paired differences; CR2 variance by document, t with Satterthwaite degrees of freedom; corpus scores by exchanging the two names by document",
+            adjustment: "Holm, over all pairs and metrics of quality; scores of whole sets by themselves, and so time and tokens",
             n_tests: judged.iter().map(|pair| pair.metrics.len()).sum(),
             confidence: options.confidence,
             seed: options.seed,
@@ -304,6 +338,7 @@ pub fn compare(contestants: &[Contestant], options: &Options) -> Result<Comparis
         primary_metric: primary_metric(&judged, options),
         pairs: judged,
         attribution,
+        training,
         recommendations: Vec::new(),
         notes,
     };

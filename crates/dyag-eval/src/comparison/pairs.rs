@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::corpus::{self, is_corpus_metric};
 use super::matching::Matched;
 use super::units::{Unit, higher_is_better, is_headline, needs_expected_answer};
 use super::{
-    CategoryWins, Comparison, ComparisonError, Contestant, MetricComparison, Options, Pair, SetFigure, Verdict, Wins, cost, summary,
+    CategoryWins, Comparison, ComparisonError, Contestant, CorpusComparison, MetricComparison, Options, Pair, SetFigure, Verdict, Wins,
+    cost, summary,
 };
 use crate::results::Row;
 use crate::statistics::{McNemar, MeanDifference, cluster_bootstrap_of_mean, holm, sign_flips};
 
 /// Exchanges of a randomisation test, and resampled sets of a bootstrap, where there are not too many clusters for that.
-const N_EXCHANGES: usize = 9_999;
-const N_RESAMPLES: usize = 2_000;
+pub(super) const N_EXCHANGES: usize = 9_999;
+pub(super) const N_RESAMPLES: usize = 2_000;
 /// The most clusters that are drawn over all exchanges or resamples, so that a million questions take seconds.
-const MAX_DRAWN: usize = 100_000_000;
+pub(super) const MAX_DRAWN: usize = 100_000_000;
 /// The fewest of each.
-const MIN_DRAWS: usize = 199;
+pub(super) const MIN_DRAWS: usize = 199;
 
 /// All pairs, with p-values adjusted over all of them.
 pub(super) fn pairs(
@@ -32,8 +34,21 @@ pub(super) fn pairs(
             pairs.push(pair(first, second, matched, options, notes));
         }
     }
-    adjust(pairs.iter_mut().flat_map(|pair| pair.metrics.iter_mut().map(|metric| (&pair.first, &pair.second, metric))), options.confidence);
-    adjust(pairs.iter_mut().flat_map(|pair| pair.cost.iter_mut().map(|metric| (&pair.first, &pair.second, metric))), options.confidence);
+    let quality = pairs.iter_mut().flat_map(|pair| {
+        let names = (&pair.first, &pair.second);
+        pair.metrics.iter_mut().map(move |metric| Judged::of(names, metric))
+    });
+    adjust(quality, options.confidence);
+    let corpus = pairs.iter_mut().flat_map(|pair| {
+        let names = (&pair.first, &pair.second);
+        pair.corpus.iter_mut().map(move |corpus| Judged::of_corpus(names, corpus))
+    });
+    adjust(corpus, options.confidence);
+    let cost = pairs.iter_mut().flat_map(|pair| {
+        let names = (&pair.first, &pair.second);
+        pair.cost.iter_mut().map(move |metric| Judged::of(names, metric))
+    });
+    adjust(cost, options.confidence);
     for pair in &mut pairs {
         pair.payback = cost::payback(pair, contestants);
     }
@@ -54,7 +69,7 @@ fn metrics_of(rows: &[Row]) -> BTreeSet<&str> {
 
 fn check_metrics(contestants: &[Contestant], options: &Options) -> Result<(), ComparisonError> {
     let names: Vec<(&str, BTreeSet<&str>)> = contestants.iter().map(|one| (one.name.as_str(), metrics_of(&one.results.results))).collect();
-    for metric in &options.metrics {
+    for metric in options.metrics.iter().filter(|metric| !is_corpus_metric(metric)) {
         if names.iter().filter(|(_, names)| names.contains(metric.as_str())).count() < 2 {
             let list = |names: &BTreeSet<&str>| {
                 if names.is_empty() { "none".to_owned() } else { names.iter().copied().collect::<Vec<_>>().join(", ") }
@@ -71,6 +86,7 @@ fn pair(first: &Contestant, second: &Contestant, matched: &Matched<'_>, options:
         first: first.name.clone(),
         second: second.name.clone(),
         metrics: Vec::new(),
+        corpus: Vec::new(),
         cost: Vec::new(),
         set_figures: Vec::new(),
         payback: None,
@@ -96,7 +112,7 @@ fn pair(first: &Contestant, second: &Contestant, matched: &Matched<'_>, options:
         let is_shared = |name: &&str| firsts.contains(name) && seconds.contains(name);
         options.metrics.iter().map(String::as_str).filter(is_shared).collect()
     };
-    if shared.is_empty() {
+    if shared.is_empty() && !options.metrics.iter().any(|name| is_corpus_metric(name)) {
         notes.push(format!("{} and {} share no metric of single answers: only cost is compared", first.name, second.name));
     }
     for name in shared {
@@ -118,14 +134,25 @@ fn pair(first: &Contestant, second: &Contestant, matched: &Matched<'_>, options:
             pair.metrics.push(tested(compared, &quality.values, matched, options));
         }
     }
+    pair.corpus = corpus::compare(&rows, matched, options);
     let time = |row: &Row| row.time_seconds;
     let tokens = |row: &Row| row.total_tokens().map(|tokens| tokens as f64);
-    for (name, unit, value) in [("time_seconds", Unit::Seconds, &time as &dyn Fn(&Row) -> Option<f64>), ("tokens", Unit::Tokens, &tokens)] {
+    let (first_token, latency) = (|row: &Row| row.first_token_seconds, |row: &Row| row.latency_seconds);
+    let costs: [(&str, Unit, OfRow<'_>); 4] = [
+        ("time_seconds", Unit::Seconds, &time),
+        ("first_token_seconds", Unit::Seconds, &first_token),
+        ("latency_seconds", Unit::Seconds, &latency),
+        ("tokens", Unit::Tokens, &tokens),
+    ];
+    for (name, unit, value) in costs {
         let values = both(&rows, |row| value(row));
         pair.cost.extend(compared(name, unit, &values, &rows, matched, options));
     }
     pair
 }
+
+/// A figure of a row.
+type OfRow<'a> = &'a dyn Fn(&Row) -> Option<f64>;
 
 /// A question's place, and the values of the two.
 type Values = Vec<(usize, f64, f64)>;
@@ -265,24 +292,61 @@ fn wins(values: &Values, higher_is_better: bool) -> Wins {
     wins
 }
 
+/// A difference whose p-value is one of a family.
+struct Judged<'a> {
+    names: (&'a String, &'a String),
+    p_value: f64,
+    is_tie: bool,
+    is_second_better: bool,
+    p_adjusted: &'a mut f64,
+    verdict: &'a mut Verdict,
+    winner: &'a mut Option<String>,
+}
+
+impl<'a> Judged<'a> {
+    fn of(names: (&'a String, &'a String), metric: &'a mut MetricComparison) -> Self {
+        Self {
+            names,
+            p_value: metric.difference.p_value,
+            is_tie: metric.wins.first + metric.wins.second == 0,
+            is_second_better: (metric.difference.mean > 0.0) == metric.higher_is_better,
+            p_adjusted: &mut metric.p_adjusted,
+            verdict: &mut metric.verdict,
+            winner: &mut metric.winner,
+        }
+    }
+
+    fn of_corpus(names: (&'a String, &'a String), corpus: &'a mut CorpusComparison) -> Self {
+        Self {
+            names,
+            p_value: corpus.randomisation.p_value,
+            is_tie: corpus.verdict == Verdict::Tie,
+            is_second_better: corpus.difference > 0.0,
+            p_adjusted: &mut corpus.p_adjusted,
+            verdict: &mut corpus.verdict,
+            winner: &mut corpus.winner,
+        }
+    }
+}
+
 /// Adjusts p-values over a family and says what each difference comes to.
-fn adjust<'a>(family: impl Iterator<Item = (&'a String, &'a String, &'a mut MetricComparison)>, confidence: f64) {
-    let family: Vec<_> = family.collect();
-    let adjusted = holm(&family.iter().map(|(_, _, metric)| metric.difference.p_value).collect::<Vec<_>>());
-    for ((first, second, metric), p_adjusted) in family.into_iter().zip(adjusted) {
-        metric.p_adjusted = p_adjusted;
-        metric.verdict = if metric.wins.first + metric.wins.second == 0 {
+fn adjust<'a>(family: impl Iterator<Item = Judged<'a>>, confidence: f64) {
+    let family: Vec<Judged<'a>> = family.collect();
+    let adjusted = holm(&family.iter().map(|judged| judged.p_value).collect::<Vec<_>>());
+    for (judged, p_adjusted) in family.into_iter().zip(adjusted) {
+        *judged.p_adjusted = p_adjusted;
+        *judged.verdict = if judged.is_tie {
             Verdict::Tie
         } else if p_adjusted >= 1.0 - confidence {
             Verdict::NoDifferenceShown
-        } else if (metric.difference.mean > 0.0) == metric.higher_is_better {
+        } else if judged.is_second_better {
             Verdict::Second
         } else {
             Verdict::First
         };
-        metric.winner = match metric.verdict {
-            Verdict::First => Some(first.clone()),
-            Verdict::Second => Some(second.clone()),
+        *judged.winner = match judged.verdict {
+            Verdict::First => Some(judged.names.0.clone()),
+            Verdict::Second => Some(judged.names.1.clone()),
             _ => None,
         };
     }

@@ -208,6 +208,24 @@ const CORPUS_METRICS: &[Metric] = &[
     chrf_metric("corpus_chrf++", Chrf::PlusPlus),
 ];
 
+/// What the model itself says of the expected answers, which whoever asks it computes.
+const MODEL_METRICS: &[Metric] = &[
+    Metric {
+        name: "perplexity_expected",
+        maximum: COUNT,
+        direction: Direction::Lower,
+        description: "How many tokens the model wavers between while it reads the expected answer; for models with one tokenizer",
+        how: How::Plain("perplexity"),
+    },
+    Metric {
+        name: "bits_per_byte_expected",
+        maximum: COUNT,
+        direction: Direction::Lower,
+        description: "Bits that the model needs for a byte of the expected answer",
+        how: How::Plain("bits-per-byte"),
+    },
+];
+
 /// The metrics that a set has beside the means of [`METRICS`]: those computed from its summed counts.
 pub fn corpus_metrics() -> &'static [Metric] {
     CORPUS_METRICS
@@ -215,7 +233,7 @@ pub fn corpus_metrics() -> &'static [Metric] {
 
 /// The metric of a name, of one answer or of a set.
 pub fn metric(name: &str) -> Option<&'static Metric> {
-    METRICS.iter().chain(CORPUS_METRICS).find(|metric| metric.name == name)
+    METRICS.iter().chain(CORPUS_METRICS).chain(MODEL_METRICS).find(|metric| metric.name == name)
 }
 
 impl Metric {

@@ -104,6 +104,9 @@ pub struct Metadata {
     /// How long the whole evaluation took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<f64>,
+    /// What the model was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training_set: Option<TrainingFile>,
     /// How long the model was trained before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training_seconds: Option<f64>,
@@ -122,6 +125,15 @@ pub struct Metadata {
     /// Every other key that was found.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+/// The file a model was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TrainingFile {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
 }
 
 /// Figures over a set. Those whose name ends in `_rate` are percentages.
@@ -158,8 +170,12 @@ pub struct Row {
     pub gold_chunk_ids: Vec<String>,
     /// The passages that were shown to the model, best first; none when the arm shows none or did not write them down.
     pub sources: Option<Vec<Source>>,
-    /// How long the answer took.
+    /// How long the answer took; of several answered together, each its part.
     pub time_seconds: Option<f64>,
+    /// How long the first token took after the question was taken up.
+    pub first_token_seconds: Option<f64>,
+    /// How long the answer took after the question was taken up; more than `time_seconds` where several were answered together.
+    pub latency_seconds: Option<f64>,
     /// Tokens in all, where only that is known. See [`Row::total_tokens`].
     pub tokens: Option<u64>,
     /// Tokens of the prompt.

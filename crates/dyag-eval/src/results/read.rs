@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::error::Problem;
 use super::fields::{Fields, describe, score};
 use super::non_finite::first_non_finite;
-use super::{Arm, Metadata, Results, ResultsError, Row, SCHEMA, SetMetrics, Source};
+use super::{Arm, Metadata, Results, ResultsError, Row, SCHEMA, SetMetrics, Source, TrainingFile};
 
 /// What a file of results is, in messages.
 const EXPECTED: &str = "an object with `metadata`, and `results` or `metrics`, as an evaluation writes it";
@@ -129,6 +129,8 @@ impl RowReader {
             gold_chunk_ids: ids(&mut fields)?,
             sources: sources(&mut fields)?,
             time_seconds: fields.amount(&["time_seconds", "time"])?,
+            first_token_seconds: fields.amount(&["first_token_seconds"])?,
+            latency_seconds: fields.amount(&["latency_seconds"])?,
             tokens: fields.count(&["tokens"])?,
             tokens_in: fields.count(&["tokens_in"])?,
             tokens_out: fields.count(&["tokens_out"])?,
@@ -180,6 +182,17 @@ fn sources(fields: &mut Fields) -> Result<Option<Vec<Source>>, Problem> {
     items.into_iter().enumerate().map(source).collect::<Result<_, _>>().map(Some)
 }
 
+fn training_set(fields: &mut Fields) -> Result<Option<TrainingFile>, Problem> {
+    let at = fields.key("training_set");
+    let Some((_, value)) = fields.any(&["training_set"]) else { return Ok(None) };
+    let mut fields = Fields::new(value, at)?;
+    match (fields.text(&["name"])?, fields.text(&["sha256"])?) {
+        (Some(name), Some(sha256)) => Ok(Some(TrainingFile { name, sha256 })),
+        (Some(_), None) => Err(Problem::new(fields.key("sha256"), "the file's SHA-256", "none")),
+        (None, _) => Err(Problem::new(fields.key("name"), "the file's name", "none")),
+    }
+}
+
 fn metadata(value: Value) -> Result<Metadata, Problem> {
     let mut fields = Fields::new(value, "metadata".to_owned())?;
     let named = fields.text(&["arm"])?;
@@ -201,6 +214,7 @@ fn metadata(value: Value) -> Result<Metadata, Problem> {
         started_at: fields.text(&["started_at"])?,
         evaluated_at: fields.text(&["evaluated_at", "timestamp"])?,
         duration_seconds: fields.amount(&["duration_seconds", "total_time"])?,
+        training_set: training_set(&mut fields)?,
         training_seconds: fields.amount(&["training_seconds"])?,
         peak_memory_bytes: fields.count(&["peak_memory_bytes"])?,
         parameters: fields.object(&["parameters"])?,

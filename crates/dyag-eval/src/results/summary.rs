@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Row, SetMetrics};
 
+/// A figure of a row.
+type OfRow<'a> = &'a dyn Fn(&Row) -> Option<f64>;
+
 impl SetMetrics {
     /// The figures of `rows`: `success_rate` and `exact_match_rate` in percent, `avg_time_seconds`, `avg_tokens`, `total_tokens`, `errors`; and
     /// `avg_NAME` for each metric, over the rows that have it. What no row has is left out.
@@ -26,8 +29,20 @@ impl SetMetrics {
             values.insert(name, scale * sum / n as f64);
         }
         let mean = |numbers: &[f64]| (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64);
-        let times: Vec<f64> = rows.iter().filter_map(|row| row.time_seconds).collect();
-        values.extend(mean(&times).map(|time| ("avg_time_seconds".to_owned(), time)));
+        let seconds: [(&str, OfRow<'_>); 3] = [
+            ("avg_time_seconds", &|row| row.time_seconds),
+            ("avg_first_token_seconds", &|row| row.first_token_seconds),
+            ("avg_latency_seconds", &|row| row.latency_seconds),
+        ];
+        for (name, of) in seconds {
+            let times: Vec<f64> = rows.iter().filter_map(of).collect();
+            values.extend(mean(&times).map(|time| (name.to_owned(), time)));
+        }
+        let sum_out: u64 = rows.iter().filter(|row| row.time_seconds.is_some()).filter_map(|row| row.tokens_out).sum();
+        let sum_seconds: f64 = rows.iter().filter(|row| row.tokens_out.is_some()).filter_map(|row| row.time_seconds).sum();
+        if sum_out > 0 && sum_seconds > 0.0 {
+            values.insert("tokens_per_second".to_owned(), sum_out as f64 / sum_seconds);
+        }
         let tokens: Vec<f64> = rows.iter().filter_map(|row| row.total_tokens().map(|tokens| tokens as f64)).collect();
         values.extend(mean(&tokens).map(|tokens| ("avg_tokens".to_owned(), tokens)));
         if !tokens.is_empty() {

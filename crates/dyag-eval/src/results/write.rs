@@ -42,7 +42,12 @@ impl Results {
         let in_set = self.metrics.values.iter().find(|(_, value)| !value.is_finite()).map(|(name, _)| format!("metrics.{name}"));
         let in_row = |(index, row): (usize, &Row)| {
             let metric = row.metrics.iter().find(|(_, value)| !value.is_finite()).map(|(name, _)| format!("metrics.{name}"));
-            let time = || bad(&row.time_seconds).then(|| "time_seconds".to_owned());
+            let times = [
+                ("time_seconds", row.time_seconds),
+                ("first_token_seconds", row.first_token_seconds),
+                ("latency_seconds", row.latency_seconds),
+            ];
+            let time = || times.iter().find(|(_, seconds)| bad(seconds)).map(|(name, _)| (*name).to_owned());
             let score = || row.sources.iter().flatten().position(|source| bad(&source.score)).map(|at| format!("sources[{at}].score"));
             metric.or_else(time).or_else(score).map(|key| format!("results[{index}].{key}"))
         };
@@ -81,6 +86,8 @@ impl Serialize for Row {
             gold_chunk_ids,
             sources,
             time_seconds,
+            first_token_seconds,
+            latency_seconds,
             tokens: _,
             tokens_in,
             tokens_out,
@@ -123,6 +130,8 @@ impl Serialize for Row {
                 .map_err(serde::ser::Error::custom)?
         );
         entry_if_some!("time_seconds", time_seconds);
+        entry_if_some!("first_token_seconds", first_token_seconds);
+        entry_if_some!("latency_seconds", latency_seconds);
         entry_if_some!("tokens", &self.total_tokens());
         entry_if_some!("tokens_in", tokens_in);
         entry_if_some!("tokens_out", tokens_out);

@@ -28,6 +28,11 @@ pub struct GenerateLimits {
 
 /// Whoever follows a generation.
 pub trait Watch {
+    /// A prompt enters: its first token is the next that it is told of.
+    fn started(&mut self, prompt: usize) {
+        let _ = prompt;
+    }
+
     /// A new token of a prompt, by the prompt's place; breaking ends that sequence.
     fn token(&mut self, prompt: usize, id: u32) -> ControlFlow<()>;
 
@@ -165,6 +170,7 @@ impl<D: Device> Decoder<D> {
             {
                 let ids = prompts[next].clone();
                 let number = limits.numbers.get(next).copied().unwrap_or(next);
+                watch.started(next);
                 running.push(Running { sequence: next, number, n_prompt: ids.len(), ids, rows, n_cached: n_shared });
                 next += 1;
             }
@@ -274,13 +280,14 @@ impl<D: Device> Decoder<D> {
 }
 
 /// Length of the beginning that all prompts share, leaving each at least one token of its own; 0 when it is not worth a pass.
-fn shared_prefix(prompts: &[Vec<u32>]) -> usize {
+pub(super) fn shared_prefix<P: AsRef<[u32]>>(prompts: &[P]) -> usize {
     let [first, rest @ ..] = prompts else { return 0 };
     if rest.is_empty() {
         return 0;
     }
-    let common = rest.iter().fold(first.len(), |n, prompt| first.iter().zip(prompt).take(n).take_while(|(a, b)| a == b).count());
-    let longest_allowed = prompts.iter().map(|prompt| prompt.len().saturating_sub(1)).min().unwrap_or(0);
+    let first = first.as_ref();
+    let common = rest.iter().fold(first.len(), |n, prompt| first.iter().zip(prompt.as_ref()).take(n).take_while(|(a, b)| a == b).count());
+    let longest_allowed = prompts.iter().map(|prompt| prompt.as_ref().len().saturating_sub(1)).min().unwrap_or(0);
     let n = common.min(longest_allowed);
     if n < SHORTEST_SHARED_PREFIX { 0 } else { n }
 }

@@ -20,22 +20,21 @@ pub(super) struct Asked {
     /// Its letters and digits alone.
     letters: String,
     wording: Wording,
-    topic: Topic,
+    pub(super) topic: Topic,
 }
 
 impl Asked {
+    /// A question about a topic.
+    pub(super) fn new(text: &str, source: SourceLine, topic: Topic) -> Self {
+        Self { text: text.to_owned(), source, letters: letters(text), wording: Wording::new(text), topic }
+    }
+
     /// The questions of a row that stand for themselves.
     pub(super) fn all_of(row: &Row) -> impl Iterator<Item = Self> {
         let topic = Topic::of(&row.object);
         let questions = row.messages.iter().filter(|message| message.role == Role::User).map(|message| &message.content).enumerate();
         let whole = |(turn, text): &(usize, &String)| *turn == 0 || stands_alone(text);
-        questions.filter(whole).map(move |(_, text)| Self {
-            text: text.clone(),
-            source: row.source.clone(),
-            letters: letters(text),
-            wording: Wording::new(text),
-            topic: topic.clone(),
-        })
+        questions.filter(whole).map(move |(_, text)| Self::new(text, row.source.clone(), topic.clone()))
     }
 
     /// Whether two questions of similar wording ask the same: about the same document and field where both say that, about the same
@@ -63,14 +62,18 @@ pub(super) fn prompt_letters(turns: &[Message]) -> String {
     turns.iter().map(|turn| format!("{}:{}\n", turn.role, letters(&turn.content))).collect()
 }
 
-/// What a row says it is about: a document (`document` or `app_id`) and a field of it (`field` or `category`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Topic {
-    document: Option<String>,
-    field: Option<String>,
+/// What a row says it is about: a document, by its id (`document` or `app_id`) or its name (`name` or `app_name`), and a field of it, by its
+/// name (`field`) or a broader kind (`category`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Topic {
+    pub(super) document: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) field: Option<String>,
+    pub(super) category: Option<String>,
 }
 
-enum Relation {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Relation {
     Same,
     Different,
     Unknown,
@@ -78,22 +81,52 @@ enum Relation {
 
 impl Topic {
     fn of(object: &Map<String, Value>) -> Self {
-        let text = |keys: [&str; 2]| {
-            keys.into_iter().find_map(|key| match object.get(key)? {
+        let text = |keys: &[&str]| {
+            keys.iter().find_map(|key| match object.get(*key)? {
                 Value::String(text) => Some(fold(text)),
                 Value::Number(number) => Some(number.to_string()),
                 _ => None,
             })
         };
-        Self { document: text(["document", "app_id"]), field: text(["field", "category"]) }
+        Self {
+            document: text(&["document", "app_id"]),
+            name: text(&["name", "app_name"]),
+            field: text(&["field"]),
+            category: text(&["category"]),
+        }
     }
 
-    fn relation(&self, other: &Self) -> Relation {
-        let differ = |a: &Option<String>, b: &Option<String>| a.is_some() && b.is_some() && a != b;
-        if differ(&self.document, &other.document) || differ(&self.field, &other.field) {
-            return Relation::Different;
+    pub(super) fn relation(&self, other: &Self) -> Relation {
+        match (self.documents(other), self.fields(other)) {
+            (Relation::Different, _) | (_, Relation::Different) => Relation::Different,
+            (Relation::Same, Relation::Same) => Relation::Same,
+            _ => Relation::Unknown,
         }
-        if self == other && self.document.is_some() && self.field.is_some() { Relation::Same } else { Relation::Unknown }
+    }
+
+    /// Ids decide where both rows have one, names where both have that; an id in one row may be the name in another.
+    pub(super) fn documents(&self, other: &Self) -> Relation {
+        let equal = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
+        let differ = |a: &Option<String>, b: &Option<String>| a.is_some() && b.is_some() && a != b;
+        if equal(&self.document, &other.document) || equal(&self.document, &other.name) || equal(&self.name, &other.document) {
+            Relation::Same
+        } else if differ(&self.document, &other.document) || differ(&self.name, &other.name) {
+            Relation::Different
+        } else if equal(&self.name, &other.name) {
+            Relation::Same
+        } else {
+            Relation::Unknown
+        }
+    }
+
+    /// Two names of fields that differ are two fields. Kinds may be those of two lists, so two that differ say nothing.
+    fn fields(&self, other: &Self) -> Relation {
+        if let (Some(a), Some(b)) = (&self.field, &other.field) {
+            return if a == b { Relation::Same } else { Relation::Different };
+        }
+        let labels = |topic: &Self| [topic.field.clone(), topic.category.clone()].into_iter().flatten().collect::<Vec<_>>();
+        let others = labels(other);
+        if labels(self).iter().any(|label| others.contains(label)) { Relation::Same } else { Relation::Unknown }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A file is JSON Lines or one JSON list, and has one [`Format`]; which one is told by the keys of its rows. [`RowReader`] reads any of
 //! them row by row; [`Dataset`] and [`Questions`] are what training and asking need of a whole file. [`validate()`] looks for what is wrong
-//! with a file, [`find_leaks`] for the questions that two files share.
+//! with a file, [`find_leaks`] for the questions that two files share; a [`TrainingSet`] says of a question whether it was taught.
 
 mod asked;
 mod format;
@@ -10,6 +10,7 @@ mod leaks;
 mod placeholder;
 mod reader;
 mod row;
+mod training_set;
 mod validate;
 
 use std::fs::File;
@@ -29,6 +30,7 @@ pub use leaks::{Leak, find_leaks};
 pub use placeholder::{Placeholder, placeholder};
 pub use reader::{ConversationReader, ReadRow, RowReader};
 pub use row::{Purpose, Row};
+pub use training_set::{AskedQuestion, Teaching, TrainingSet};
 pub use validate::{Finding, FindingKind, Severity, ValidateOptions, Validation, validate};
 
 /// A dataset to learn from, as read from one file.

@@ -2,12 +2,13 @@
 
 mod output;
 mod table;
+mod training;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use dyag_eval::comparison::{Contestant, Options, compare};
+use dyag_eval::comparison::{Contestant, Options, compare_trained};
 use dyag_eval::results::Results;
 
 use crate::terminal;
@@ -27,6 +28,10 @@ pub(crate) struct Args {
     /// Results of any way of answering, under a name; may be given many times
     #[arg(long, value_name = "NAME=FILE.json", value_parser = named_file)]
     results: Vec<(String, PathBuf)>,
+
+    /// What one of them was trained on, to see which questions training asked; the file that its results name is looked for unless given
+    #[arg(long, value_name = "NAME=FILE", value_parser = named_file)]
+    training_set: Vec<(String, PathBuf)>,
 
     /// Folder to write comparison.json and comparison.md to, or a file that ends in .json or .md
     #[arg(long, value_name = "PATH")]
@@ -78,6 +83,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         rag_results,
         finetuned_results,
         results,
+        training_set,
         output,
         format,
         metric,
@@ -98,13 +104,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
         bail!("--fail-if-worse: expected one of {}, found {name}", names.join(", "));
     }
+    if let Some((name, _)) = training_set.iter().find(|(name, _)| !files.iter().any(|(other, _)| other == name)) {
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        bail!("--training-set: expected one of {} before the =, found {name}", names.join(", "));
+    }
     let output = output.map(|path| Output::new(&path, format)).transpose()?;
     if let Some(output) = &output {
-        output.check_inputs(files.iter().map(|(_, path)| path.as_path()))?;
+        output.check_inputs(files.iter().chain(&training_set).map(|(_, path)| path.as_path()))?;
     }
-    let contestants: Vec<Contestant> =
-        files.into_iter().map(|(name, path)| Ok(Contestant { name, results: Results::read(&path)? })).collect::<anyhow::Result<_>>()?;
-    let comparison = compare(&contestants, &Options { metrics: metric, max_mismatch, confidence, seed })?;
+    let contestants: Vec<Contestant> = files
+        .iter()
+        .map(|(name, path)| Ok(Contestant { name: name.clone(), results: Results::read(path)? }))
+        .collect::<anyhow::Result<_>>()?;
+    let trainings = training::find(&contestants, &files, training_set)?;
+    let comparison = compare_trained(&contestants, &trainings, &Options { metrics: metric, max_mismatch, confidence, seed })?;
     if let Some(output) = &output {
         output.write(&comparison)?;
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dyag_eval::comparison::{ClusteredBy, Comparison, MetricComparison, Pair, Unit, p_value_text};
+use dyag_eval::comparison::{ClusteredBy, Comparison, CorpusComparison, MetricComparison, Pair, TrainingCheck, Unit, p_value_text};
 
 /// The comparison, line by line.
 pub(super) fn text(comparison: &Comparison, verbose: bool) -> String {
@@ -29,6 +29,9 @@ fn write_all(out: &mut String, comparison: &Comparison, verbose: bool) -> std::f
     for pair in &comparison.pairs {
         write_pair(out, comparison, pair, verbose)?;
     }
+    for check in &comparison.training {
+        write_training(out, comparison, check)?;
+    }
     if !comparison.attribution.is_empty() {
         writeln!(out, "\nwhere wrong answers come from")?;
     }
@@ -50,6 +53,20 @@ fn write_all(out: &mut String, comparison: &Comparison, verbose: bool) -> std::f
     write_list(out, "notes", comparison.notes.iter().cloned())
 }
 
+fn write_training(out: &mut String, comparison: &Comparison, check: &TrainingCheck) -> std::fmt::Result {
+    writeln!(out, "\nwhat training taught\n  {}", check.sentence())?;
+    let interval = format!("difference, {} % interval", 100.0 * comparison.method.confidence);
+    for group in check.groups.iter().filter(|group| !group.pairs.is_empty()) {
+        writeln!(out, "  {} questions {}", group.n_questions, group.taught.words())?;
+        for pair in &group.pairs {
+            let header = ["metric", &pair.first, &pair.second, &interval, "p", "better on", "outcome"].map(str::to_owned);
+            let rows = pair.metrics.iter().map(metric_row).chain(pair.corpus.iter().map(corpus_row));
+            write_table(out, std::iter::once(header).chain(rows).collect())?;
+        }
+    }
+    Ok(())
+}
+
 fn write_list(out: &mut String, title: &str, items: impl Iterator<Item = String>) -> std::fmt::Result {
     for (index, item) in items.enumerate() {
         if index == 0 {
@@ -63,9 +80,9 @@ fn write_list(out: &mut String, title: &str, items: impl Iterator<Item = String>
 fn write_pair(out: &mut String, comparison: &Comparison, pair: &Pair, verbose: bool) -> std::fmt::Result {
     writeln!(out, "\n{} against {}", pair.first, pair.second)?;
     let interval = format!("difference, {} % interval", 100.0 * comparison.method.confidence);
-    if !pair.metrics.is_empty() || !pair.cost.is_empty() {
+    if !(pair.metrics.is_empty() && pair.corpus.is_empty() && pair.cost.is_empty()) {
         let header = ["metric", &pair.first, &pair.second, &interval, "p", "better on", "outcome"].map(str::to_owned);
-        let rows = pair.metrics.iter().chain(&pair.cost).map(metric_row);
+        let rows = pair.metrics.iter().map(metric_row).chain(pair.corpus.iter().map(corpus_row)).chain(pair.cost.iter().map(metric_row));
         write_table(out, std::iter::once(header).chain(rows).collect())?;
     }
     if !pair.set_figures.is_empty() {
@@ -92,6 +109,18 @@ fn metric_row(metric: &MetricComparison) -> [String; 7] {
         p_value_text(metric.p_adjusted),
         format!("{} / {}", metric.wins.first, metric.wins.second),
         metric.outcome(),
+    ]
+}
+
+fn corpus_row(corpus: &CorpusComparison) -> [String; 7] {
+    [
+        corpus.metric.clone(),
+        Unit::Number.value(corpus.first),
+        Unit::Number.value(corpus.second),
+        corpus.difference_text(),
+        p_value_text(corpus.p_adjusted),
+        String::new(),
+        corpus.outcome(),
     ]
 }
 

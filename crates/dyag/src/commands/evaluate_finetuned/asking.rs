@@ -56,7 +56,9 @@ impl Asking<'_> {
                 numbers: &numbers,
                 prompts: &prompts,
                 journal: &mut journal,
-                progress: Progress::new(numbers.len()),
+                progress: Progress::new(numbers.len(), "questions"),
+                started: vec![None; numbers.len()],
+                first_tokens: vec![None; numbers.len()],
                 last: Instant::now(),
                 outcome: Ok(()),
             };
@@ -77,14 +79,23 @@ struct Keeper<'a> {
     prompts: &'a [Vec<u32>],
     journal: &'a mut Journal,
     progress: Progress,
+    /// When each prompt entered, and how long its first token took.
+    started: Vec<Option<Instant>>,
+    first_tokens: Vec<Option<f64>>,
     /// When the answer before was whole.
     last: Instant,
     outcome: anyhow::Result<()>,
 }
 
 impl Watch for Keeper<'_> {
-    fn token(&mut self, _: usize, _: u32) -> ControlFlow<()> {
+    fn started(&mut self, prompt: usize) {
+        self.started[prompt] = Some(Instant::now());
+    }
+
+    fn token(&mut self, prompt: usize, _: u32) -> ControlFlow<()> {
         self.progress.token();
+        let since = self.started[prompt].map(|started| started.elapsed().as_secs_f64());
+        self.first_tokens[prompt] = self.first_tokens[prompt].or(since);
         // Answers that cannot be kept need not be written.
         if self.outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
@@ -103,8 +114,9 @@ impl Watch for Keeper<'_> {
         if self.asking.verbose {
             terminal::note(format!("{}: {text}", self.numbers[prompt] + 1));
         }
-        // Answered together, each has the time since the one before.
+        // Answered together, each takes the time since the one before; how long somebody would have waited for it is its latency.
         let now = Instant::now();
+        let latency_seconds = self.started[prompt].map(|started| (now - started).as_secs_f64());
         let answered = Answered {
             index: self.numbers[prompt],
             answer: Some(text),
@@ -113,6 +125,9 @@ impl Watch for Keeper<'_> {
             tokens_in: self.prompts[prompt].len() as u64,
             tokens_out: generated.ids.len() as u64,
             seconds: (now - self.last).as_secs_f64(),
+            // An empty answer's first token is the one that ends it.
+            first_token_seconds: self.first_tokens[prompt].or(latency_seconds),
+            latency_seconds,
         };
         self.last = now;
         self.outcome = self.journal.add(vec![answered]);
@@ -122,7 +137,7 @@ impl Watch for Keeper<'_> {
 
 /// A row of the results.
 fn row(index: usize, question: &Question, answered: Answered) -> Row {
-    let Answered { index: _, answer, error, stopped, tokens_in, tokens_out, seconds } = answered;
+    let Answered { index: _, answer, error, stopped, tokens_in, tokens_out, seconds, first_token_seconds, latency_seconds } = answered;
     let Question { turns, expected_answer, row, source: _ } = question;
     let text = |keys: &[&str]| {
         keys.iter().find_map(|key| match row.get(*key) {
@@ -136,6 +151,7 @@ fn row(index: usize, question: &Question, answered: Answered) -> Row {
     };
     let mut other = Map::new();
     other.insert("stopped".to_owned(), stopped.into());
+    other.extend(text(&["field"]).map(|field| ("field".to_owned(), field.into())));
     Row {
         id: text(&["id"]).or_else(|| Some(format!("{}", index + 1))),
         question: turns.last().map(|turn| turn.content.clone()).unwrap_or_default(),
@@ -146,6 +162,8 @@ fn row(index: usize, question: &Question, answered: Answered) -> Row {
         document: text(&["document", "app_id", "app_name"]).map(Into::into),
         gold_chunk_ids: gold("gold_chunk_ids").or_else(|| gold("source_chunk_ids")).unwrap_or_default(),
         time_seconds: Some(seconds),
+        first_token_seconds,
+        latency_seconds,
         tokens_in: Some(tokens_in),
         tokens_out: Some(tokens_out),
         error,
@@ -155,7 +173,8 @@ fn row(index: usize, question: &Question, answered: Answered) -> Row {
 }
 
 /// A bar on a terminal, a line every ten seconds elsewhere.
-struct Progress {
+pub(super) struct Progress {
+    what: &'static str,
     bar: Option<ProgressBar>,
     todo: usize,
     start: Instant,
@@ -163,39 +182,42 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(todo: usize) -> Self {
+    pub(super) fn new(todo: usize, what: &'static str) -> Self {
         let bar = terminal::stderr_is_terminal().then(|| {
             let bar = ProgressBar::new(todo as u64);
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} questions, {msg}, {eta} left");
+            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {prefix}{msg}, {eta} left");
+            bar.set_prefix(what);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
         let now = Instant::now();
-        Self { bar, todo, start: now, state: std::cell::Cell::new((0, 0, now)) }
+        Self { what, bar, todo, start: now, state: std::cell::Cell::new((0, 0, now)) }
     }
 
     fn token(&self) {
         let (done, tokens, told) = self.state.get();
-        let tokens = tokens + 1;
-        let rate = tokens as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
-        let mut told = told;
+        self.state.set((done, tokens + 1, told));
+        self.tell();
+    }
+
+    /// Says how far it is: on a terminal always, elsewhere from time to time.
+    pub(super) fn tell(&self) {
+        let (done, tokens, told) = self.state.get();
+        let elapsed = self.start.elapsed().as_secs_f64().max(1e-9);
+        let rate = if tokens > 0 { format!(", {:.0} tokens/s", tokens as f64 / elapsed) } else { String::new() };
         match &self.bar {
-            Some(bar) => bar.set_message(format!("{rate:.0} tokens/s")),
+            Some(bar) => bar.set_message(rate),
             None if told.elapsed().as_secs() >= 10 => {
-                told = Instant::now();
-                let left = if done > 0 {
-                    format!(", {:.0} s left", self.start.elapsed().as_secs_f64() / done as f64 * (self.todo - done) as f64)
-                } else {
-                    String::new()
-                };
-                terminal::note(format!("{done} of {} questions, {rate:.0} tokens/s{left}", self.todo));
+                let left =
+                    if done > 0 { format!(", {:.0} s left", elapsed / done as f64 * (self.todo - done) as f64) } else { String::new() };
+                terminal::note(format!("{done} of {} {}{rate}{left}", self.todo, self.what));
+                self.state.set((done, tokens, Instant::now()));
             }
             None => {}
         }
-        self.state.set((done, tokens, told));
     }
 
-    fn done(&self, n: usize) {
+    pub(super) fn done(&self, n: usize) {
         let (done, tokens, told) = self.state.get();
         self.state.set((done + n, tokens, told));
         if let Some(bar) = &self.bar {
@@ -203,7 +225,7 @@ impl Progress {
         }
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }

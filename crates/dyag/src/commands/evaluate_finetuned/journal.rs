@@ -22,12 +22,26 @@ pub(super) struct Answered {
     pub(super) tokens_in: u64,
     pub(super) tokens_out: u64,
     pub(super) seconds: f64,
+    #[serde(default)]
+    pub(super) first_token_seconds: Option<f64>,
+    #[serde(default)]
+    pub(super) latency_seconds: Option<f64>,
 }
 
 impl Answered {
     /// A question that could not be asked.
     pub(super) fn failure(index: usize, error: String) -> Self {
-        Self { index, answer: None, error: Some(error), stopped: "not asked".to_owned(), tokens_in: 0, tokens_out: 0, seconds: 0.0 }
+        Self {
+            index,
+            answer: None,
+            error: Some(error),
+            stopped: "not asked".to_owned(),
+            tokens_in: 0,
+            tokens_out: 0,
+            seconds: 0.0,
+            first_token_seconds: None,
+            latency_seconds: None,
+        }
     }
 }
 
@@ -136,7 +150,13 @@ mod tests {
     use super::*;
 
     fn answered(index: usize) -> Answered {
-        Answered { index, answer: Some("A".into()), error: None, stopped: "end of turn".into(), tokens_in: 3, tokens_out: 1, seconds: 0.5 }
+        Answered {
+            answer: Some("A".into()),
+            error: None,
+            stopped: "end of turn".into(),
+            tokens_in: 3,
+            ..Answered::failure(index, String::new())
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod asking;
 mod journal;
+mod perplexity;
 mod requirement;
 
 use std::path::PathBuf;
@@ -84,6 +85,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "METRIC>=X")]
     require: Vec<Requirement>,
 
+    /// Do not compute how likely the model finds the expected answers
+    #[arg(long)]
+    no_perplexity: bool,
+
     /// Ask everything anew, though an interrupted run left answers
     #[arg(long)]
     restart: bool,
@@ -116,6 +121,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         no_system,
         language,
         require,
+        no_perplexity,
         restart,
         engine,
         json,
@@ -157,11 +163,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     let journal = Journal::open(&output, &identity, restart)?;
     let asking = Asking { model: &model, temperature, seed, max_tokens: max_tokens as usize, batch: batch_size.into(), verbose };
-    let rows = asking.all(asked, journal)?;
-    let results = Results {
+    let mut rows = asking.all(asked, journal)?;
+    let likely = if no_perplexity { SetMetrics::default() } else { perplexity::score(&model, asked, &mut rows)? };
+    let mut results = Results {
         metadata: metadata(&model, arm, &dataset.display().to_string(), &questions.sha256, parameters, n_asked, start, started_at),
         ..score(rows, &MetricOptions { language, abstention: Abstention::default() })
     };
+    results.metrics.values.extend(likely.values);
+    results.metrics.signatures.extend(likely.signatures);
     write_atomically(&output, |out| results.write(out))?;
     Journal::remove(&output);
     report(&results, &output, json)?;
@@ -208,6 +217,7 @@ fn metadata(
         started_at: Some(crate::output_file::timestamp(started_at)),
         evaluated_at: Some(crate::output_file::timestamp(SystemTime::now())),
         duration_seconds: Some(start.elapsed().as_secs_f64()),
+        training_set: model.training_set().cloned(),
         training_seconds: model.training_seconds(),
         peak_memory_bytes: peak_resident_bytes(),
         parameters: object(parameters),
@@ -223,7 +233,7 @@ fn score(mut rows: Vec<Row>, options: &MetricOptions) -> Results {
     for row in &mut rows {
         let (Some(answer), Some(expected)) = (&row.generated_answer, &row.expected_answer) else { continue };
         let scores = set.add(&row.question, answer, expected);
-        row.metrics = scores.scores.iter().map(|(name, value)| ((*name).into(), *value)).collect();
+        row.metrics.extend(scores.scores.iter().map(|(name, value)| ((*name).into(), *value)));
     }
     let mut metrics = SetMetrics::of_rows(&rows);
     metrics.values.extend(set.scores().into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -259,8 +269,14 @@ fn report(results: &Results, output: &std::path::Path, json: bool) -> anyhow::Re
             terminal::print_line(format!("  {label:<28} {value:>6.1}"))?;
         }
     }
+    if let Some(value) = value(perplexity::BITS_PER_BYTE) {
+        terminal::print_line(format!("  {:<28} {value:>6.2} bits a byte", "expected answers cost"))?;
+    }
     if let Some(seconds) = value("avg_time_seconds") {
         terminal::print_line(format!("  {:<28} {seconds:>6.2} s", "time a question"))?;
+    }
+    if let Some(seconds) = value("avg_first_token_seconds") {
+        terminal::print_line(format!("  {:<28} {seconds:>6.2} s", "time to the first token"))?;
     }
     Ok(())
 }
