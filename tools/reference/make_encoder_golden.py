@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes fixtures/encoder: tiny random encoders with what Transformers and sentence-transformers make of some texts.
 
-usage: make_encoder_golden.py FIXTURES          (needs torch, transformers, sentence-transformers, tokenizers, safetensors)
+usage: make_encoder_golden.py FIXTURES [NAME=FOLDER ...]        (needs torch, transformers, sentence-transformers, tokenizers, safetensors)
 
 Each folder holds a model as it would be published, and beside it
   texts.json               the texts, and for each the ids with special tokens, cut to the model's positions
@@ -13,8 +13,13 @@ Each folder holds a model as it would be published, and beside it
   bert         WordPiece, erf GELU, bare names, modules.json with the mean and length 1, prompts, max_seq_length
   xlm-roberta  Unigram, names with `roberta.` and a head beside them, positions after the padding token, modules.json with the first token
   bert-old     names with `bert.`, gamma and beta, bf16, tanh GELU, no tokenizer of its own
+
+The trainers of tokenizers break ties by chance, so a tokenizer.json that is there already is kept.
+
+real/NAME.json, for real models: sentence-transformers' vectors of the texts and of some questions, as queries and as documents: the first 16 numbers of each, and the cosine of each with the next.
+E5 models whose folder has no modules.json get `query: ` and `passage: `, the mean and length 1.
 """
-import json, os, shutil, sys
+import json, os, sys
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -44,9 +49,6 @@ def word_piece(fixtures):
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[(t, tokenizer.token_to_id(t)) for t in ("[CLS]", "[SEP]")])
     tokenizer.decoder = decoders.WordPiece()
-    # As published files often have it; neither must have a say.
-    tokenizer.enable_truncation(12)
-    tokenizer.enable_padding(length=12)
     return tokenizer
 
 
@@ -61,6 +63,11 @@ def unigram(fixtures):
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[(t, tokenizer.token_to_id(t)) for t in ("<s>", "</s>")])
     tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
     return tokenizer
+
+
+def kept(folder):
+    path = os.path.join(folder, "tokenizer.json")
+    return Tokenizer.from_file(path) if os.path.exists(path) else None
 
 
 def randomise(model, seed):
@@ -119,11 +126,14 @@ def dump(folder, model, ids, has_modules):
 
 def bert(root, fixtures):
     folder = os.path.join(root, "bert")
-    tokenizer = word_piece(fixtures)
+    tokenizer = kept(folder) or word_piece(fixtures)
     config = BertConfig(vocab_size=tokenizer.get_vocab_size(), hidden_size=24, num_hidden_layers=3, num_attention_heads=2, intermediate_size=40, max_position_embeddings=50,
                         type_vocab_size=2, layer_norm_eps=1e-12, hidden_act="gelu")
     model = randomise(BertModel(config, add_pooling_layer=True), 1)
     model.save_pretrained(folder)
+    # As published files often have it; neither must have a say.
+    tokenizer.enable_truncation(12)
+    tokenizer.enable_padding(length=12)
     tokenizer.save(os.path.join(folder, "tokenizer.json"))
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     open(os.path.join(folder, "vocab.txt"), "w").write("".join(token + "\n" for token, _ in vocabulary))
@@ -143,7 +153,7 @@ def bert(root, fixtures):
 
 def xlm_roberta(root, fixtures):
     folder = os.path.join(root, "xlm-roberta")
-    tokenizer = unigram(fixtures)
+    tokenizer = kept(folder) or unigram(fixtures)
     config = XLMRobertaConfig(vocab_size=tokenizer.get_vocab_size(), hidden_size=20, num_hidden_layers=2, num_attention_heads=4, intermediate_size=36, max_position_embeddings=60, type_vocab_size=1,
                               layer_norm_eps=1e-5, hidden_act="gelu", pad_token_id=1, bos_token_id=0, eos_token_id=2)
     model = randomise(XLMRobertaForMaskedLM(config), 2)
@@ -176,10 +186,37 @@ def bert_old(root):
     dump(folder, model.double(), ids, False)
 
 
+def real(root, fixtures, name, folder):
+    texts = TEXTS + [line["question"] for line in map(json.loads, open(os.path.join(fixtures, "apps10/questions.jsonl")))][:40]
+    if os.path.exists(os.path.join(folder, "modules.json")):
+        published, prompts = SentenceTransformer(folder, device="cpu"), {}
+    else:
+        tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+        published, prompts = None, {"query": "query: ", "document": "passage: "}
+        model = BertModel.from_pretrained(folder).eval()
+    out = {"texts": texts}
+    for kind in ("query", "document"):
+        if published:
+            vectors = (published.encode_query if kind == "query" else published.encode_document)(texts, convert_to_tensor=True)
+        else:
+            vectors = []
+            with torch.no_grad():
+                for text in texts:
+                    row = torch.tensor([cut(tokenizer, prompts[kind] + text, model.config.max_position_embeddings)])
+                    vectors.append(torch.nn.functional.normalize(model(input_ids=row, attention_mask=torch.ones_like(row)).last_hidden_state.mean(1), dim=1)[0])
+            vectors = torch.stack(vectors)
+        vectors = vectors.double()
+        cosines = (vectors[:-1] * vectors[1:]).sum(1) / vectors[:-1].norm(dim=1) / vectors[1:].norm(dim=1)
+        out[kind] = {"first": [round(v, 7) for v in vectors[:, :16].flatten().tolist()], "cosines": [round(v, 7) for v in cosines.tolist()]}
+    os.makedirs(os.path.join(root, "real"), exist_ok=True)
+    with open(os.path.join(root, "real", name + ".json"), "w", encoding="utf-8") as file:
+        file.write(json.dumps(out, ensure_ascii=False) + "\n")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     root = os.path.join(sys.argv[1], "encoder")
-    shutil.rmtree(root, ignore_errors=True)
     bert(root, sys.argv[1])
     xlm_roberta(root, sys.argv[1])
     bert_old(root)
+    for named in sys.argv[2:]: real(root, sys.argv[1], *named.split("=", 1))

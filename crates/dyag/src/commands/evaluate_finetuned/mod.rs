@@ -19,6 +19,7 @@ use dyag_train::memory::peak_resident_bytes;
 use serde_json::{Map, Value, json};
 
 use crate::cli::QuantizeChoice;
+use crate::encoder::{self, EncoderArgs};
 use crate::engine::EngineArgs;
 use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
 use crate::terminal;
@@ -94,6 +95,9 @@ pub(crate) struct Args {
     restart: bool,
 
     #[command(flatten)]
+    encoder: EncoderArgs,
+
+    #[command(flatten)]
     engine: EngineArgs,
 
     /// Print the figures over the set as JSON
@@ -123,6 +127,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         require,
         no_perplexity,
         restart,
+        encoder,
         engine,
         json,
         verbose,
@@ -153,6 +158,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     let start = Instant::now();
     let started_at = SystemTime::now();
+    let judge = encoder.open(engine)?;
     let model = LoadedModel::open(LoadSettings { adapter: model, base_model, quantize, system, engine }, verbose)?;
     let n_asked = limit.map_or(questions.questions.len(), |limit| questions.questions.len().min(limit as usize));
     let asked = &questions.questions[..n_asked];
@@ -171,6 +177,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     results.metrics.values.extend(likely.values);
     results.metrics.signatures.extend(likely.signatures);
+    if let Some(judge) = judge {
+        judge.score(&mut results, &questions)?;
+    }
     write_atomically(&output, |out| results.write(out))?;
     Journal::remove(&output);
     report(&results, &output, json)?;
@@ -264,6 +273,7 @@ fn report(results: &Results, output: &std::path::Path, json: bool) -> anyhow::Re
             terminal::print_line(format!("  {label:<28} {:>6.1} %", 100.0 * value))?;
         }
     }
+    encoder::print_headlines(&results.metrics)?;
     for (name, label) in [("corpus_bleu_intl", "BLEU"), ("corpus_chrf++", "chrF++")] {
         if let Some(value) = value(name) {
             terminal::print_line(format!("  {label:<28} {value:>6.1}"))?;
