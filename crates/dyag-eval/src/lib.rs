@@ -1,9 +1,11 @@
 //! Evidence: how good answers are, and whether one way of answering is better than another.
 //!
 //! [`metrics`] score answers against what was expected, each with a signature that says how; [`results`] is the file that every evaluation writes and
-//! every comparison reads; [`statistics`] says what a difference between two ways is worth; [`comparison`] puts two or more files side by side.
+//! every comparison reads; [`statistics`] says what a difference between two ways is worth; [`comparison`] puts two or more files side by side;
+//! [`benchmark`] is about standard tasks.
 #![forbid(unsafe_code)]
 
+pub mod benchmark;
 pub mod comparison;
 pub mod metrics;
 pub mod results;

@@ -249,7 +249,7 @@ impl TextError {
     }
 
     /// A file that could not be read.
-    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
+    pub fn read(path: &Path, source: std::io::Error) -> Self {
         Self::Read { path: path.display().to_string(), source }
     }
 }

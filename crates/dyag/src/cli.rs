@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bench, check, chunk, compare_models, evaluate_finetuned, finetune, generate_questions, generate_training, inspect, query_finetuned,
-    rules,
+    bench, benchmark, check, chunk, compare_models, evaluate_finetuned, finetune, generate_questions, generate_training, inspect,
+    query_finetuned, rules,
 };
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     EvaluateFinetuned(Box<evaluate_finetuned::Args>),
     /// Compare evaluations of the same questions: what is better, where that can be shown
     CompareModels(Box<compare_models::Args>),
+    /// Ask a model the questions of standard tasks: the likeliest of several choices, or a text
+    Benchmark(Box<benchmark::Args>),
     /// Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
     Check(Box<check::Args>),
     /// Show what a model, an adapter, chunks or a dataset hold; check a dataset

@@ -9,6 +9,8 @@ mod language_models;
 mod loaded_model;
 mod model_files;
 mod output_file;
+mod progress;
+mod requirement;
 mod terminal;
 
 use std::process::ExitCode;

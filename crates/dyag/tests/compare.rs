@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 
 use common::{Outcome, Place, root};
+use dyag_testing::{Loopback, RecordedRequest, ScriptedReply};
 use serde_json::{Value, json};
 
 const LEGACY: [&str; 4] = ["--rag-results", "rag.json", "--finetuned-results", "ft.json"];
@@ -279,4 +280,46 @@ fn questions_of_the_training_set_are_found() {
     refused(&place, &THREE, &["--training-set", "finetuned=none.jsonl"], "the training set of finetuned");
     place.write("empty.jsonl", "");
     refused(&place, &THREE, &["--training-set", "finetuned=empty.jsonl"], "empty.jsonl");
+}
+
+#[test]
+fn a_judge_is_asked_in_both_orders_and_only_once() {
+    let place = with_three();
+    let answers = |name: &str, answer: &dyn Fn(usize) -> String| {
+        let mut results: Value = serde_json::from_str(&place.read(name)).expect("JSON");
+        for (number, row) in results["results"].as_array_mut().expect("rows").iter_mut().enumerate() {
+            row["generated_answer"] = answer(number).into();
+        }
+        place.write(name, results.to_string());
+    };
+    answers("found.json", &|number| if number < 20 { "oui".to_owned() } else { format!("peut-être {number}") });
+    answers("tuned.json", &|number| if number < 20 { format!("non {number}") } else { "on ne sait".to_owned() });
+    // It knows "oui" and else prefers what stands first.
+    let server = Loopback::answering(|request: &RecordedRequest| {
+        let body: Value = serde_json::from_str(&request.body).expect("a JSON body");
+        let material: Value = serde_json::from_str(body["messages"][1]["content"].as_str().expect("material")).expect("JSON");
+        let better = if material["b"] == "oui" { "b" } else { "a" };
+        let content = json!({ "better": better }).to_string();
+        ScriptedReply::json(json!({ "choices": [{ "message": { "role": "assistant", "content": content }, "finish_reason": "stop" }], "usage": { "prompt_tokens": 90, "completion_tokens": 5 } }).to_string())
+    });
+    let url = server.url();
+    let files = ["--rag-results", "found.json", "--finetuned-results", "tuned.json", "--output", "out"];
+    let judged = ["--judge", "--llm-provider", "openai", "--llm-model", "m-1", "--llm-url", &url];
+    let outcome = compare(&place, &files, &judged);
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(
+        outcome.stdout.contains(
+            "openai/m-1: rag better on 20, finetuned on 0, neither on 40 of 60 questions; the order alone decided 40 of 60 (66.7 %)"
+        ),
+        "{outcome}"
+    );
+    assert_eq!(server.requests().len(), 120);
+    let comparison: Value = serde_json::from_str(&place.read("out/comparison.json")).expect("JSON");
+    let pair = &comparison["judgement"]["pairs"][0];
+    assert_eq!((&pair["wins"], &pair["preferred_by_place"]), (&json!({"first": 20, "second": 0, "ties": 40}), &json!([100, 20])));
+    assert!(place.read("out/comparison.md").contains("## What a judge says"));
+    let again = compare(&place, &files, &judged);
+    assert_eq!((again.code, server.requests().len()), (Some(0), 120), "{again}: its words are kept");
+    refused(&place, &files, &["--judge"], "--judge needs --llm-provider");
+    refused(&place, &files, &["--llm-provider", "openai"], "add --judge");
 }

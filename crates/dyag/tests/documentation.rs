@@ -59,7 +59,7 @@ fn every_command_of_the_documents_runs() {
     for (name, text) in documents() {
         let place = Place::new();
         place.write("path/to/model.gguf", fs::read(root().join("fixtures/tiny-chat/model.gguf")).expect("the fixture"));
-        for file in ["train.jsonl", "test.jsonl", "applications.md", "chunks.jsonl"] {
+        for file in ["train.jsonl", "test.jsonl", "applications.md", "chunks.jsonl", "choices.toml", "choices.jsonl"] {
             place.write(&format!("examples/apps10/{file}"), fs::read(root().join("examples/apps10").join(file)).expect("the example"));
         }
         for file in ["config.json", "model.safetensors", "tokenizer.json"] {

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use common::{Outcome, Place};
+use dyag_testing::{Loopback, RecordedRequest, ScriptedReply};
 use serde_json::{Value, json};
 
 /// A place with the tiny model and `n` questions.
@@ -41,10 +42,15 @@ fn without_time(place: &Place, name: &str) -> Value {
     for key in ["avg_time_seconds", "avg_first_token_seconds", "avg_latency_seconds", "tokens_per_second"] {
         results["metrics"].as_object_mut().expect("metrics").remove(key);
     }
+    // A server answers in one piece.
+    let is_remote = results["metadata"]["arm"] == "remote";
     for row in results["results"].as_array_mut().expect("rows") {
         for key in ["time_seconds", "first_token_seconds", "latency_seconds"] {
             let seconds = row.as_object_mut().expect("a row").remove(key).and_then(|seconds| seconds.as_f64());
-            assert!(row["success"] == false || seconds.is_some_and(|seconds| seconds >= 0.0), "{key}");
+            assert!(
+                row["success"] == false || (is_remote && key == "first_token_seconds") || seconds.is_some_and(|seconds| seconds >= 0.0),
+                "{key}"
+            );
         }
     }
     results
@@ -165,4 +171,82 @@ fn wrong_input_is_refused() {
     assert_eq!(outcome.code, Some(2), "{outcome}");
     let outcome = place.run(&arguments("no/r.json", &[]));
     assert!(outcome.stderr.contains("No such file"), "{outcome}");
+}
+
+/// A server with OpenAI's chat completions that knows every second question and refuses every fifth.
+fn server() -> Loopback {
+    Loopback::answering(|request: &RecordedRequest| {
+        let body: Value = serde_json::from_str(&request.body).expect("a JSON body");
+        let messages = body["messages"].as_array().expect("messages");
+        let question = messages.last().and_then(|message| message["content"].as_str()).expect("a question");
+        let number: usize = question.split(' ').rev().nth(1).and_then(|word| word.parse().ok()).expect("a number");
+        if number % 5 == 4 {
+            return ScriptedReply::status(400, "{\"error\": {\"message\": \"this content is refused\"}}");
+        }
+        let text = if number.is_multiple_of(2) { "En production" } else { "Je ne sais pas." };
+        ScriptedReply::json(
+            json!({ "choices": [{ "message": { "role": "assistant", "content": text }, "finish_reason": "stop" }], "usage": { "prompt_tokens": 20 + messages.len(), "completion_tokens": 3 } }).to_string(),
+        )
+    })
+}
+
+#[test]
+fn a_model_behind_a_server_is_an_arm_like_the_others() {
+    let place = place(20);
+    let server = server();
+    let url = server.url();
+    let asked = |output: &str, more: &[&str]| {
+        let arguments = [
+            "evaluate-finetuned",
+            "questions.jsonl",
+            "--llm-provider",
+            "openai",
+            "--llm-model",
+            "m-1",
+            "--llm-url",
+            &url,
+            "--output",
+            output,
+        ];
+        place.run(&[&arguments[..], more].concat())
+    };
+    let outcome = asked("remote.json", &[]);
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    let results = without_time(&place, "remote.json");
+    assert_eq!((&results["metadata"]["arm"], &results["metadata"]["model"]), (&json!("remote"), &json!("openai/m-1")));
+    let rows = results["results"].as_array().expect("rows");
+    assert_eq!(
+        (rows.len(), &rows[2]["generated_answer"], &rows[2]["tokens_in"], &rows[2]["exact_match"]),
+        (20, &json!("En production"), &json!(21), &json!(true))
+    );
+    assert!(rows[4]["error"].as_str().is_some_and(|error| error.contains("this content is refused")), "{}", rows[4]);
+    assert_eq!((&results["metrics"]["errors"], &results["metrics"]["success_rate"]), (&json!(4.0), &json!(80.0)));
+    // One request at a time gives the same, and so does another system message, which is sent.
+    asked("one.json", &["--batch-size", "1"]);
+    assert!(without_time(&place, "one.json")["results"] == results["results"]);
+    asked("told.json", &["--system", "Réponds."]);
+    assert_eq!(without_time(&place, "told.json")["results"][2]["tokens_in"], 22);
+    // It is compared like the others.
+    done(&place, &arguments("base.json", &[]));
+    let outcome = place.run(&["compare-models", "--results", "base=base.json", "--results", "remote=remote.json"]);
+    assert!(outcome.code == Some(0) && outcome.stdout.contains("remote better"), "{outcome}");
+
+    let refused =
+        place.run(&["evaluate-finetuned", "questions.jsonl", "--llm-provider", "openai", "--llm-model", "m", "--base-model", "model"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("expected it without --model and --base-model"), "{refused}");
+    let refused = place.run(&["evaluate-finetuned", "questions.jsonl", "--llm-provider", "local", "--llm-model", "model"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("--base-model PATH"), "{refused}");
+    let gone = place.run(&[
+        "evaluate-finetuned",
+        "questions.jsonl",
+        "--llm-provider",
+        "openai",
+        "--llm-model",
+        "m",
+        "--llm-url",
+        "http://127.0.0.1:9",
+        "--output",
+        "gone.json",
+    ]);
+    assert!(gone.code == Some(2) && !place.path("gone.json").exists(), "{gone}");
 }

@@ -50,6 +50,8 @@ fn help_and_version_go_to_stdout() {
       evaluate-finetuned  Ask a model the questions of a set, and score its answers
       compare-models      Compare evaluations of the same questions: what is better, where that can be
                           shown
+      benchmark           Ask a model the questions of standard tasks: the likeliest of several choices,
+                          or a text
       check               Recompute a reference dump (logits, loss, gradients, steps, tokens) and
                           compare
       inspect             Show what a model, an adapter, chunks or a dataset hold; check a dataset
@@ -75,6 +77,7 @@ fn every_command_has_help_that_names_its_flags() {
         ("query-finetuned", ["--model", "--base-model", "--temperature", "--max-tokens", "--questions"].as_slice()),
         ("evaluate-finetuned", ["--model", "--base-model", "--output", "--temperature", "--max-tokens", "--device", "--limit"].as_slice()),
         ("compare-models", ["--rag-results", "--finetuned-results", "--results", "--metric", "--fail-if-worse"].as_slice()),
+        ("benchmark", ["--model", "--base-model", "--num-fewshot", "--limit", "--output", "--require"].as_slice()),
         ("check", ["--model", "--adapter", "--reference"].as_slice()),
         ("inspect", ["--dataset", "--base-model", "--line"].as_slice()),
         ("bench", ["--base-model", "--dataset", "--runs", "--json"].as_slice()),

@@ -173,8 +173,8 @@ mod tests {
             id: Some(i.to_string()),
             question: format!("Question {i} ?"),
             expected_answer: Some(TEXTS[i % 5 + usize::from(i % 5 == 3)].to_owned()),
-            generated_answer: (i % 11 != 0).then(|| TEXTS[(i + shift * (i % 3)) % 6].to_owned()),
-            error: (i % 11 == 0).then(|| "failed".to_owned()),
+            generated_answer: (!i.is_multiple_of(11)).then(|| TEXTS[(i + shift * (i % 3)) % 6].to_owned()),
+            error: i.is_multiple_of(11).then(|| "failed".to_owned()),
             document: Some(Arc::from((i / 3).to_string())),
             ..Row::default()
         };
@@ -199,7 +199,7 @@ mod tests {
         let [a, b] = [&first, &second].map(|results| results.results.iter().map(counts).collect::<Vec<_>>());
         let score = |of: &mut dyn Iterator<Item = &BleuStats>| {
             let mut sum = BleuStats::default();
-            of.for_each(|one| sum += one.clone());
+            of.for_each(|one| sum += *one);
             sum.corpus_score()
         };
         let difference = |exchanged: &[bool]| {

@@ -69,4 +69,17 @@ pub enum ComparisonError {
         /// The metrics of each file.
         found: String,
     },
+    /// A judge that cannot be asked any further.
+    #[error("the judge: {0}")]
+    Judge(dyag_text::language_model::ModelFailure),
+    /// A judge that was not asked any further.
+    #[error(
+        "interrupted after {done} of {n} questions; with --llm-cache or --output the judge's words so far are kept, and the same command goes on from there"
+    )]
+    JudgeStopped {
+        /// Questions done.
+        done: usize,
+        /// All of them.
+        n: usize,
+    },
 }

@@ -23,6 +23,7 @@ fn write_all(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     }
     write_training(out, comparison)?;
     write_attribution(out, comparison)?;
+    write_judgement(out, comparison)?;
     write_recommendations(out, comparison)?;
     write_method(out, comparison)
 }
@@ -252,6 +253,18 @@ fn write_attribution(out: &mut String, comparison: &Comparison) -> std::fmt::Res
         let wrong = format!("{} of {}", found.n_wrong, found.n_judged);
         row(out, &[&found.arm, &found.judged_by, &wrong, &counts[0], &counts[1], &counts[2], &counts[3]])?;
     }
+    writeln!(out)
+}
+
+fn write_judgement(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
+    let Some(judgement) = &comparison.judgement else { return Ok(()) };
+    writeln!(out, "## What a judge says\n")?;
+    writeln!(
+        out,
+        "{} was asked which answer is better, twice for each question with the answers exchanged; a way wins only where both words agree. It is a model's opinion: nothing else here rests on it.\n",
+        line(&judgement.model)
+    )?;
+    judgement.pairs.iter().try_for_each(|pair| writeln!(out, "- {}.", line(&pair.sentence())))?;
     writeln!(out)
 }
 

@@ -8,6 +8,7 @@ mod attribution;
 mod corpus;
 mod cost;
 mod error;
+mod judge;
 mod markdown;
 mod matching;
 mod pairs;
@@ -30,6 +31,7 @@ pub use attribution::Attribution;
 pub use corpus::CorpusComparison;
 pub use cost::{Cost, Payback};
 pub use error::ComparisonError;
+pub use judge::{JUDGE_PROMPT, JudgedOutcome, JudgedPair, JudgedQuestion, Judgement, judge};
 pub use markdown::markdown;
 pub use matching::{Mismatch, MismatchKind, Mismatches};
 pub use recommend::{RULES, Recommendation, Rule};
@@ -90,6 +92,9 @@ pub struct Comparison {
     /// What was taught of the questions, for ways whose training set is known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub training: Vec<TrainingCheck>,
+    /// What a language model says, where one was asked; nothing follows from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<Judgement>,
     /// What follows, and from which figures.
     pub recommendations: Vec<Recommendation>,
     /// What a reader should know besides.
@@ -339,11 +344,17 @@ pub fn compare_trained(contestants: &[Contestant], trainings: &[Training], optio
         pairs: judged,
         attribution,
         training,
+        judgement: None,
         recommendations: Vec::new(),
         notes,
     };
     comparison.recommendations = recommend::recommend(&comparison);
     Ok(comparison)
+}
+
+/// Whether a metric of rows is compared under these options. What a reader need not keep is what no options ask for.
+pub fn is_compared(metric: &str, options: &Options) -> bool {
+    if options.metrics.is_empty() { units::is_headline(metric, None) } else { options.metrics.iter().any(|wanted| wanted == metric) }
 }
 
 fn check(contestants: &[Contestant], options: &Options) -> Result<(), ComparisonError> {

@@ -16,7 +16,7 @@ use crate::statistics::{McNemar, MeanDifference, cluster_bootstrap_of_mean, holm
 pub(super) const N_EXCHANGES: usize = 9_999;
 pub(super) const N_RESAMPLES: usize = 2_000;
 /// The most clusters that are drawn over all exchanges or resamples, so that a million questions take seconds.
-pub(super) const MAX_DRAWN: usize = 100_000_000;
+pub(super) const MAX_DRAWN: usize = 20_000_000;
 /// The fewest of each.
 pub(super) const MIN_DRAWS: usize = 199;
 

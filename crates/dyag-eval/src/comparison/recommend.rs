@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Comparison, MetricComparison, Pair, Unit, Verdict, p_value_text};
+use super::{ArmSummary, Comparison, MetricComparison, Pair, TrainingCheck, Unit, Verdict, p_value_text};
+use crate::results::Arm;
 
 /// A rule of recommendation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -15,7 +16,7 @@ pub struct Rule {
 }
 
 /// All rules.
-pub const RULES: [Rule; 8] = [
+pub const RULES: [Rule; 12] = [
     Rule { name: "better-answers", when: "one of two is shown better in the primary metric" },
     Rule {
         name: "cheaper-at-no-shown-loss",
@@ -29,6 +30,10 @@ pub const RULES: [Rule; 8] = [
     Rule { name: "search", when: "half or more of five or more wrong answers with a known cause had no passage that holds the answer" },
     Rule { name: "answering", when: "half or more of five or more wrong answers with a known cause had a passage that holds the answer" },
     Rule { name: "failures", when: "5 % or more of the questions of one failed" },
+    Rule { name: "leaks", when: "5 % or more of the questions were asked in the training of one" },
+    Rule { name: "never-taught", when: "20 % or more of the questions are about what the training of one never taught" },
+    Rule { name: "coverage", when: "one of two says it does not know for 10 points more of the questions" },
+    Rule { name: "freshness", when: "one of two searches the documents, and the other was trained on them and does not" },
     Rule { name: "try-both", when: "of two, each alone answers 10 % or more of the questions better" },
 ];
 
@@ -48,6 +53,8 @@ pub struct Recommendation {
 /// Wrong answers of known cause below which nothing is made of their causes.
 const MIN_KNOWN_CAUSES: usize = 5;
 const LARGE_SHARE_OF_FAILURES: f64 = 0.05;
+const LARGE_SHARE_OF_LEAKS: f64 = 0.05;
+const LARGE_SHARE_NEVER_TAUGHT: f64 = 0.2;
 const LARGE_SHARE_OF_WINS: f64 = 0.1;
 /// A difference that people care about.
 const WORTHWHILE_DIFFERENCE: f64 = 0.1;
@@ -66,12 +73,15 @@ pub(super) fn recommend(comparison: &Comparison) -> Vec<Recommendation> {
             all.extend(better_answers(comparison, pair, primary));
             all.extend(cheaper(pair, primary));
             all.extend(larger_set(comparison, pair, primary));
+            all.extend(freshness(comparison, pair, primary));
             all.extend(try_both(comparison, pair, primary));
         }
+        all.extend(coverage(comparison, pair));
         all.extend(payback(pair));
     }
     all.extend(causes(comparison));
     all.extend(failures(comparison));
+    all.extend(comparison.training.iter().flat_map(|check| [leaks(check), never_taught(check)]).flatten());
     all
 }
 
@@ -161,7 +171,7 @@ fn larger_set(comparison: &Comparison, pair: &Pair, primary: &MetricComparison) 
 fn try_both(comparison: &Comparison, pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
     let n = primary.difference.n_observations as f64;
     let shares = [primary.wins.first as f64 / n, primary.wins.second as f64 / n];
-    let has_both = comparison.arms.iter().any(|arm| arm.arm == Some(crate::results::Arm::Hybrid));
+    let has_both = comparison.arms.iter().any(|arm| arm.arm == Some(Arm::Hybrid));
     if has_both || shares.iter().any(|share| *share < LARGE_SHARE_OF_WINS) {
         return None;
     }
@@ -171,6 +181,93 @@ fn try_both(comparison: &Comparison, pair: &Pair, primary: &MetricComparison) ->
     );
     let figures = json!({ "metric": primary.metric, "wins_first": primary.wins.first, "wins_second": primary.wins.second, "n_questions": primary.difference.n_observations });
     Some(recommendation("try-both", text, figures, "an evaluation of the two together: this is what chance alone can do, too".to_owned()))
+}
+
+/// What is known of those of a pair.
+fn arms_of<'a>(comparison: &'a Comparison, pair: &Pair) -> Option<[&'a ArmSummary; 2]> {
+    let arm = |name: &str| comparison.arms.iter().find(|arm| arm.name == name);
+    Some([arm(&pair.first)?, arm(&pair.second)?])
+}
+
+fn coverage(comparison: &Comparison, pair: &Pair) -> Option<Recommendation> {
+    let arms = arms_of(comparison, pair)?;
+    let answered = |arm: &ArmSummary| arm.metrics.get("avg_answered").copied();
+    let shares = [answered(arms[0])?, answered(arms[1])?];
+    let (more, less) = if shares[0] >= shares[1] { (0, 1) } else { (1, 0) };
+    if shares[more] - shares[less] < WORTHWHILE_DIFFERENCE {
+        return None;
+    }
+    let text = format!(
+        "{}, where an answer that may be wrong is better than none; {}, where it is worse: they answer {} and {} of the questions, and say of the others that they do not know",
+        arms[more].name,
+        arms[less].name,
+        Unit::Share.value(shares[more]),
+        Unit::Share.value(shares[less])
+    );
+    let figures = json!({ "arm": arms[more].name, "answered": shares[more], "other": arms[less].name, "answered_by_other": shares[less] });
+    let would_change = "questions that nobody can answer from the documents: there, saying so is right".to_owned();
+    Some(recommendation("coverage", text, figures, would_change))
+}
+
+fn freshness(comparison: &Comparison, pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
+    let arms = arms_of(comparison, pair)?;
+    let searches = |arm: &ArmSummary| arm.arm.is_some_and(Arm::retrieves);
+    let remembers = |arm: &ArmSummary| arm.arm == Some(Arm::Finetuned);
+    let (searching, trained) = match arms {
+        [a, b] if searches(a) && remembers(b) => (a, b),
+        [a, b] if searches(b) && remembers(a) => (b, a),
+        _ => return None,
+    };
+    let training = trained.cost.training_seconds;
+    let again =
+        training.map_or_else(|| "a new training".to_owned(), |seconds| format!("a new training ({})", Unit::Seconds.value(seconds)));
+    let quality = match primary.winner.as_ref() {
+        Some(winner) if *winner == trained.name => format!("{} is better in {} as the documents are now", trained.name, primary.metric),
+        Some(winner) => format!("{winner} is better in {} besides", primary.metric),
+        None => format!("no difference in {} was shown", primary.metric),
+    };
+    let text = format!(
+        "{}, where the documents change: {} knows them as they were when it was trained, and each change takes {again}, where a search only takes a new index; {quality}",
+        searching.name, trained.name
+    );
+    let figures = json!({
+        "searches": searching.name, "trained": trained.name, "training_seconds": training, "metric": primary.metric, "difference": primary.difference.mean,
+        "p_adjusted": primary.p_adjusted,
+    });
+    Some(recommendation("freshness", text, figures, "documents that stay as they are, or a shorter training".to_owned()))
+}
+
+fn leaks(check: &TrainingCheck) -> Option<Recommendation> {
+    let n = check.n_questions();
+    if check.n_leaked == 0 || (check.n_leaked as f64) < LARGE_SHARE_OF_LEAKS * n as f64 {
+        return None;
+    }
+    let arms = check.arms.join(" and ");
+    let text = format!(
+        "judge {arms} by the results without leaks: training asked {} of {n} questions in the same or nearly the same words ({})",
+        check.n_leaked, check.training_set
+    );
+    let figures = json!({ "arms": check.arms, "n_leaked": check.n_leaked, "n_questions": n });
+    Some(recommendation(
+        "leaks",
+        text,
+        figures,
+        "questions in words that training does not use (generate-training --split makes some)".to_owned(),
+    ))
+}
+
+fn never_taught(check: &TrainingCheck) -> Option<Recommendation> {
+    let n = check.n_questions();
+    if check.n_never == 0 || (check.n_never as f64) < LARGE_SHARE_NEVER_TAUGHT * n as f64 {
+        return None;
+    }
+    let arms = check.arms.join(" and ");
+    let text = format!(
+        "a search beside {arms}, or a training set that covers more: {} of {n} questions are about facts that {} never teaches",
+        check.n_never, check.training_set
+    );
+    let figures = json!({ "arms": check.arms, "n_never": check.n_never, "n_other_wording": check.n_other_wording, "n_questions": n });
+    Some(recommendation("never-taught", text, figures, "questions about what the training set teaches".to_owned()))
 }
 
 fn payback(pair: &Pair) -> Option<Recommendation> {

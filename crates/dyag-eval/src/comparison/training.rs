@@ -169,9 +169,14 @@ fn asked<'a>(rows: &[&'a Row]) -> AskedQuestion<'a> {
 }
 
 impl TrainingCheck {
+    /// The questions that were looked at.
+    pub fn n_questions(&self) -> usize {
+        self.n_leaked + self.n_other_wording + self.n_never + self.n_unknown
+    }
+
     /// What the check found, in a sentence.
     pub fn sentence(&self) -> String {
-        let n = self.n_leaked + self.n_other_wording + self.n_never + self.n_unknown;
+        let n = self.n_questions();
         let unknown = if self.n_unknown > 0 { format!(", of {} it cannot be told", self.n_unknown) } else { String::new() };
         format!(
             "{}: of {n} questions, {} were asked in training in the same or nearly the same words, {} were taught in another wording, {} were never taught{unknown} ({})",

@@ -66,6 +66,8 @@ fn leaks_are_counted_and_results_given_without_them() {
     assert_eq!(mean(Taught::OtherWording), (12, 11.0 / 12.0, Verdict::Second));
     assert_eq!(mean(Taught::Never), (12, 0.0, Verdict::Tie));
     assert!(comparison.notes.iter().any(|note| note.starts_with("12 of the questions compared stand in the training set of tuned")));
+    let rules: Vec<&str> = comparison.recommendations.iter().map(|one| one.rule).collect();
+    assert!(rules.contains(&"leaks") && rules.contains(&"never-taught"), "{rules:?}");
     let text = markdown(&comparison);
     for part in ["## What training taught", "### 24 questions without those that training asked", "### Questions that training asked"] {
         assert!(text.contains(part), "{part}: {text}");
@@ -81,4 +83,31 @@ fn without_leaks_there_is_nothing_to_leave_out() {
     assert_eq!(with_pairs, [Taught::OtherWording, Taught::Never]);
     assert!(!comparison.notes.iter().any(|note| note.contains("training set")));
     assert!(compared(&[]).training.is_empty());
+}
+
+#[test]
+fn coverage_and_freshness_follow_from_figures() {
+    let [mut found, mut tuned] = [results(|_, field| field == "status"), results(|document, _| document < 6)];
+    found.metadata.arm = Some(Arm::Rag);
+    tuned.metadata.arm = Some(Arm::Finetuned);
+    tuned.metadata.training_seconds = Some(240.0);
+    for (results, answered) in [(&mut found, 0.75), (&mut tuned, 1.0)] {
+        let n = results.results.len();
+        for (place, row) in results.results.iter_mut().enumerate() {
+            row.metrics.insert(Arc::from("answered"), f64::from(u8::from((place as f64) < answered * n as f64)));
+        }
+    }
+    let contestants = [("found", found), ("tuned", tuned)].map(|(name, results)| Contestant { name: name.to_owned(), results });
+    let comparison = compare(&contestants, &Options::default()).unwrap_or_else(|error| panic!("{error}"));
+    let text = |rule: &str| comparison.recommendations.iter().find(|one| one.rule == rule).map(|one| one.text.as_str()).unwrap_or_default();
+    assert!(
+        text("coverage").starts_with(
+            "tuned, where an answer that may be wrong is better than none; found, where it is worse: they answer 100.0 % and 75.0 %"
+        ),
+        "{:?}",
+        comparison.recommendations
+    );
+    assert!(text("freshness").starts_with(
+        "found, where the documents change: tuned knows them as they were when it was trained, and each change takes a new training (240 s)"
+    ));
 }

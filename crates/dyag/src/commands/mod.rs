@@ -1,6 +1,7 @@
 //! One module a command: arguments, their resolution into a library's settings, the call, the printing.
 
 pub(crate) mod bench;
+pub(crate) mod benchmark;
 pub(crate) mod check;
 pub(crate) mod chunk;
 pub(crate) mod compare_models;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(*args),
         Command::Inspect(args) => inspect::run(*args),
         Command::Bench(args) => bench::run(*args),
+        Command::Benchmark(args) => benchmark::run(*args),
         Command::GenerateTraining(args) => generate_training::run(*args),
         Command::GenerateQuestions(args) => generate_questions::run(*args),
         Command::Rules(args) => rules::run(args),

@@ -131,6 +131,11 @@ impl LanguageModel for OpenModel {
 }
 
 impl LanguageModelArgs {
+    /// Whether a model of this machine is asked.
+    pub(crate) fn is_local(&self) -> bool {
+        self.llm_provider == Some(Provider::Local)
+    }
+
     /// The model these flags choose. `engine` is where a local one computes.
     ///
     /// # Errors

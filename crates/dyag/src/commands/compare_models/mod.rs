@@ -1,18 +1,24 @@
 //! `dyag compare-models`: which of several ways of answering is better, where that can be shown.
 
+mod judging;
 mod output;
 mod table;
 mod training;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use dyag_eval::comparison::{Contestant, Options, compare_trained};
+use dyag_eval::comparison::{Contestant, Options, compare_trained, is_compared};
 use dyag_eval::results::Results;
 
+use crate::engine::EngineArgs;
+use crate::language_models::LanguageModelArgs;
 use crate::terminal;
 use output::{FormatChoice, Output};
+
+/// A file of results is large from here on: some thirty thousand rows with all metrics.
+const LARGE_BYTES: u64 = 64 << 20;
 
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]
@@ -61,6 +67,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     fail_if_worse: Option<String>,
 
+    /// Ask a language model which answers are better, in both orders; needs --llm-provider and --llm-model
+    #[arg(long)]
+    judge: bool,
+
+    #[command(flatten)]
+    language_model: LanguageModelArgs,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+
     /// Print the comparison as JSON
     #[arg(long)]
     json: bool,
@@ -78,6 +94,12 @@ fn named_file(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+/// Of a large file, only what is compared is kept.
+fn read(path: &Path, options: &Options) -> anyhow::Result<Results> {
+    let is_large = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > LARGE_BYTES);
+    Ok(if is_large { Results::read_wanted(path, &|metric| is_compared(metric, options))? } else { Results::read(path)? })
+}
+
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args {
         rag_results,
@@ -91,6 +113,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         confidence,
         seed,
         fail_if_worse,
+        judge,
+        language_model,
+        engine,
         json,
         verbose,
     } = args;
@@ -112,12 +137,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(output) = &output {
         output.check_inputs(files.iter().chain(&training_set).map(|(_, path)| path.as_path()))?;
     }
+    if !judge && language_model.llm_provider.is_some() {
+        bail!("--llm-provider names a judge: add --judge to ask it");
+    }
+    let judging = judge.then(|| judging::open(language_model, engine, output.as_ref())).transpose()?;
+    let options = Options { metrics: metric, max_mismatch, confidence, seed };
     let contestants: Vec<Contestant> = files
         .iter()
-        .map(|(name, path)| Ok(Contestant { name: name.clone(), results: Results::read(path)? }))
+        .map(|(name, path)| Ok(Contestant { name: name.clone(), results: read(path, &options)? }))
         .collect::<anyhow::Result<_>>()?;
     let trainings = training::find(&contestants, &files, training_set)?;
-    let comparison = compare_trained(&contestants, &trainings, &Options { metrics: metric, max_mismatch, confidence, seed })?;
+    let mut comparison = compare_trained(&contestants, &trainings, &options)?;
+    comparison.judgement = judging.map(|model| judging::judge(&model, &contestants, &options)).transpose()?;
     if let Some(output) = &output {
         output.write(&comparison)?;
     }

@@ -49,6 +49,8 @@ fn write_all(out: &mut String, comparison: &Comparison, verbose: bool) -> std::f
             found.unknown.n
         )?;
     }
+    let judgement = comparison.judgement.iter().flat_map(|one| one.pairs.iter().map(|pair| format!("{}: {}", one.model, pair.sentence())));
+    write_list(out, "a judge's opinion, on which nothing else rests", judgement)?;
     write_list(out, "recommendations", comparison.recommendations.iter().map(|one| format!("{} [{}]", one.text, one.rule)))?;
     write_list(out, "notes", comparison.notes.iter().cloned())
 }

@@ -6,11 +6,11 @@ use std::time::Instant;
 use dyag_eval::results::Row;
 use dyag_model::decoder::{Generated, SamplingOptions, StopReason, Watch};
 use dyag_text::dataset::Question;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 
 use super::journal::{Answered, Journal};
 use crate::loaded_model::LoadedModel;
+use crate::progress::Progress;
 use crate::terminal;
 
 /// A model, and how it is asked.
@@ -67,9 +67,14 @@ impl Asking<'_> {
             progress.end();
             outcome?;
         }
-        let mut answers = journal.into_answers();
-        Ok(questions.iter().enumerate().filter_map(|(index, question)| Some(row(index, question, answers.remove(&index)?))).collect())
+        Ok(rows(questions, journal))
     }
+}
+
+/// Rows of the questions that were answered, in their order.
+pub(super) fn rows(questions: &[Question], journal: Journal) -> Vec<Row> {
+    let mut answers = journal.into_answers();
+    questions.iter().enumerate().filter_map(|(index, question)| Some(row(index, question, answers.remove(&index)?))).collect()
 }
 
 /// Keeps answers as they come.
@@ -122,8 +127,8 @@ impl Watch for Keeper<'_> {
             answer: Some(text),
             error: None,
             stopped: stopped.to_owned(),
-            tokens_in: self.prompts[prompt].len() as u64,
-            tokens_out: generated.ids.len() as u64,
+            tokens_in: Some(self.prompts[prompt].len() as u64),
+            tokens_out: Some(generated.ids.len() as u64),
             seconds: (now - self.last).as_secs_f64(),
             // An empty answer's first token is the one that ends it.
             first_token_seconds: self.first_tokens[prompt].or(latency_seconds),
@@ -164,70 +169,10 @@ fn row(index: usize, question: &Question, answered: Answered) -> Row {
         time_seconds: Some(seconds),
         first_token_seconds,
         latency_seconds,
-        tokens_in: Some(tokens_in),
-        tokens_out: Some(tokens_out),
+        tokens_in,
+        tokens_out,
         error,
         other,
         ..Row::default()
-    }
-}
-
-/// A bar on a terminal, a line every ten seconds elsewhere.
-pub(super) struct Progress {
-    what: &'static str,
-    bar: Option<ProgressBar>,
-    todo: usize,
-    start: Instant,
-    state: std::cell::Cell<(usize, usize, Instant)>,
-}
-
-impl Progress {
-    pub(super) fn new(todo: usize, what: &'static str) -> Self {
-        let bar = terminal::stderr_is_terminal().then(|| {
-            let bar = ProgressBar::new(todo as u64);
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {prefix}{msg}, {eta} left");
-            bar.set_prefix(what);
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar
-        });
-        let now = Instant::now();
-        Self { what, bar, todo, start: now, state: std::cell::Cell::new((0, 0, now)) }
-    }
-
-    fn token(&self) {
-        let (done, tokens, told) = self.state.get();
-        self.state.set((done, tokens + 1, told));
-        self.tell();
-    }
-
-    /// Says how far it is: on a terminal always, elsewhere from time to time.
-    pub(super) fn tell(&self) {
-        let (done, tokens, told) = self.state.get();
-        let elapsed = self.start.elapsed().as_secs_f64().max(1e-9);
-        let rate = if tokens > 0 { format!(", {:.0} tokens/s", tokens as f64 / elapsed) } else { String::new() };
-        match &self.bar {
-            Some(bar) => bar.set_message(rate),
-            None if told.elapsed().as_secs() >= 10 => {
-                let left =
-                    if done > 0 { format!(", {:.0} s left", elapsed / done as f64 * (self.todo - done) as f64) } else { String::new() };
-                terminal::note(format!("{done} of {} {}{rate}{left}", self.todo, self.what));
-                self.state.set((done, tokens, Instant::now()));
-            }
-            None => {}
-        }
-    }
-
-    pub(super) fn done(&self, n: usize) {
-        let (done, tokens, told) = self.state.get();
-        self.state.set((done + n, tokens, told));
-        if let Some(bar) = &self.bar {
-            bar.inc(n as u64);
-        }
-    }
-
-    pub(super) fn end(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
     }
 }

@@ -19,8 +19,8 @@ pub(super) struct Answered {
     pub(super) answer: Option<String>,
     pub(super) error: Option<String>,
     pub(super) stopped: String,
-    pub(super) tokens_in: u64,
-    pub(super) tokens_out: u64,
+    pub(super) tokens_in: Option<u64>,
+    pub(super) tokens_out: Option<u64>,
     pub(super) seconds: f64,
     #[serde(default)]
     pub(super) first_token_seconds: Option<f64>,
@@ -36,8 +36,8 @@ impl Answered {
             answer: None,
             error: Some(error),
             stopped: "not asked".to_owned(),
-            tokens_in: 0,
-            tokens_out: 0,
+            tokens_in: None,
+            tokens_out: None,
             seconds: 0.0,
             first_token_seconds: None,
             latency_seconds: None,
@@ -154,7 +154,7 @@ mod tests {
             answer: Some("A".into()),
             error: None,
             stopped: "end of turn".into(),
-            tokens_in: 3,
+            tokens_in: Some(3),
             ..Answered::failure(index, String::new())
         }
     }

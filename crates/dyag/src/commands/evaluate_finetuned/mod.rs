@@ -3,7 +3,7 @@
 mod asking;
 mod journal;
 mod perplexity;
-mod requirement;
+mod remote;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,21 +15,24 @@ use dyag_eval::results::{Arm, Metadata, Results, Row, SetMetrics};
 use dyag_model::files::write_atomically;
 use dyag_text::dataset::Questions;
 use dyag_text::generate::Rules;
+use dyag_text::language_model::LanguageModel as _;
 use dyag_train::memory::peak_resident_bytes;
 use serde_json::{Map, Value, json};
 
 use crate::cli::QuantizeChoice;
 use crate::encoder::{self, EncoderArgs};
 use crate::engine::EngineArgs;
+use crate::language_models::LanguageModelArgs;
 use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
+use crate::requirement::Requirement;
 use crate::terminal;
 use asking::Asking;
 use journal::Journal;
-use requirement::Requirement;
+use remote::RemoteAsking;
 
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("a model to evaluate").required(true).multiple(true).args(["model", "base_model"])))]
+#[command(group(clap::ArgGroup::new("a model to evaluate").required(true).multiple(true).args(["model", "base_model", "llm_provider"])))]
 pub(crate) struct Args {
     /// Questions: rows with `question` and `expected_answer`, `messages`, ShareGPT, Alpaca or prompt/completion
     dataset: PathBuf,
@@ -66,9 +69,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
 
-    /// Questions that are answered at the same time; the answers do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
-    batch_size: u16,
+    /// Questions that are answered at the same time; the answers do not depend on it [default: 32; 4 behind a server]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: Option<u16>,
 
     /// System message, in place of the one the adapter was trained with
     #[arg(long, value_name = "TEXT")]
@@ -96,6 +99,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     encoder: EncoderArgs,
+
+    #[command(flatten)]
+    language_model: LanguageModelArgs,
 
     #[command(flatten)]
     engine: EngineArgs,
@@ -128,6 +134,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         no_perplexity,
         restart,
         encoder,
+        language_model,
         engine,
         json,
         verbose,
@@ -147,7 +154,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         (None, true) => SystemChoice::None,
         (None, false) => SystemChoice::AsTrained,
     };
-    let arm = if model.is_some() { Arm::Finetuned } else { Arm::Base };
+    if language_model.llm_provider.is_some() && (model.is_some() || base_model.is_some()) {
+        bail!("--llm-provider asks a model behind a server: expected it without --model and --base-model");
+    }
     let parameters = json!({
         "temperature": temperature, "max_tokens": max_tokens, "limit": limit, "seed": seed, "language": code,
         "system": match &system {
@@ -159,22 +168,57 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let started_at = SystemTime::now();
     let judge = encoder.open(engine)?;
-    let model = LoadedModel::open(LoadSettings { adapter: model, base_model, quantize, system, engine }, verbose)?;
     let n_asked = limit.map_or(questions.questions.len(), |limit| questions.questions.len().min(limit as usize));
     let asked = &questions.questions[..n_asked];
     // What an interrupted run answered counts only if everything that answers depend on is the same.
-    let identity = json!({
-        "dataset_sha256": questions.sha256, "parameters": parameters, "model": model.adapter_name(), "base_model": model.base_name(),
-        "fingerprint": model.files().base_model().fingerprint, "adapter": model.adapter_hash()?, "kernel": model.kernel(),
-    });
-    let journal = Journal::open(&output, &identity, restart)?;
-    let asking = Asking { model: &model, temperature, seed, max_tokens: max_tokens as usize, batch: batch_size.into(), verbose };
-    let mut rows = asking.all(asked, journal)?;
-    let likely = if no_perplexity { SetMetrics::default() } else { perplexity::score(&model, asked, &mut rows)? };
-    let mut results = Results {
-        metadata: metadata(&model, arm, &dataset.display().to_string(), &questions.sha256, parameters, n_asked, start, started_at),
-        ..score(rows, &MetricOptions { language, abstention: Abstention::default() })
+    let identity = |model: Value| json!({ "dataset_sha256": questions.sha256, "parameters": parameters, "model": model });
+    let max_tokens = max_tokens as usize;
+    if language_model.is_local() {
+        bail!("--llm-provider local: a model of this machine is evaluated with --base-model PATH, or --model DIR for an adapter");
+    }
+    let (mut metadata, rows, likely) = if language_model.llm_provider.is_some() {
+        let model = language_model.open(engine)?;
+        let journal = Journal::open(&output, &identity(json!({ "name": model.name(), "url": language_model.llm_url })), restart)?;
+        let at_once = batch_size.unwrap_or(4).into();
+        let asking = RemoteAsking { model: &model, system: &system, temperature, seed, max_tokens, at_once, verbose };
+        let rows = asking.all(asked, journal)?;
+        terminal::note(format!("{}: {}", model.name(), model.usage().sentence()));
+        (Metadata { arm: Some(Arm::Remote), model: Some(model.name()), ..Metadata::default() }, rows, SetMetrics::default())
+    } else {
+        let arm = if model.is_some() { Arm::Finetuned } else { Arm::Base };
+        let model = LoadedModel::open(LoadSettings { adapter: model, base_model, quantize, system, engine }, verbose)?;
+        let answering = json!({
+            "name": model.adapter_name(), "base_model": model.base_name(), "fingerprint": model.files().base_model().fingerprint,
+            "adapter": model.adapter_hash()?, "kernel": model.kernel(),
+        });
+        let journal = Journal::open(&output, &identity(answering), restart)?;
+        let asking = Asking { model: &model, temperature, seed, max_tokens, batch: batch_size.unwrap_or(32).into(), verbose };
+        let mut rows = asking.all(asked, journal)?;
+        let likely = if no_perplexity { SetMetrics::default() } else { perplexity::score(&model, asked, &mut rows)? };
+        let metadata = Metadata {
+            arm: Some(arm),
+            model: Some(model.adapter_name().unwrap_or_else(|| model.base_name())),
+            base_model: Some(model.base_name()),
+            training_set: model.training_set().cloned(),
+            training_seconds: model.training_seconds(),
+            peak_memory_bytes: peak_resident_bytes(),
+            machine: object(json!({ "kernel": model.kernel() })),
+            ..Metadata::default()
+        };
+        (metadata, rows, likely)
     };
+    metadata = Metadata {
+        dataset: Some(dataset.display().to_string()),
+        dataset_sha256: Some(questions.sha256.clone()),
+        total_questions: Some(n_asked as u64),
+        started_at: Some(crate::output_file::timestamp(started_at)),
+        evaluated_at: Some(crate::output_file::timestamp(SystemTime::now())),
+        duration_seconds: Some(start.elapsed().as_secs_f64()),
+        parameters: object(parameters),
+        versions: object(json!({ "dyag": env!("CARGO_PKG_VERSION") })),
+        ..metadata
+    };
+    let mut results = Results { metadata, ..score(rows, &MetricOptions { language, abstention: Abstention::default() }) };
     results.metrics.values.extend(likely.values);
     results.metrics.signatures.extend(likely.signatures);
     if let Some(judge) = judge {
@@ -204,36 +248,8 @@ fn language_of(code: Option<&str>, questions: &Questions) -> anyhow::Result<&'st
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a file of results says of how it came to be")]
-fn metadata(
-    model: &LoadedModel,
-    arm: Arm,
-    dataset: &str,
-    sha256: &str,
-    parameters: Value,
-    n_asked: usize,
-    start: Instant,
-    started_at: SystemTime,
-) -> Metadata {
-    let object = |value: Value| value.as_object().cloned().unwrap_or_default();
-    Metadata {
-        arm: Some(arm),
-        model: Some(model.adapter_name().unwrap_or_else(|| model.base_name())),
-        base_model: Some(model.base_name()),
-        dataset: Some(dataset.to_owned()),
-        dataset_sha256: Some(sha256.to_owned()),
-        total_questions: Some(n_asked as u64),
-        started_at: Some(crate::output_file::timestamp(started_at)),
-        evaluated_at: Some(crate::output_file::timestamp(SystemTime::now())),
-        duration_seconds: Some(start.elapsed().as_secs_f64()),
-        training_set: model.training_set().cloned(),
-        training_seconds: model.training_seconds(),
-        peak_memory_bytes: peak_resident_bytes(),
-        parameters: object(parameters),
-        machine: object(json!({ "kernel": model.kernel() })),
-        versions: object(json!({ "dyag": env!("CARGO_PKG_VERSION") })),
-        other: Map::new(),
-    }
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
 }
 
 /// Scores the rows, each and over the set.

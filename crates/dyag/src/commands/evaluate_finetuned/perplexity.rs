@@ -6,8 +6,8 @@ use dyag_eval::results::{Row, SetMetrics};
 use dyag_model::decoder::Likelihood;
 use dyag_text::dataset::Question;
 
-use super::asking::Progress;
 use crate::loaded_model::LoadedModel;
+use crate::progress::Progress;
 
 /// Of a row: `exp` of the mean negative log-likelihood of the expected answer's tokens. It depends on how the tokenizer cuts the answer.
 pub(super) const PERPLEXITY: &str = "perplexity_expected";

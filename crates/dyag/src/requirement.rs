@@ -6,7 +6,7 @@ use dyag_eval::results::SetMetrics;
 
 /// A figure over the set, and what it must be at least or at most.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Requirement {
+pub(crate) struct Requirement {
     metric: String,
     at_least: bool,
     bound: f64,
@@ -32,7 +32,7 @@ impl FromStr for Requirement {
 
 impl Requirement {
     /// Why it is missed; none when it is reached. A figure that was not measured reaches nothing.
-    pub(super) fn missed(&self, metrics: &SetMetrics) -> Option<String> {
+    pub(crate) fn missed(&self, metrics: &SetMetrics) -> Option<String> {
         let Self { metric, at_least, bound } = self;
         let sign = if *at_least { ">=" } else { "<=" };
         match metrics.values.get(metric) {
