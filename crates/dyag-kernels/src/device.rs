@@ -382,6 +382,10 @@ pub trait Device: Send + Sync {
     /// Inverted dropout: `out[i] = x[i] / (1 - p)` or 0, decided by a counter-based generator from `seed` and `i`, so the backward repeats it.
     fn dropout(&self, p: f32, seed: u64, x: &Self::Buffer, out: &mut Self::Buffer);
 
+    /// The place of the largest value of each row of `x` `[rows, width]`, the first of equal ones. NaN never is the largest; 0 in a row without another value above negative
+    /// infinity.
+    fn largest(&self, x: &Self::Buffer, width: usize) -> Vec<u32>;
+
     /// Sum of squares, in f64.
     fn sum_of_squares(&self, x: &Self::Buffer) -> f64;
 

@@ -406,6 +406,19 @@ impl Device for ReferenceDevice {
         }
     }
 
+    fn largest(&self, x: &Vec<f32>, width: usize) -> Vec<u32> {
+        let of_row = |row: &[f32]| {
+            let mut best = (0, f32::NEG_INFINITY);
+            for (place, value) in row.iter().enumerate() {
+                if *value > best.1 {
+                    best = (place as u32, *value);
+                }
+            }
+            best.0
+        };
+        x.chunks_exact(width).map(of_row).collect()
+    }
+
     fn sum_of_squares(&self, x: &Vec<f32>) -> f64 {
         dot(x, x)
     }

@@ -338,6 +338,27 @@ pub(super) fn dropout(p: f32, seed: u64, x: &[f32], out: &mut [f32]) {
     });
 }
 
+/// The place of the largest value of each row, the first of equal ones; NaN is never the largest.
+pub(super) fn largest(x: &[f32], width: usize) -> Vec<u32> {
+    x.par_chunks_exact(width).map(largest_of_row).collect()
+}
+
+/// The largest value first, in lanes that a compiler puts side by side, then its place.
+fn largest_of_row(row: &[f32]) -> u32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let (whole, rest) = row.as_chunks::<16>();
+    for chunk in whole {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = if *value > *lane { *value } else { *lane };
+        }
+    }
+    let largest = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |largest, value| if *value > largest { *value } else { largest });
+    if largest == f32::NEG_INFINITY {
+        return 0;
+    }
+    row.iter().position(|value| *value == largest).map_or(0, |place| place as u32)
+}
+
 /// Sum of squares in f64: within chunks of [`CHUNK`] and then over them, in order.
 pub(super) fn sum_of_squares(x: &[f32]) -> f64 {
     let parts: Vec<f64> = x.par_chunks(CHUNK).map(|part| part.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()).collect();

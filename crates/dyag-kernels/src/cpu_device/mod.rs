@@ -414,6 +414,10 @@ impl Device for CpuDevice {
         self.threads.install(|| elementwise::dropout(p, seed, x, out));
     }
 
+    fn largest(&self, x: &CpuBuffer, width: usize) -> Vec<u32> {
+        self.threads.install(|| elementwise::largest(x, width))
+    }
+
     fn sum_of_squares(&self, x: &CpuBuffer) -> f64 {
         self.threads.install(|| elementwise::sum_of_squares(x))
     }

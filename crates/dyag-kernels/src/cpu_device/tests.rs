@@ -525,3 +525,27 @@ fn exponentials_stay_within_two_units_in_the_last_place() {
     }
     assert_eq!(math::exp(f32::NEG_INFINITY), 0.0);
 }
+
+#[test]
+fn the_largest_value_of_each_row() {
+    let (rows, mut values) = (5, numbers(3, 5 * 1003));
+    for width in [1, 15, 16, 17, 1003] {
+        let len = rows * width;
+        // Equal largest values, NaN before and after them, a row of nothing else, and one of negative infinities.
+        values[..len].iter_mut().for_each(|value| *value = value.clamp(-0.9, 0.9));
+        values[width / 2] = 2.0;
+        values[width - 1] = 2.0;
+        values[0] = if width > 2 { f32::NAN } else { values[0] };
+        values[width..2 * width].fill(f32::NAN);
+        values[2 * width..3 * width].fill(f32::NEG_INFINITY);
+        values[4 * width - 1] = f32::INFINITY;
+        let expected = ReferenceDevice::new(Precision::F32).largest(&values[..len].to_vec(), width);
+        for threads in [1, 2] {
+            let device =
+                CpuDevice::new(CpuOptions { precision: Precision::F32, threads: Some(threads), level: None, int8_activations: false })
+                    .unwrap();
+            assert_eq!(device.largest(&device.upload(&values[..len]), width), expected, "{width}");
+        }
+        assert_eq!(expected[..4], [(width / 2) as u32, 0, 0, (width - 1) as u32], "{width}");
+    }
+}

@@ -1,5 +1,6 @@
 //! Generation: one pass for the prompts, then one token a step for every running sequence; a finished one makes room for the next prompt.
 
+use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
 
 use dyag_kernels::Device;
@@ -9,6 +10,9 @@ use super::cache::{Cache, Entry};
 use super::device_adapter::DeviceAdapter;
 use super::sampling::SamplingOptions;
 use crate::config::RopeScaling;
+
+/// One prompt is read ahead for so many sequences that are answered.
+const PROMPTS_AHEAD: usize = 4;
 
 /// A common beginning of prompts is computed once from this length on.
 const SHORTEST_SHARED_PREFIX: usize = 8;
@@ -152,7 +156,10 @@ impl<D: Device> Decoder<D> {
         self.check_prompts(prompts)?;
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
         let n_shared = shared_prefix(prompts);
-        let slots = limits.batch.clamp(1, prompts.len().max(1));
+        let batch = limits.batch.clamp(1, prompts.len().max(1));
+        // Prompts that are read while others are answered, several in one pass: a pass of one prompt takes most of the time that one of several does.
+        let ahead = (batch / PROMPTS_AHEAD).min(prompts.len() - batch.min(prompts.len()));
+        let slots = batch + ahead;
         let slot_rows = (longest - n_shared + limits.max_new_tokens).min(self.config.max_positions);
         let mut cache = Cache::new(self, n_shared + slots * slot_rows);
         let rope_length = self.rope_length(longest);
@@ -163,32 +170,43 @@ impl<D: Device> Decoder<D> {
         let mut results: Vec<Option<Generated>> = prompts.iter().map(|_| None).collect();
         let mut free: Vec<Range<usize>> = (0..slots).rev().map(|i| n_shared + i * slot_rows..n_shared + (i + 1) * slot_rows).collect();
         let (mut next, mut running): (usize, Vec<Running>) = (0, Vec::new());
-        while next < prompts.len() || !running.is_empty() {
-            let n_old = running.len();
-            while next < prompts.len()
-                && let Some(rows) = free.pop()
-            {
-                let ids = prompts[next].clone();
-                let number = limits.numbers.get(next).copied().unwrap_or(next);
-                watch.started(next);
-                running.push(Running { sequence: next, number, n_prompt: ids.len(), ids, rows, n_cached: n_shared });
-                next += 1;
-            }
-            // New sequences enter with all their tokens through the kernels for many rows, running ones with one token through those for few.
-            let (old, new) = running.split_at_mut(n_old);
-            for (group, few) in [(old, true), (new, false)] {
-                if !group.is_empty() {
-                    self.advance(adapter, &mut cache, group, n_shared, (rope_length, few), sampling);
+        let mut ready: VecDeque<Running> = VecDeque::new();
+        let mut end = |sequence: &mut Running, stop: StopReason, free: &mut Vec<Range<usize>>, watch: &mut dyn Watch| {
+            let ids = sequence.ids.split_off(sequence.n_prompt);
+            let generated = Generated { ids, stop };
+            watch.finished(sequence.sequence, &generated);
+            results[sequence.sequence] = Some(generated);
+            free.push(sequence.rows.clone());
+        };
+        while next < prompts.len() || !running.is_empty() || !ready.is_empty() {
+            running.extend(ready.drain(..ready.len().min(batch - running.len())));
+            // New sequences enter with all their tokens through the kernels for many rows: as many as find room, once one is missing.
+            if running.len() < batch && next < prompts.len() {
+                let mut new = Vec::new();
+                while next < prompts.len()
+                    && let Some(rows) = free.pop()
+                {
+                    let ids = prompts[next].clone();
+                    let number = limits.numbers.get(next).copied().unwrap_or(next);
+                    watch.started(next);
+                    new.push(Running { sequence: next, number, n_prompt: ids.len(), ids, rows, n_cached: n_shared });
+                    next += 1;
                 }
+                self.advance(adapter, &mut cache, &mut new, n_shared, (rope_length, false), sampling);
+                for mut sequence in new {
+                    match self.finished(&mut sequence, limits, watch) {
+                        None => ready.push_back(sequence),
+                        Some(stop) => end(&mut sequence, stop, &mut free, watch),
+                    }
+                }
+                continue;
             }
+            // Running ones go on with one token each through the kernels for few.
+            self.advance(adapter, &mut cache, &mut running, n_shared, (rope_length, true), sampling);
             running.retain_mut(|sequence| match self.finished(sequence, limits, watch) {
                 None => true,
                 Some(stop) => {
-                    let ids = sequence.ids.split_off(sequence.n_prompt);
-                    let generated = Generated { ids, stop };
-                    watch.finished(sequence.sequence, &generated);
-                    results[sequence.sequence] = Some(generated);
-                    free.push(sequence.rows.clone());
+                    end(sequence, stop, &mut free, watch);
                     false
                 }
             });
@@ -222,11 +240,19 @@ impl<D: Device> Decoder<D> {
             })
             .collect();
         for (group, rows) in group.chunks_mut(self.rows_a_chunk()).zip(last_rows.chunks(self.rows_a_chunk())) {
-            let mut logits = self.device.download(&self.head_logits(&x, rows, true));
-            for (sequence, logits) in group.iter_mut().zip(logits.chunks_exact_mut(self.config.vocab_size)) {
+            let logits = self.head_logits(&x, rows, true);
+            let chosen = if sampling.takes_largest() {
+                // Logits of many sequences are as many megabytes: they stay where they are.
+                self.device.largest(&logits, self.config.vocab_size)
+            } else {
+                let mut logits = self.device.download(&logits);
+                let choose = |(sequence, logits): (&Running, &mut [f32])| {
+                    sampling.choose(logits, &sequence.ids, sequence.number, sequence.ids.len() - sequence.n_prompt)
+                };
+                group.iter().zip(logits.chunks_exact_mut(self.config.vocab_size)).map(choose).collect()
+            };
+            for (sequence, id) in group.iter_mut().zip(chosen) {
                 sequence.n_cached = sequence.ids.len();
-                let step = sequence.ids.len() - sequence.n_prompt;
-                let id = sampling.choose(logits, &sequence.ids, sequence.number, step);
                 sequence.ids.push(id);
             }
         }

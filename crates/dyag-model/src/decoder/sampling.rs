@@ -21,6 +21,11 @@ impl SamplingOptions {
     /// Greedy choice.
     pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, repetition_penalty: 1.0, seed: 0 };
 
+    /// Whether the largest logit is taken as it is.
+    pub(super) fn takes_largest(&self) -> bool {
+        self.temperature <= 0.0 && self.repetition_penalty == 1.0
+    }
+
     /// Chooses from `logits` `[V]`, given all tokens of the sequence so far. `sequence` and `step` number the draw. A token whose logit is negative infinity
     /// is never chosen, as long as there is another.
     pub fn choose(&self, logits: &mut [f32], seen: &[u32], sequence: usize, step: usize) -> u32 {
