@@ -1,6 +1,6 @@
-//! The narrow interface between the decoder and whatever does the arithmetic.
+//! The narrow interface between the decoder, the encoder and whatever does the arithmetic.
 //!
-//! Every operation works on dense row-major f32 buffers of one device. The decoder is written against this trait alone, so a device is added
+//! Every operation works on dense row-major f32 buffers of one device. The models are written against this trait alone, so a device is added
 //! by writing these operations, and [`crate::reference::ReferenceDevice`] (plain loops, f64 sums) is the oracle each of them is tested against.
 
 use std::ops::Range;
@@ -18,7 +18,7 @@ pub enum Precision {
 
 /// Queries and the keys they see, as rows of the buffers given to [`Device::attention`].
 ///
-/// Query `i` of `queries` sees all of `prefix`, then the first `own.len() - queries.len() + i + 1` rows of `own`. A training segment has
+/// Where attention is causal, query `i` of `queries` sees all of `prefix`, then the first `own.len() - queries.len() + i + 1` rows of `own`; else it sees all of both. A training segment has
 /// `own == queries`; a decoding step has one query at the end of `own`; examples that share their first tokens have them as `prefix`.
 /// Key positions run on from `prefix` to `own`, which is what a sliding window counts in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct AttentionSpan {
     pub queries: Range<usize>,
     /// Rows of k and v that all queries see; may be empty.
     pub prefix: Range<usize>,
-    /// Rows of k and v seen causally; at least as many as `queries`.
+    /// Rows of k and v that follow, the last of them those of the queries; at least as many as `queries`.
     pub own: Range<usize>,
 }
 
@@ -42,8 +42,10 @@ pub struct AttentionShape {
     pub head_size: usize,
     /// What scores are multiplied with, usually `1 / sqrt(D)`.
     pub scale: f32,
-    /// A query at position p sees keys at positions above `p - window`; `None`: all.
+    /// A query at position p sees keys at positions above `p - window`; `None`: all. Of causal attention alone.
     pub window: Option<usize>,
+    /// Whether a query sees no key after its own position (a decoder), or all keys of its span (an encoder).
+    pub causal: bool,
 }
 
 /// A general product of f32 buffers, `c = alpha * op(a) op(b) + beta * c`, with `op(a)` `[m, k]`, `op(b)` `[k, n]` and `c` `[m, n]`.
@@ -149,13 +151,17 @@ pub struct Place {
     pub width: usize,
 }
 
-/// The gate's activation function.
+/// The activation function of a feed-forward block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `x * sigmoid(x)`.
     Silu,
     /// The tanh approximation of GELU.
     GeluTanh,
+    /// `x * Φ(x)` with the normal distribution function `Φ(x) = (1 + erf(x / √2)) / 2` (Hendrycks & Gimpel 2016).
+    Gelu,
+    /// `max(x, 0)`.
+    Relu,
 }
 
 /// One AdamW update's constants (Loshchilov & Hutter 2019, as in PyTorch).
@@ -278,6 +284,17 @@ pub trait Device: Send + Sync {
     /// `d_x += r * (w*d_y - x * r² * mean(x * w * d_y))`; the weight is frozen.
     fn rms_norm_backward(&self, d_y: &Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, inv_rms: &Self::Buffer, d_x: &mut Self::Buffer);
 
+    /// LayerNorm (Ba et al. 2016) of `x`, or of `x + residual`: `y = w * (x - mean) / sqrt(variance + eps) + b` over each row of `w.len()` channels, the variance being
+    /// the mean square of `x - mean`.
+    fn layer_norm(
+        &self,
+        x: &Self::Buffer,
+        residual: Option<&Self::Buffer>,
+        affine: LayerNormWeights<'_, Self::Buffer>,
+        eps: f32,
+        y: &mut Self::Buffer,
+    );
+
     /// `y = x Wᵀ (+ bias) (+ u vᵀ)` for `rows` rows.
     fn linear(
         &self,
@@ -337,7 +354,7 @@ pub trait Device: Send + Sync {
     /// `rotary` stay. `inverse` rotates back, which is the backward.
     fn rope(&self, x: &mut Self::Buffer, n_heads: usize, head_size: usize, cos: &Self::Buffer, sin: &Self::Buffer, inverse: bool);
 
-    /// Causal softmax attention of q `[T, H, D]` over k, v `[S, G, D]` by spans; `log_sum_exp` `[T, H]` is kept for the backward.
+    /// Softmax attention, causal or not, of q `[T, H, D]` over k, v `[S, G, D]` by spans; `log_sum_exp` `[T, H]` is kept for the backward.
     /// Rows of `out` in no span are left as they are.
     fn attention(&self, inputs: &AttentionInputs<'_, Self::Buffer>, out: &mut Self::Buffer, log_sum_exp: &mut Self::Buffer);
 
@@ -354,6 +371,9 @@ pub trait Device: Send + Sync {
 
     /// Gradients of [`Device::gated`] written over `gate` and `up`.
     fn gated_backward(&self, activation: Activation, d_out: &Self::Buffer, gate: &mut Self::Buffer, up: &mut Self::Buffer);
+
+    /// `x = activation(x)`: a feed-forward block without a gate.
+    fn activate(&self, activation: Activation, x: &mut Self::Buffer);
 
     /// Softmax cross-entropy of logits `[rows, V]` against `targets`, each row weighted and added to `sum` in order; the logits are replaced by their gradient
     /// of the weighted sum.
@@ -380,6 +400,23 @@ pub trait Device: Send + Sync {
     );
 }
 
+/// Gain and shift of a LayerNorm, `[C]` each.
+#[derive(Debug)]
+pub struct LayerNormWeights<'a, B> {
+    /// The gain.
+    pub w: &'a B,
+    /// The shift.
+    pub b: &'a B,
+}
+
+impl<B> Clone for LayerNormWeights<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for LayerNormWeights<'_, B> {}
+
 /// What attention works on.
 #[derive(Debug)]
 pub struct AttentionInputs<'a, B> {
@@ -387,9 +424,9 @@ pub struct AttentionInputs<'a, B> {
     pub shape: AttentionShape,
     /// Who attends to whom.
     pub spans: &'a [AttentionSpan],
-    /// Queries after rope `[T, H, D]`.
+    /// Queries `[T, H, D]`, rotated where the model has rope.
     pub q: &'a B,
-    /// Keys after rope `[S, G, D]`.
+    /// Keys `[S, G, D]`, rotated likewise.
     pub k: &'a B,
     /// Values `[S, G, D]`.
     pub v: &'a B,

@@ -4,8 +4,8 @@
 //! implementations that share no arithmetic.
 
 use crate::device::{
-    Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Device, LossSum, LowRank,
-    Matmul, Place, Precision,
+    Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Device, LayerNormWeights,
+    LossSum, LowRank, Matmul, Place, Precision,
 };
 use crate::random::dropped;
 use crate::rounding::round_to_bf16;
@@ -39,11 +39,11 @@ impl ReferenceDevice {
 
 /// Weights of the keys that one query sees, in order: `(row of k and v, probability)`.
 fn probabilities(shape: AttentionShape, span: &AttentionSpan, query: usize, q: &[f32], k: &[f32], head: usize) -> (Vec<(usize, f64)>, f64) {
-    let AttentionShape { n_heads, n_kv_heads, head_size, scale, window } = shape;
+    let AttentionShape { n_heads, n_kv_heads, head_size, scale, window, causal } = shape;
     let (row, kv_head) = (span.queries.start + query, head / (n_heads / n_kv_heads));
     let q = &q[(row * n_heads + head) * head_size..][..head_size];
-    let n_own = span.own.len() - span.queries.len() + query + 1;
-    let position = span.prefix.len() + n_own - 1;
+    let position = span.prefix.len() + span.own.len() - span.queries.len() + query;
+    let n_own = if causal { position + 1 - span.prefix.len() } else { span.own.len() };
     let keys: Vec<usize> = span.prefix.clone().chain(span.own.start..span.own.start + n_own).collect();
     let first = window.map_or(0, |w| (position + 1).saturating_sub(w));
     let scores: Vec<(usize, f64)> = keys[first..]
@@ -62,7 +62,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// Value and slope of the gate's activation.
+/// Value and slope of an activation.
 fn activate(activation: Activation, x: f64) -> (f64, f64) {
     match activation {
         Activation::Silu => {
@@ -74,7 +74,26 @@ fn activate(activation: Activation, x: f64) -> (f64, f64) {
             let t = (a * (x + 0.044715 * x.powi(3))).tanh();
             (0.5 * x * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * a * (1.0 + 3.0 * 0.044715 * x * x))
         }
+        Activation::Gelu => {
+            let normal = 0.5 * (1.0 + erf(x / 2f64.sqrt()));
+            (x * normal, normal + x * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt())
+        }
+        Activation::Relu => (x.max(0.0), f64::from(u8::from(x > 0.0))),
     }
+}
+
+/// The error function, by the series `erf(x) = 2/√π exp(-x²) Σ 2ⁿ x²ⁿ⁺¹ / (1·3·…·(2n+1))`, whose terms have one sign. Past 6 it is 1 to the last digit.
+pub(crate) fn erf(x: f64) -> f64 {
+    if x.abs() > 6.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum, mut n) = (x, x, 1.0);
+    while term.abs() > sum.abs() * 1e-17 {
+        term *= 2.0 * x * x / (2.0 * n + 1.0);
+        sum += term;
+        n += 1.0;
+    }
+    2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp() * sum
 }
 
 impl Device for ReferenceDevice {
@@ -175,6 +194,26 @@ impl Device for ReferenceDevice {
             let mean: f64 = (0..c).map(|j| f64::from(x[j]) * f64::from(w[j]) * f64::from(d_y[j])).sum::<f64>() / c as f64;
             for j in 0..c {
                 d_x[i * c + j] += (r * (f64::from(w[j]) * f64::from(d_y[j]) - f64::from(x[j]) * r * r * mean)) as f32;
+            }
+        }
+    }
+
+    fn layer_norm(
+        &self,
+        x: &Vec<f32>,
+        residual: Option<&Vec<f32>>,
+        LayerNormWeights { w, b }: LayerNormWeights<'_, Vec<f32>>,
+        eps: f32,
+        y: &mut Vec<f32>,
+    ) {
+        let c = w.len();
+        for (i, x) in x.chunks_exact(c).enumerate() {
+            let x: Vec<f64> = (0..c).map(|j| f64::from(x[j]) + residual.map_or(0.0, |residual| f64::from(residual[i * c + j]))).collect();
+            let mean = x.iter().sum::<f64>() / c as f64;
+            let variance = x.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / c as f64;
+            let r = 1.0 / (variance + f64::from(eps)).sqrt();
+            for j in 0..c {
+                y[i * c + j] = (f64::from(w[j]) * (x[j] - mean) * r + f64::from(b[j])) as f32;
             }
         }
     }
@@ -338,6 +377,10 @@ impl Device for ReferenceDevice {
             *g = (f64::from(*d) * f64::from(*u) * slope) as f32;
             *u = (f64::from(*d) * value) as f32;
         }
+    }
+
+    fn activate(&self, activation: Activation, x: &mut Vec<f32>) {
+        x.iter_mut().for_each(|x| *x = activate(activation, f64::from(*x)).0 as f32);
     }
 
     fn cross_entropy(&self, logits: &mut Vec<f32>, targets: &[u32], weights: &[f32], sum: &mut LossSum) {

@@ -54,7 +54,7 @@ pub enum ModelError {
         source: serde_json::Error,
     },
     /// A configuration lacks a key that has no default.
-    #[error("{}: the key `{key}` is missing; a decoder's configuration must have it", path.display())]
+    #[error("{}: the key `{key}` is missing; the model's configuration must have it", path.display())]
     MissingKey {
         /// The file.
         path: PathBuf,

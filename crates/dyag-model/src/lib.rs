@@ -1,9 +1,10 @@
-//! Models: weights from safetensors and GGUF, one decoder for all families, LoRA adapters, forward, backward, KV cache and sampling.
+//! Models: weights from safetensors and GGUF, one decoder for all families and one encoder, LoRA adapters, forward, backward, KV cache and sampling.
 #![forbid(unsafe_code)]
 
 pub mod adapter;
 pub mod config;
 pub mod decoder;
+pub mod encoder;
 pub mod error;
 pub mod files;
 pub mod weights;

@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod encoder;
 mod engine;
 mod language_models;
 mod loaded_model;

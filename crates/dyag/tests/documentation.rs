@@ -62,6 +62,10 @@ fn every_command_of_the_documents_runs() {
         for file in ["train.jsonl", "test.jsonl", "applications.md", "chunks.jsonl", "choices.toml", "choices.jsonl"] {
             place.write(&format!("examples/apps10/{file}"), fs::read(root().join("examples/apps10").join(file)).expect("the example"));
         }
+        for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+            place
+                .write(&format!("path/to/encoder/{file}"), fs::read(root().join("fixtures/encoder/bert").join(file)).expect("the fixture"));
+        }
         for command in commands(&text) {
             if RUN_ELSEWHERE.contains(&command) {
                 continue;

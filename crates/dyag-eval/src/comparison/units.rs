@@ -82,7 +82,7 @@ pub fn p_value_text(p: f64) -> String {
 
 /// Metrics of ours that are compared unless others are asked for: one for each question that a person would ask. All of them at once would need so large an adjustment that
 /// nothing could be shown.
-const HEADLINES: [&str; 9] = [
+const HEADLINES: [&str; 11] = [
     "exact_match",
     "exact_match_french",
     "exact_match_squad",
@@ -92,6 +92,8 @@ const HEADLINES: [&str; 9] = [
     "facts_agree",
     "rougeL_unicode_f",
     "sentence_chrf++",
+    "bertscore_MODEL_f1",
+    "similarity_MODEL",
 ];
 
 /// Whether a metric is compared when none is asked for: a headline in the language of the answers, or one that this program does not know.
@@ -101,7 +103,7 @@ pub(super) fn is_headline(metric: &str, language: Option<&str>) -> bool {
         Some("en") => "_french",
         _ => "\0",
     };
-    crate::metrics::metric(metric).is_none() || (HEADLINES.contains(&metric) && !metric.ends_with(other_language))
+    crate::metrics::metric(metric).is_none_or(|known| HEADLINES.contains(&known.name) && !metric.ends_with(other_language))
 }
 
 /// Whether more is better. What is not known is taken for a score, unless its name says otherwise.
@@ -118,13 +120,14 @@ pub(super) fn higher_is_better(metric: &str) -> bool {
 
 /// Whether a metric compares with an expected answer, and means nothing without one.
 pub(super) fn needs_expected_answer(metric: &str) -> bool {
-    const BEGINNINGS: [&str; 16] = [
+    const BEGINNINGS: [&str; 17] = [
         "exact_match",
         "f1",
         "token_f1",
         "precision",
         "recall",
         "rouge",
+        "bertscore",
         "bleu",
         "chrf",
         "ter",

@@ -231,9 +231,28 @@ pub fn corpus_metrics() -> &'static [Metric] {
     CORPUS_METRICS
 }
 
-/// The metric of a name, of one answer or of a set.
+/// Metrics that are named after an encoder, which stands in the name for `MODEL`. The file of results has their signatures, which the encoder is part of.
+const ENCODER_METRICS: &[Metric] = &[
+    better("bertscore_MODEL_f1_rescaled", 1.0, How::Plain("bertscore|f1"), "The same, 0 for unrelated answers of the set"),
+    better("bertscore_MODEL_f1", 1.0, How::Plain("bertscore|f1"), "Tokens matched by an encoder's vectors: harmonic mean"),
+    better("bertscore_MODEL_precision", 1.0, How::Plain("bertscore|precision"), "Tokens of the answer matched by an encoder's vectors"),
+    better("bertscore_MODEL_recall", 1.0, How::Plain("bertscore|recall"), "Expected tokens matched by an encoder's vectors"),
+    better("similarity_MODEL_rescaled", 1.0, How::Plain("embedding-similarity|cosine"), "The same, 0 for unrelated answers of the set"),
+    better(
+        "similarity_MODEL",
+        1.0,
+        How::Plain("embedding-similarity|cosine"),
+        "Cosine of an encoder's vectors of answer and expected text",
+    ),
+];
+
+/// The metric of a name, of one answer or of a set. One that is named after an encoder has `MODEL` in its own name.
 pub fn metric(name: &str) -> Option<&'static Metric> {
-    METRICS.iter().chain(CORPUS_METRICS).chain(MODEL_METRICS).find(|metric| metric.name == name)
+    let named = |metric: &&Metric| match metric.name.split_once("MODEL") {
+        None => metric.name == name,
+        Some((before, after)) => name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|model| !model.is_empty()),
+    };
+    METRICS.iter().chain(CORPUS_METRICS).chain(MODEL_METRICS).chain(ENCODER_METRICS).find(named)
 }
 
 impl Metric {

@@ -1,4 +1,4 @@
-//! Norm, rotary embedding, gate, dropout and optimiser: operations on rows or single elements, forward and backward side by side.
+//! Norms, rotary embedding, activations, gate, dropout and optimiser: operations on rows or single elements, forward and backward side by side.
 
 use rayon::prelude::*;
 
@@ -75,6 +75,38 @@ pub(super) fn rms_norm_backward(level: Level, d_y: &[f32], x: &[f32], w: &[f32],
 }
 
 for_each_level! {
+    /// One row of LayerNorm of `x + residual`; without a residual it is empty. The sums of the row lie in `y` until it is normalised.
+    fn layer_norm_row(x: &[f32], residual: &[f32], w: &[f32], b: &[f32], eps: f32, y: &mut [f32]) {
+        if residual.is_empty() {
+            y.copy_from_slice(x);
+        } else {
+            for ((y, x), residual) in y.iter_mut().zip(x).zip(residual) {
+                *y = x + residual;
+            }
+        }
+        let scale = 1.0 / y.len() as f32;
+        let mean = math::sum_of_slice(y) * scale;
+        for y in y.iter_mut() {
+            *y -= mean;
+        }
+        let r = 1.0 / (math::sum_of_squares(y) * scale + eps).sqrt();
+        for ((y, w), b) in y.iter_mut().zip(w).zip(b) {
+            *y = w * (*y * r) + b;
+        }
+    }
+}
+
+/// LayerNorm of rows of `w.len()` channels, of which `residual` has as many where there is one.
+pub(super) fn layer_norm(level: Level, x: &[f32], residual: Option<&[f32]>, (w, b): (&[f32], &[f32]), eps: f32, y: &mut [f32]) {
+    let c = w.len();
+    assert!(c == b.len() && x.len().is_multiple_of(c) && x.len() == y.len() && residual.is_none_or(|residual| residual.len() == x.len()));
+    y.par_chunks_mut(c).zip(x.par_chunks(c)).enumerate().with_min_len(16).for_each(|(i, (y, x))| {
+        let residual = residual.map_or(&[][..], |residual| &residual[i * c..(i + 1) * c]);
+        layer_norm_row(level, x, residual, w, b, eps, y);
+    });
+}
+
+for_each_level! {
     /// Rotates the pairs `(i, i + rotary/2)` of one head by the angles of `cos` and `sin`; `sign` is -1 for the inverse.
     fn rotate_head(head: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
         let half = cos.len();
@@ -126,6 +158,30 @@ fn gelu(g: f32) -> f32 {
 fn gelu_slope(g: f32) -> (f32, f32) {
     let t = math::tanh(GELU.0 * (g + GELU.1 * g * g * g));
     (0.5 * g * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * g * (1.0 - t * t) * GELU.0 * (1.0 + 3.0 * GELU.1 * g * g))
+}
+
+#[inline(always)]
+fn gelu_erf(g: f32) -> f32 {
+    0.5 * g * (1.0 + math::erf(g * std::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// Value and slope.
+#[inline(always)]
+fn gelu_erf_slope(g: f32) -> (f32, f32) {
+    const DENSITY: f32 = 0.398_942_3; // 1 / sqrt(2 pi)
+    let normal = 0.5 * (1.0 + math::erf(g * std::f32::consts::FRAC_1_SQRT_2));
+    (g * normal, normal + g * DENSITY * math::exp(-0.5 * g * g))
+}
+
+#[inline(always)]
+fn relu(g: f32) -> f32 {
+    if g < 0.0 { 0.0 } else { g }
+}
+
+/// Value and slope.
+#[inline(always)]
+fn relu_slope(g: f32) -> (f32, f32) {
+    (relu(g), if g > 0.0 { 1.0 } else { 0.0 })
 }
 
 /// An element as it is kept: f32, or bits of bf16.
@@ -199,14 +255,39 @@ fn gate_backward<T: Element>(d_out: &[T], gate: &mut [T], up: &mut [T], activate
     }
 }
 
-/// Defines the gate and its backward for one kind of element.
+#[inline(always)]
+fn apply<T: Element>(x: &mut [T], activate: impl Fn(f32) -> f32) {
+    for x in x {
+        *x = T::narrow(activate(x.widen()));
+    }
+}
+
+/// Defines the activation by itself, the gate and its backward for one kind of element.
 macro_rules! gates {
-    ($element:ty, $forward:ident, $forward_part:ident, $backward:ident, $backward_part:ident) => {
+    ($element:ty, $apply:ident, $apply_part:ident, $forward:ident, $forward_part:ident, $backward:ident, $backward_part:ident) => {
+        for_each_level! {
+            fn $apply_part(activation: Activation, x: &mut [$element]) {
+                match activation {
+                    Activation::Silu => apply(x, silu),
+                    Activation::GeluTanh => apply(x, gelu),
+                    Activation::Gelu => apply(x, gelu_erf),
+                    Activation::Relu => apply(x, relu),
+                }
+            }
+        }
+
+        /// `x = activation(x)`.
+        pub(super) fn $apply(level: Level, activation: Activation, x: &mut [$element]) {
+            x.par_chunks_mut(CHUNK).for_each(|x| $apply_part(level, activation, x));
+        }
+
         for_each_level! {
             fn $forward_part(activation: Activation, of_gate: &[$element], up: &[$element], out: &mut [$element]) {
                 match activation {
                     Activation::Silu => gate(of_gate, up, out, silu),
                     Activation::GeluTanh => gate(of_gate, up, out, gelu),
+                    Activation::Gelu => gate(of_gate, up, out, gelu_erf),
+                    Activation::Relu => gate(of_gate, up, out, relu),
                 }
             }
         }
@@ -216,6 +297,8 @@ macro_rules! gates {
                 match activation {
                     Activation::Silu => gate_backward(d_out, of_gate, up, silu_slope),
                     Activation::GeluTanh => gate_backward(d_out, of_gate, up, gelu_slope),
+                    Activation::Gelu => gate_backward(d_out, of_gate, up, gelu_erf_slope),
+                    Activation::Relu => gate_backward(d_out, of_gate, up, relu_slope),
                 }
             }
         }
@@ -241,8 +324,8 @@ macro_rules! gates {
     };
 }
 
-gates!(f32, gated, gated_part, gated_backward, gated_backward_part);
-gates!(u16, gated_narrow, gated_narrow_part, gated_backward_narrow, gated_backward_narrow_part);
+gates!(f32, activate, activate_part, gated, gated_part, gated_backward, gated_backward_part);
+gates!(u16, activate_narrow, activate_narrow_part, gated_narrow, gated_narrow_part, gated_backward_narrow, gated_backward_narrow_part);
 
 /// Inverted dropout, a function of `seed` and the element's index alone.
 pub(super) fn dropout(p: f32, seed: u64, x: &[f32], out: &mut [f32]) {

@@ -26,8 +26,8 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::cpu::{self, Level};
 use crate::device::{
-    self, Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, Device, LossSum, LowRank, LowRankPair, Matmul,
-    Place, Precision, Projection, ProjectionGradient,
+    self, Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, Device, LayerNormWeights, LossSum, LowRank,
+    LowRankPair, Matmul, Place, Precision, Projection, ProjectionGradient,
 };
 use crate::weight::WeightMatrix;
 
@@ -275,6 +275,17 @@ impl Device for CpuDevice {
         self.threads.install(|| elementwise::rms_norm_backward(self.level, d_y, x, w, inv_rms, d_x));
     }
 
+    fn layer_norm(
+        &self,
+        x: &CpuBuffer,
+        residual: Option<&CpuBuffer>,
+        LayerNormWeights { w, b }: LayerNormWeights<'_, CpuBuffer>,
+        eps: f32,
+        y: &mut CpuBuffer,
+    ) {
+        self.threads.install(|| elementwise::layer_norm(self.level, x, residual.map(|residual| &**residual), (w, b), eps, y));
+    }
+
     fn linear(
         &self,
         w: &WeightMatrix,
@@ -385,6 +396,13 @@ impl Device for CpuDevice {
         self.threads.install(|| match (d_out.halves(), gate.halves_mut(), up.halves_mut()) {
             (Some(d_out), Some(gate), Some(up)) => elementwise::gated_backward_narrow(self.level, activation, d_out, gate, up),
             _ => elementwise::gated_backward(self.level, activation, d_out, gate, up),
+        });
+    }
+
+    fn activate(&self, activation: Activation, x: &mut CpuBuffer) {
+        self.threads.install(|| match x.halves_mut() {
+            Some(x) => elementwise::activate_narrow(self.level, activation, x),
+            None => elementwise::activate(self.level, activation, x),
         });
     }
 

@@ -1,7 +1,7 @@
 //! Every operation, on every instruction set of this machine and on one and two threads, against the scalar references.
 
 use super::*;
-use crate::device::{AttentionShape, AttentionSpan, LowRankPair, PairGradient};
+use crate::device::{AttentionShape, AttentionSpan, LayerNormWeights, LowRankPair, PairGradient};
 use crate::random;
 use crate::reference::ReferenceDevice;
 use crate::weight::Format;
@@ -77,11 +77,15 @@ pub(super) trait Operations {
     fn matmul(&self, sizes: Matmul, a: &[f32], b: &[f32], c: &mut [f32]);
     fn attention(&self, shape: AttentionShape, spans: &[AttentionSpan], qkv: [&[f32]; 3], d_out: &[f32]) -> Vec<Vec<f32>>;
     fn rows(&self, x: &[f32], w: &[f32], d_y: &[f32]) -> Vec<Vec<f32>>;
+    fn layer_norms(&self, x: &[f32], residual: &[f32], w: &[f32], b: &[f32]) -> Vec<Vec<f32>>;
+    fn activations(&self, x: &[f32]) -> Vec<Vec<f32>>;
     fn elements(&self, gate: &[f32], up: &[f32], d_out: &[f32]) -> Vec<Vec<f32>>;
     fn loss(&self, logits: &[f32], targets: &[u32], weights: &[f32]) -> Vec<Vec<f32>>;
     fn adamw(&self, gradient: &[f32], parameter: &[f32]) -> Vec<Vec<f32>>;
     fn rope(&self, x: &[f32], heads: (usize, usize), cos: &[f32], sin: &[f32]) -> Vec<Vec<f32>>;
 }
+
+const ACTIVATIONS: [Activation; 4] = [Activation::Silu, Activation::GeluTanh, Activation::Gelu, Activation::Relu];
 
 /// Lets `operation` work on a device's copy of `values`.
 fn in_place<D: Device>(device: &D, values: &mut [f32], operation: impl FnOnce(&mut D::Buffer)) {
@@ -207,10 +211,26 @@ impl<D: Device<Weight = WeightMatrix>> Operations for D {
         self.rms_norm_backward(&d_y, &x, &w, &inv_rms, &mut d_x);
         [y, inv_rms, d_x].iter().map(|buffer| self.download(buffer)).collect()
     }
+    fn layer_norms(&self, x: &[f32], residual: &[f32], w: &[f32], b: &[f32]) -> Vec<Vec<f32>> {
+        let [x, residual, w, b] = [x, residual, w, b].map(|values| self.upload(values));
+        let affine = LayerNormWeights { w: &w, b: &b };
+        let mut y = [(); 2].map(|()| self.upload(&poisoned(self.len(&x))));
+        self.layer_norm(&x, None, affine, 1e-5, &mut y[0]);
+        self.layer_norm(&x, Some(&residual), affine, 1e-12, &mut y[1]);
+        y.iter().map(|y| self.download(y)).collect()
+    }
+    fn activations(&self, x: &[f32]) -> Vec<Vec<f32>> {
+        let activated = ACTIVATIONS.map(|activation| {
+            let mut x = self.upload(x);
+            self.activate(activation, &mut x);
+            self.download(&x)
+        });
+        activated.to_vec()
+    }
     fn elements(&self, gate: &[f32], up: &[f32], d_out: &[f32]) -> Vec<Vec<f32>> {
         let mut results = Vec::new();
         let [gate, up, d_out] = [gate, up, d_out].map(|values| self.upload(values));
-        for activation in [Activation::Silu, Activation::GeluTanh] {
+        for activation in ACTIVATIONS {
             let mut out = self.scratch(self.len(&gate));
             let [mut d_gate, mut d_up] = [&gate, &up].map(|from| self.upload(&self.download(from)));
             self.gated(activation, &gate, &up, &mut out);
@@ -424,6 +444,41 @@ fn norms() {
         let (x, w, d_y) = (numbers(1, rows * c), numbers(2, c), numbers(3, rows * c));
         compare(Precision::F32, 3e-6, &format!("norm {rows}x{c}"), |device| device.rows(&x, &w, &d_y));
     }
+}
+
+/// Rows far from zero too, whose mean must go before the squares.
+#[test]
+fn layer_norms() {
+    for (rows, c) in [(1, 1), (3, 7), (40, 100), (5, 384), (33, 17)] {
+        for offset in [0.0, 30.0] {
+            let x: Vec<f32> = numbers(1, rows * c).into_iter().map(|v| v + offset).collect();
+            let (residual, w, b) = (numbers(2, rows * c), numbers(3, c), numbers(4, c));
+            compare(Precision::F32, 1e-5, &format!("layer norm {rows}x{c}"), |device| device.layer_norms(&x, &residual, &w, &b));
+        }
+    }
+}
+
+#[test]
+fn activations_by_themselves() {
+    for (len, scale) in [(1, 1.0), (17, 9.0), (40_001, 7.0)] {
+        let x: Vec<f32> = numbers(1, len).into_iter().map(|v| v * scale).collect();
+        compare(Precision::F32, 1e-6, &format!("activations {len}"), |device| device.activations(&x));
+    }
+}
+
+#[test]
+fn error_function() {
+    for i in -60_000..=60_000 {
+        let x = i as f32 * 1e-4;
+        let (got, expected) = (f64::from(math::erf(x)), crate::reference::erf(f64::from(x)));
+        assert!(
+            (got - expected).abs() <= 4e-7 && (got - expected).abs() <= 4e-7 * expected.abs().max(1e-3),
+            "erf({x}) = {got}, expected {expected}"
+        );
+    }
+    assert!(math::erf(f32::NAN).is_nan() && math::erf(f32::INFINITY) == 1.0);
+    // Abramowitz & Stegun, table 7.1.
+    assert!((crate::reference::erf(0.5) - 0.520_499_877_8).abs() < 1e-10 && (crate::reference::erf(2.0) - 0.995_322_265_0).abs() < 1e-10);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a model's files say about its shape, whatever file says it.
 
+mod encoder;
 mod family;
 mod folder;
 mod gguf;
@@ -7,6 +8,8 @@ pub(crate) mod json;
 mod rope;
 
 use dyag_kernels::device::Activation;
+
+pub use encoder::{EncoderConfig, Positions};
 
 /// The shape of a decoder: everything that sets one family apart from another.
 #[derive(Clone, Debug, PartialEq)]

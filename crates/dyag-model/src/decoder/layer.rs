@@ -103,7 +103,14 @@ struct Way<'a, D: Device> {
 impl<D: Device> Pass<'_, D> {
     pub(super) fn shape(&self, layer: usize) -> AttentionShape {
         let DecoderConfig { n_heads, n_kv_heads, head_size, .. } = *self.config;
-        AttentionShape { n_heads, n_kv_heads, head_size, scale: 1.0 / (head_size as f32).sqrt(), window: self.config.windows[layer] }
+        AttentionShape {
+            n_heads,
+            n_kv_heads,
+            head_size,
+            scale: 1.0 / (head_size as f32).sqrt(),
+            window: self.config.windows[layer],
+            causal: true,
+        }
     }
 
     fn projecting(&self, layer: usize) -> Projecting<'_, D> {

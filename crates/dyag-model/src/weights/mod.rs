@@ -1,6 +1,7 @@
 //! A model's frozen weights, from a Hugging Face folder or a GGUF file.
 
 mod build;
+mod encoder;
 pub mod gguf;
 mod model;
 mod quantize;
@@ -8,6 +9,7 @@ pub mod safetensors;
 mod source;
 mod table;
 
+pub use encoder::{BiasedMatrix, EncoderLayerWeights, EncoderModel, EncoderWeights, NormWeights};
 pub use gguf::{GgufFile, GgufTokenizer};
 pub use model::Model;
 pub use safetensors::{Dtype, SafetensorsFile, TensorView};

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::gguf::{GgufFile, GgufTokenizer};
 use super::safetensors::SafetensorsFile;
-use super::source::{ModelSource, SourceKind};
+use super::source::{ModelSource, SourceKind, shape_text};
 use super::table::TensorTable;
 use super::{DecoderWeights, build};
 use crate::config::{DecoderConfig, json};
@@ -44,7 +44,7 @@ impl Model {
     /// As [`Model::load`], and when `config` is given for a GGUF file, which has its own.
     pub fn load_with_config(path: &Path, config: Option<&Path>) -> Result<Self, ModelError> {
         match find_files(path)? {
-            Files::Folder { index } => load_folder(path, config, index),
+            Files::Folder => load_folder(path, config),
             Files::Gguf(file) => match config {
                 None => Self::from_gguf(path, GgufFile::open(&file)?),
                 Some(config) => Err(ModelError::NotAModel {
@@ -68,14 +68,14 @@ impl Model {
             Some(super::gguf::Value::String(name)) => name.clone(),
             _ => file.path().file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         };
-        let source = ModelSource::new(given, SourceKind::Gguf, name, &config, table, Some(tokenizer));
+        let source = ModelSource::new(given, SourceKind::Gguf, name, shape_text(&config), table, Some(tokenizer));
         Ok(Self { config, weights, source })
     }
 }
 
 /// What a path turned out to hold.
 enum Files {
-    Folder { index: bool },
+    Folder,
     Gguf(PathBuf),
 }
 
@@ -91,7 +91,7 @@ fn find_files(path: &Path) -> Result<Files, ModelError> {
         );
     }
     if path.join(SINGLE).exists() || path.join(INDEX).exists() {
-        return Ok(Files::Folder { index: !path.join(SINGLE).exists() });
+        return Ok(Files::Folder);
     }
     let mut gguf = Vec::new();
     for entry in std::fs::read_dir(path).map_err(|source| ModelError::io(path, source))? {
@@ -110,25 +110,31 @@ fn find_files(path: &Path) -> Result<Files, ModelError> {
     }
 }
 
-fn load_folder(path: &Path, config: Option<&Path>, index: bool) -> Result<Model, ModelError> {
+fn load_folder(path: &Path, config: Option<&Path>) -> Result<Model, ModelError> {
     let generation = path.join("generation_config.json");
     let generation = generation.exists().then_some(generation);
     let config_path = config.map_or_else(|| path.join(CONFIG), Path::to_owned);
     let config = DecoderConfig::from_json_file(&config_path, generation.as_deref())?;
-    let mut table = TensorTable::new(path, &config.family, BTreeMap::new());
-    if index {
-        add_shards(&mut table, path)?;
-    } else {
-        table.add_safetensors(&SafetensorsFile::open(&path.join(SINGLE))?, |_| true);
-    }
+    let mut table = folder_table(path, &config.family)?;
     let weights = DecoderWeights::build(&config, &mut table, &build::FOLDER)?;
     let name = folder_name(path);
-    let source = ModelSource::new(path, SourceKind::Folder, name, &config, table, None);
+    let source = ModelSource::new(path, SourceKind::Folder, name, shape_text(&config), table, None);
     Ok(Model { config, weights, source })
 }
 
+/// The tensors of a folder: of model.safetensors, or where there is none, of the shards that its index names.
+pub(super) fn folder_table(path: &Path, family: &str) -> Result<TensorTable, ModelError> {
+    let mut table = TensorTable::new(path, family, BTreeMap::new());
+    if path.join(SINGLE).exists() || !path.join(INDEX).exists() {
+        table.add_safetensors(&SafetensorsFile::open(&path.join(SINGLE))?, |_| true);
+    } else {
+        add_shards(&mut table, path)?;
+    }
+    Ok(table)
+}
+
 /// Name of a folder, without what leads to it.
-fn folder_name(path: &Path) -> String {
+pub(super) fn folder_name(path: &Path) -> String {
     let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     whole.file_name().map_or_else(|| whole.display().to_string(), |name| name.to_string_lossy().into_owned())
 }

@@ -47,7 +47,7 @@ impl ModelSource {
         path: &Path,
         kind: SourceKind,
         name: String,
-        config: &DecoderConfig,
+        shape: String,
         table: TensorTable,
         tokenizer: Option<GgufTokenizer>,
     ) -> Self {
@@ -62,7 +62,7 @@ impl ModelSource {
         sort(&mut formats);
         let n_parameters = tensors.iter().map(|(_, tensor)| tensor.shape.iter().product::<usize>() as u64).sum();
         let n_bytes = tensors.iter().map(|(_, tensor)| tensor.bytes.len() as u64).sum();
-        Self { path: path.to_owned(), kind, name, formats, n_parameters, n_bytes, tokenizer, shape: shape_text(config), tensors }
+        Self { path: path.to_owned(), kind, name, formats, n_parameters, n_bytes, tokenizer, shape, tensors }
     }
 
     /// Counts one matrix of `from` as one of `to`.
@@ -101,11 +101,28 @@ impl ModelSource {
                 hash.update(&bytes[bytes.len() - SAMPLE..]);
             }
         }
-        hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hexadecimal(hash)
     }
+
+    /// A hash of all that the tensors hold: hexadecimal SHA-256 of a version line, the shape, and each tensor's name, type, shape and bytes, in the order of names.
+    /// It reads every byte.
+    pub fn content_hash(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update("dyag model content 1\n");
+        hash.update(&self.shape);
+        for (name, tensor) in &self.tensors {
+            hash.update(format!("{} {name} {} {:?}\n", name.len(), tensor.type_name, tensor.shape));
+            hash.update(tensor.bytes.as_slice());
+        }
+        hexadecimal(hash)
+    }
+}
+
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Most used first.
@@ -114,7 +131,7 @@ fn sort(formats: &mut [(&'static str, usize)]) {
 }
 
 /// The numbers of a configuration that change results, one a line, for the fingerprint. Changing this text changes every fingerprint.
-fn shape_text(config: &DecoderConfig) -> String {
+pub(super) fn shape_text(config: &DecoderConfig) -> String {
     // Destructured so that a new field cannot be forgotten.
     let DecoderConfig {
         family,

@@ -1,4 +1,4 @@
-//! Causal softmax attention over packed sequences in blocks of queries and keys, after FlashAttention (Dao et al. 2022; Dao 2023): scores exist for one block
+//! Softmax attention, causal or over whole spans, of packed sequences in blocks of queries and keys, after FlashAttention (Dao et al. 2022; Dao 2023): scores exist for one block
 //! at a time, in the first caches, and scratch memory does not grow with the sequences.
 //!
 //! A block of keys begins at a multiple of [`KEY_BLOCK`] of the position in its sequence, whatever rows it lies in, and each sum runs over a block in one chain of multiply-adds
@@ -130,6 +130,7 @@ const SMALL: usize = 1 << 16;
 fn check(shape: AttentionShape, spans: &[AttentionSpan], q: &[f32], k: &[f32], v: &[f32]) -> bool {
     let AttentionShape { n_heads, n_kv_heads, head_size, .. } = shape;
     assert!(n_kv_heads > 0 && n_heads.is_multiple_of(n_kv_heads) && k.len() == v.len() && shape.window != Some(0));
+    assert!(shape.causal || shape.window.is_none(), "windows look back from a query's position");
     let (n_queries, n_keys) = (q.len() / (n_heads * head_size), k.len() / (n_kv_heads * head_size));
     for span in spans {
         assert!(span.prefix.end <= n_keys && span.own.end <= n_keys && span.own.len() >= span.queries.len());

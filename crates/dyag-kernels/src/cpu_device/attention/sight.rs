@@ -54,17 +54,21 @@ impl Lines<'_> {
 pub(super) struct Sight<'a> {
     pub(super) span: &'a AttentionSpan,
     window: Option<usize>,
+    causal: bool,
     /// Position of the first query.
     pub(super) before: usize,
 }
 
 impl<'a> Sight<'a> {
     pub(super) fn new(span: &'a AttentionSpan, shape: AttentionShape) -> Self {
-        Self { span, window: shape.window, before: span.prefix.len() + span.own.len() - span.queries.len() }
+        Self { span, window: shape.window, causal: shape.causal, before: span.prefix.len() + span.own.len() - span.queries.len() }
     }
 
     /// Positions of the keys that the query, counted from the span's first, sees.
     pub(super) fn keys(self, query: usize) -> Range<usize> {
+        if !self.causal {
+            return 0..self.before + self.span.queries.len();
+        }
         let position = self.before + query;
         self.window.map_or(0, |w| (position + 1).saturating_sub(w))..position + 1
     }
@@ -77,6 +81,9 @@ impl<'a> Sight<'a> {
     /// The queries that see some of the keys; they follow one another.
     pub(super) fn queries_of(self, keys: Range<usize>) -> Range<usize> {
         let n = self.span.queries.len();
+        if !self.causal {
+            return 0..n;
+        }
         let end = self.window.map_or(n, |w| (keys.end - 1 + w).saturating_sub(self.before).min(n));
         keys.start.saturating_sub(self.before).min(end)..end
     }

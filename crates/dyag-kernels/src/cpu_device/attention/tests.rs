@@ -27,7 +27,7 @@ fn check_to(tolerance: f32, shape: AttentionShape, spans: &[AttentionSpan]) {
 fn attention_of_packed_spans() {
     for (n_heads, n_kv_heads, head_size) in [(4, 2, 16), (6, 2, 12), (3, 3, 40), (5, 1, 33)] {
         for window in [None, Some(5), Some(24)] {
-            let shape = AttentionShape { n_heads, n_kv_heads, head_size, scale: 0.3, window };
+            let shape = AttentionShape { n_heads, n_kv_heads, head_size, scale: 0.3, window, causal: true };
             // A shared prefix, two examples that see it, an example of its own longer than a block, and a single token.
             let spans = [
                 span(0..20, 0..0, 0..20),
@@ -50,7 +50,7 @@ fn long_spans() -> [AttentionSpan; 4] {
 fn attention_over_several_blocks_of_keys() {
     for (n_heads, n_kv_heads, head_size) in [(2, 1, 64), (3, 1, 80), (4, 2, 128), (12, 4, 7)] {
         for window in [None, Some(40), Some(126), Some(200)] {
-            let shape = AttentionShape { n_heads, n_kv_heads, head_size, scale: 1.0 / (head_size as f32).sqrt(), window };
+            let shape = AttentionShape { n_heads, n_kv_heads, head_size, scale: 1.0 / (head_size as f32).sqrt(), window, causal: true };
             check(shape, &long_spans());
         }
     }
@@ -59,7 +59,7 @@ fn attention_over_several_blocks_of_keys() {
 #[test]
 fn attention_of_a_long_span() {
     for (n_heads, n_kv_heads, window) in [(2, 1, None), (1, 1, Some(300)), (20, 1, Some(9))] {
-        check(AttentionShape { n_heads, n_kv_heads, head_size: 10, scale: 0.3, window }, &[span(0..1100, 0..0, 0..1100)]);
+        check(AttentionShape { n_heads, n_kv_heads, head_size: 10, scale: 0.3, window, causal: true }, &[span(0..1100, 0..0, 0..1100)]);
     }
 }
 
@@ -69,14 +69,48 @@ fn attention_of_more_spans_than_lanes() {
         .chain((0..20).map(|i| 30 + 7 * i).map(|at| span(at..at + 7, 3..30, at..at + 7)))
         .collect();
     for (n_heads, n_kv_heads) in [(4, 1), (4, 2)] {
-        check(AttentionShape { n_heads, n_kv_heads, head_size: 24, scale: 0.3, window: None }, &spans);
+        check(AttentionShape { n_heads, n_kv_heads, head_size: 24, scale: 0.3, window: None, causal: true }, &spans);
     }
 }
 
 #[test]
 fn scores_far_apart_do_not_overflow() {
-    let shape = AttentionShape { n_heads: 2, n_kv_heads: 1, head_size: 16, scale: 60.0, window: None };
+    let shape = AttentionShape { n_heads: 2, n_kv_heads: 1, head_size: 16, scale: 60.0, window: None, causal: true };
     check_to(1e-4, shape, &[span(0..300, 0..0, 0..300)]);
+}
+
+/// Whole spans: texts end to end, one that takes several blocks of keys, a lone token, a shared prefix, and some queries at the end of their keys.
+#[test]
+fn attention_of_whole_spans() {
+    for (n_heads, n_kv_heads, head_size) in [(4, 4, 16), (3, 3, 33), (6, 2, 12), (2, 1, 64)] {
+        let shape = AttentionShape { n_heads, n_kv_heads, head_size, scale: 0.3, window: None, causal: false };
+        let short = [span(0..20, 0..0, 0..20), span(20..21, 0..0, 20..21), span(21..62, 0..0, 21..62), span(62..70, 0..20, 62..70)];
+        check(shape, &short);
+        check(shape, &long_spans());
+    }
+    let shape = AttentionShape { n_heads: 1, n_kv_heads: 1, head_size: 10, scale: 0.3, window: None, causal: false };
+    check(shape, &[span(0..1100, 0..0, 0..1100)]);
+}
+
+/// A text's bits are its own: alone, or among others in any order.
+#[test]
+fn attention_of_a_whole_span_does_not_depend_on_its_neighbours() {
+    let (n_heads, head_size, lens) = (3, 24, [40, 1, 300, 127, 7]);
+    let shape = AttentionShape { n_heads, n_kv_heads: n_heads, head_size, scale: 0.25, window: None, causal: false };
+    let width = n_heads * head_size;
+    let rows: usize = lens.iter().sum();
+    let [q, k, v] = [1, 2, 3].map(|seed| numbers(seed, rows * width));
+    let starts = lens.iter().scan(0, |at, len| Some(std::mem::replace(at, *at + len)));
+    let spans: Vec<AttentionSpan> = starts.zip(lens).map(|(at, len)| span(at..at + len, 0..0, at..at + len)).collect();
+    for device in devices(Precision::F32) {
+        let together = forward(&device, shape, &spans, [&q, &k, &v]);
+        for of in &spans {
+            let part = of.own.start * width..of.own.end * width;
+            let alone =
+                forward(&device, shape, &[span(0..of.own.len(), 0..0, 0..of.own.len())], [&q, &k, &v].map(|values| &values[part.clone()]));
+            assert!(alone[0].iter().zip(&together[0][part]).all(|(a, b)| a.to_bits() == b.to_bits()), "{of:?}, {}", device.describe());
+        }
+    }
 }
 
 /// Output and log of the sum of exponentials, in buffers poisoned before.
@@ -89,7 +123,7 @@ fn forward(device: &CpuDevice, shape: AttentionShape, spans: &[AttentionSpan], [
 
 #[test]
 fn rows_in_no_span_are_left_alone() {
-    let shape = AttentionShape { n_heads: 2, n_kv_heads: 1, head_size: 8, scale: 0.3, window: None };
+    let shape = AttentionShape { n_heads: 2, n_kv_heads: 1, head_size: 8, scale: 0.3, window: None, causal: true };
     let (q, k) = (numbers(1, 9 * 16), numbers(2, 9 * 8));
     for device in devices(Precision::F32) {
         let [out, lse] = forward(&device, shape, &[span(2..7, 0..0, 2..7)], [&q, &k, &k]);
@@ -107,7 +141,7 @@ fn attention_of_a_decoding_step_has_the_bits_of_the_whole() {
     let rows = 300;
     for (n_heads, n_kv_heads, head_size) in [(4, 2, 16), (6, 1, 64), (3, 1, 80), (4, 1, 128), (2, 2, 5), (16, 1, 12)] {
         for window in [None, Some(33), Some(126), Some(127)] {
-            let shape = AttentionShape { n_heads, n_kv_heads, head_size, scale: 0.25, window };
+            let shape = AttentionShape { n_heads, n_kv_heads, head_size, scale: 0.25, window, causal: true };
             let (width, keys) = (n_heads * head_size, n_kv_heads * head_size);
             let q = numbers(1, rows * width);
             let [k, v] = [3, 4].map(|seed| numbers(seed, rows * keys));

@@ -20,6 +20,7 @@ use dyag_train::memory::peak_resident_bytes;
 use serde_json::{Map, Value, json};
 
 use crate::cli::QuantizeChoice;
+use crate::encoder::{self, EncoderArgs};
 use crate::engine::EngineArgs;
 use crate::language_models::LanguageModelArgs;
 use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
@@ -97,6 +98,9 @@ pub(crate) struct Args {
     restart: bool,
 
     #[command(flatten)]
+    encoder: EncoderArgs,
+
+    #[command(flatten)]
     language_model: LanguageModelArgs,
 
     #[command(flatten)]
@@ -129,6 +133,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         require,
         no_perplexity,
         restart,
+        encoder,
         language_model,
         engine,
         json,
@@ -162,6 +167,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     let start = Instant::now();
     let started_at = SystemTime::now();
+    let judge = encoder.open(engine)?;
     let n_asked = limit.map_or(questions.questions.len(), |limit| questions.questions.len().min(limit as usize));
     let asked = &questions.questions[..n_asked];
     // What an interrupted run answered counts only if everything that answers depend on is the same.
@@ -215,6 +221,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut results = Results { metadata, ..score(rows, &MetricOptions { language, abstention: Abstention::default() }) };
     results.metrics.values.extend(likely.values);
     results.metrics.signatures.extend(likely.signatures);
+    if let Some(judge) = judge {
+        judge.score(&mut results, &questions)?;
+    }
     write_atomically(&output, |out| results.write(out))?;
     Journal::remove(&output);
     report(&results, &output, json)?;
@@ -280,6 +289,7 @@ fn report(results: &Results, output: &std::path::Path, json: bool) -> anyhow::Re
             terminal::print_line(format!("  {label:<28} {:>6.1} %", 100.0 * value))?;
         }
     }
+    encoder::print_headlines(&results.metrics)?;
     for (name, label) in [("corpus_bleu_intl", "BLEU"), ("corpus_chrf++", "chrF++")] {
         if let Some(value) = value(name) {
             terminal::print_line(format!("  {label:<28} {value:>6.1}"))?;

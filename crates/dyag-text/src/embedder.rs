@@ -1,0 +1,61 @@
+//! What a judge or a search needs of an encoder, whichever engine runs it.
+
+use crate::language_model::ModelFailure;
+
+/// What a text is, for encoders that want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextRole {
+    /// It asks.
+    Query,
+    /// It is searched.
+    Document,
+    /// It is compared with others of its kind.
+    Plain,
+}
+
+/// A model that makes one vector of a text.
+pub trait Embedder {
+    /// What results and messages call it: the name of its folder.
+    fn name(&self) -> String;
+
+    /// Everything that vectors depend on beside the text, in one line: the same line, the same vectors.
+    fn signature(&self) -> String;
+
+    /// Numbers of a vector.
+    fn dimension(&self) -> usize;
+
+    /// A vector for each text.
+    ///
+    /// # Errors
+    /// See [`ModelFailure`].
+    fn embed(&self, texts: &[&str], role: TextRole) -> Result<Vec<Vec<f32>>, ModelFailure>;
+}
+
+/// The vectors of a text's tokens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TokenVectors {
+    /// Numbers of a vector.
+    pub width: usize,
+    /// The vectors, one after the other.
+    pub values: Vec<f32>,
+    /// For each token, whether it stands for a part of the text: `false` for the special tokens around it.
+    pub counts: Vec<bool>,
+}
+
+/// Receives the vectors of a text's tokens, with the text's place.
+pub type EachText<'a> = dyn FnMut(usize, TokenVectors) + 'a;
+
+/// A model that makes a vector of each token of a text, in its context.
+pub trait TokenEncoder {
+    /// What results and messages call it: the name of its folder.
+    fn name(&self) -> String;
+
+    /// Everything that vectors depend on beside the text, in one line.
+    fn signature(&self) -> String;
+
+    /// Gives the vectors of each text's tokens to `each`, in any order of texts.
+    ///
+    /// # Errors
+    /// See [`ModelFailure`].
+    fn encode_tokens(&self, texts: &[&str], each: &mut EachText<'_>) -> Result<(), ModelFailure>;
+}
