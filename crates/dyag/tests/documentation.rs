@@ -129,3 +129,11 @@ fn every_dependency_has_its_reason_in_the_architecture() {
         assert!(named.contains(&name), "docs/ARCHITECTURE.md does not say why {name} is there");
     }
 }
+
+#[test]
+fn every_rule_of_recommendations_is_listed() {
+    let guide = fs::read_to_string(root().join("docs/evaluation.md")).expect("the guide");
+    for rule in dyag_eval::comparison::RULES {
+        assert!(guide.contains(&format!("| `{}` | {} |", rule.name, rule.when)), "docs/evaluation.md does not list {}", rule.name);
+    }
+}

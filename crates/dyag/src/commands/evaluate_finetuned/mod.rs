@@ -69,7 +69,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
 
-    /// Questions that are answered at the same time; the answers do not depend on it [default: 32; 4 behind a server]
+    /// Questions that are answered at the same time; the answers do not depend on it [default: 64; 4 behind a server]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: Option<u16>,
 
@@ -192,7 +192,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             "adapter": model.adapter_hash()?, "kernel": model.kernel(),
         });
         let journal = Journal::open(&output, &identity(answering), restart)?;
-        let asking = Asking { model: &model, temperature, seed, max_tokens, batch: batch_size.unwrap_or(32).into(), verbose };
+        let asking = Asking { model: &model, temperature, seed, max_tokens, batch: batch_size.unwrap_or(64).into(), verbose };
         let mut rows = asking.all(asked, journal)?;
         let likely = if no_perplexity { SetMetrics::default() } else { perplexity::score(&model, asked, &mut rows)? };
         let metadata = Metadata {
