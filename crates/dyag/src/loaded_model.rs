@@ -29,6 +29,22 @@ pub(crate) enum SystemChoice {
     None,
 }
 
+/// Which model, as typed.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ModelArgs {
+    /// Folder of the adapter, as `dyag finetune` (`OUT/final`) or PEFT wrote it; without it the base model answers
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+
+    /// Base model: a folder or a GGUF file; when absent, the one that the adapter's manifest names
+    #[arg(long, value_name = "PATH")]
+    pub(crate) base_model: Option<String>,
+
+    /// Quantise the matrices of the base model's layers when they are loaded: less memory, a little less exact. For models in F32, F16 or BF16
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) quantize: Option<QuantizeChoice>,
+}
+
 /// What is loaded.
 #[derive(Debug)]
 pub(crate) struct LoadSettings {

@@ -12,9 +12,8 @@ use dyag_eval::results::SetMetrics;
 use dyag_model::files::write_atomically;
 use serde_json::{Value, json};
 
-use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
-use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
+use crate::loaded_model::{LoadSettings, LoadedModel, ModelArgs, SystemChoice};
 use crate::requirement::Requirement;
 use crate::terminal;
 use asking::Asking;
@@ -27,17 +26,8 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "TASK.toml")]
     tasks: Vec<PathBuf>,
 
-    /// Folder of the adapter; without it the base model is asked
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-
-    /// Base model: a folder or a GGUF file; when absent, the one that the adapter's manifest names
-    #[arg(long, value_name = "PATH")]
-    base_model: Option<String>,
-
-    /// Quantise the matrices of the base model's layers when they are loaded
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    quantize: Option<QuantizeChoice>,
+    #[command(flatten)]
+    which: ModelArgs,
 
     /// Solved examples before each question, in place of the task's own number
     #[arg(long, value_name = "N")]
@@ -87,9 +77,7 @@ struct Done<'a> {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args {
         tasks: paths,
-        model,
-        base_model,
-        quantize,
+        which: ModelArgs { model, base_model, quantize },
         num_fewshot,
         limit,
         apply_chat_template,

@@ -19,11 +19,10 @@ use dyag_text::language_model::LanguageModel as _;
 use dyag_train::memory::peak_resident_bytes;
 use serde_json::{Map, Value, json};
 
-use crate::cli::QuantizeChoice;
 use crate::encoder::{self, EncoderArgs};
 use crate::engine::EngineArgs;
 use crate::language_models::LanguageModelArgs;
-use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
+use crate::loaded_model::{LoadSettings, LoadedModel, ModelArgs, SystemChoice};
 use crate::requirement::Requirement;
 use crate::terminal;
 use asking::Asking;
@@ -37,17 +36,8 @@ pub(crate) struct Args {
     /// Questions: rows with `question` and `expected_answer`, `messages`, ShareGPT, Alpaca or prompt/completion
     dataset: PathBuf,
 
-    /// Folder of the adapter; without it the base model is asked
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-
-    /// Base model: a folder or a GGUF file; when absent, the one that the adapter's manifest names
-    #[arg(long, value_name = "PATH")]
-    base_model: Option<String>,
-
-    /// Quantise the matrices of the base model's layers when they are loaded
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    quantize: Option<QuantizeChoice>,
+    #[command(flatten)]
+    which: ModelArgs,
 
     /// File to write
     #[arg(long, value_name = "FILE.json", default_value = "results_finetuned.json")]
@@ -118,9 +108,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args {
         dataset,
-        model,
-        base_model,
-        quantize,
+        which: ModelArgs { model, base_model, quantize },
         output,
         temperature,
         max_tokens,

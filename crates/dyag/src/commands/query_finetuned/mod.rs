@@ -13,9 +13,8 @@ use dyag_text::dataset::Questions;
 use dyag_text::{Message, Role};
 use serde_json::json;
 
-use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
-use crate::loaded_model::SystemChoice;
+use crate::loaded_model::{ModelArgs, SystemChoice};
 use crate::terminal;
 use session::{Answer, Session, SessionSettings};
 
@@ -26,17 +25,8 @@ pub(crate) struct Args {
     /// The question; without one, a conversation: a question a line on standard input, an empty line ends it
     query: Option<String>,
 
-    /// Folder of the adapter, as `dyag finetune` (`OUT/final`) or PEFT wrote it; without it the base model answers
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-
-    /// Base model: a folder or a GGUF file; when absent, the one that the adapter's manifest names
-    #[arg(long, value_name = "PATH")]
-    base_model: Option<String>,
-
-    /// Quantise the matrices of the base model's layers when they are loaded: less memory, a little less exact. For models in F32, F16 or BF16
-    #[arg(long, value_enum, value_name = "FORMAT")]
-    quantize: Option<QuantizeChoice>,
+    #[command(flatten)]
+    which: ModelArgs,
 
     /// Answer every question of a file, and count the exact answers: JSON Lines or a JSON list with `question` and perhaps `expected_answer`, or in any
     /// format that `finetune` takes
@@ -121,9 +111,7 @@ enum Work {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args {
         query,
-        model,
-        base_model,
-        quantize,
+        which: ModelArgs { model, base_model, quantize },
         questions,
         output,
         batch_size,
