@@ -14,6 +14,9 @@ use crate::config::RopeScaling;
 /// One prompt is read ahead for so many sequences that are answered.
 const PROMPTS_AHEAD: usize = 4;
 
+/// No further prompt enters a pass that has so many tokens: what a pass needs in memory grows with them, its speed hardly any more.
+const TOKENS_A_PASS: usize = 2048;
+
 /// A common beginning of prompts is computed once from this length on.
 const SHORTEST_SHARED_PREFIX: usize = 8;
 
@@ -182,11 +185,13 @@ impl<D: Device> Decoder<D> {
             running.extend(ready.drain(..ready.len().min(batch - running.len())));
             // New sequences enter with all their tokens through the kernels for many rows: as many as find room, once one is missing.
             if running.len() < batch && next < prompts.len() {
-                let mut new = Vec::new();
+                let (mut new, mut n_tokens) = (Vec::new(), 0);
                 while next < prompts.len()
+                    && n_tokens < TOKENS_A_PASS
                     && let Some(rows) = free.pop()
                 {
                     let ids = prompts[next].clone();
+                    n_tokens += ids.len() - n_shared;
                     let number = limits.numbers.get(next).copied().unwrap_or(next);
                     watch.started(next);
                     new.push(Running { sequence: next, number, n_prompt: ids.len(), ids, rows, n_cached: n_shared });
