@@ -137,13 +137,8 @@ fn pair(first: &Contestant, second: &Contestant, matched: &Matched<'_>, options:
     pair.corpus = corpus::compare(&rows, matched, options);
     let time = |row: &Row| row.time_seconds;
     let tokens = |row: &Row| row.total_tokens().map(|tokens| tokens as f64);
-    let (first_token, latency) = (|row: &Row| row.first_token_seconds, |row: &Row| row.latency_seconds);
-    let costs: [(&str, Unit, OfRow<'_>); 4] = [
-        ("time_seconds", Unit::Seconds, &time),
-        ("first_token_seconds", Unit::Seconds, &first_token),
-        ("latency_seconds", Unit::Seconds, &latency),
-        ("tokens", Unit::Tokens, &tokens),
-    ];
+    // Waiting times of answers that were made together are those of the batch, not of single questions: they are described, not compared.
+    let costs: [(&str, Unit, OfRow<'_>); 2] = [("time_seconds", Unit::Seconds, &time), ("tokens", Unit::Tokens, &tokens)];
     for (name, unit, value) in costs {
         let values = both(&rows, |row| value(row));
         pair.cost.extend(compared(name, unit, &values, &rows, matched, options));

@@ -40,6 +40,11 @@ pub trait Watch {
         let _ = prompt;
     }
 
+    /// A pass is over: the prompts that were in it, and how many tokens of each. Their new tokens are told next.
+    fn passed(&mut self, prompts: &[(usize, usize)]) {
+        let _ = prompts;
+    }
+
     /// A new token of a prompt, by the prompt's place; breaking ends that sequence.
     fn token(&mut self, prompt: usize, id: u32) -> ControlFlow<()>;
 
@@ -197,7 +202,9 @@ impl<D: Device> Decoder<D> {
                     new.push(Running { sequence: next, number, n_prompt: ids.len(), ids, rows, n_cached: n_shared });
                     next += 1;
                 }
+                let passed: Vec<(usize, usize)> = new.iter().map(|one| (one.sequence, one.ids.len() - one.n_cached)).collect();
                 self.advance(adapter, &mut cache, &mut new, n_shared, (rope_length, false), sampling);
+                watch.passed(&passed);
                 for mut sequence in new {
                     match self.finished(&mut sequence, limits, watch) {
                         None => ready.push_back(sequence),
@@ -208,6 +215,7 @@ impl<D: Device> Decoder<D> {
             }
             // Running ones go on with one token each through the kernels for few.
             self.advance(adapter, &mut cache, &mut running, n_shared, (rope_length, true), sampling);
+            watch.passed(&running.iter().map(|one| (one.sequence, 1)).collect::<Vec<_>>());
             running.retain_mut(|sequence| match self.finished(sequence, limits, watch) {
                 None => true,
                 Some(stop) => {

@@ -59,6 +59,7 @@ impl Asking<'_> {
                 progress: Progress::new(numbers.len(), "questions"),
                 started: vec![None; numbers.len()],
                 first_tokens: vec![None; numbers.len()],
+                shares: vec![0.0; numbers.len()],
                 last: Instant::now(),
                 outcome: Ok(()),
             };
@@ -87,7 +88,9 @@ struct Keeper<'a> {
     /// When each prompt entered, and how long its first token took.
     started: Vec<Option<Instant>>,
     first_tokens: Vec<Option<f64>>,
-    /// When the answer before was whole.
+    /// What each prompt took of the machine, in seconds.
+    shares: Vec<f64>,
+    /// When the pass before was over.
     last: Instant,
     outcome: anyhow::Result<()>,
 }
@@ -95,6 +98,16 @@ struct Keeper<'a> {
 impl Watch for Keeper<'_> {
     fn started(&mut self, prompt: usize) {
         self.started[prompt] = Some(Instant::now());
+    }
+
+    fn passed(&mut self, prompts: &[(usize, usize)]) {
+        let now = Instant::now();
+        let seconds = (now - self.last).as_secs_f64();
+        self.last = now;
+        let n_tokens: usize = prompts.iter().map(|(_, n)| n).sum();
+        for (prompt, n) in prompts {
+            self.shares[*prompt] += seconds * *n as f64 / n_tokens as f64;
+        }
     }
 
     fn token(&mut self, prompt: usize, _: u32) -> ControlFlow<()> {
@@ -119,7 +132,7 @@ impl Watch for Keeper<'_> {
         if self.asking.verbose {
             terminal::note(format!("{}: {text}", self.numbers[prompt] + 1));
         }
-        // Answered together, each takes the time since the one before; how long somebody would have waited for it is its latency.
+        // Answered together, each takes its part of every pass; how long somebody would have waited for it is its latency.
         let now = Instant::now();
         let latency_seconds = self.started[prompt].map(|started| (now - started).as_secs_f64());
         let answered = Answered {
@@ -129,12 +142,11 @@ impl Watch for Keeper<'_> {
             stopped: stopped.to_owned(),
             tokens_in: Some(self.prompts[prompt].len() as u64),
             tokens_out: Some(generated.ids.len() as u64),
-            seconds: (now - self.last).as_secs_f64(),
+            seconds: self.shares[prompt],
             // An empty answer's first token is the one that ends it.
             first_token_seconds: self.first_tokens[prompt].or(latency_seconds),
             latency_seconds,
         };
-        self.last = now;
         self.outcome = self.journal.add(vec![answered]);
         self.progress.done(1);
     }
