@@ -279,6 +279,9 @@ pub trait Device: Send + Sync {
     /// `x += y`.
     fn add(&self, x: &mut Self::Buffer, y: &Self::Buffer);
 
+    /// `x *= factor`.
+    fn scale(&self, factor: f32, x: &mut Self::Buffer);
+
     /// `out[i, :] = table[ids[i], :]`.
     fn embed(&self, table: &Self::Weight, ids: &[u32], out: &mut Self::Buffer);
 

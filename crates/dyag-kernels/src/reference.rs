@@ -169,6 +169,10 @@ impl Device for ReferenceDevice {
         x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
     }
 
+    fn scale(&self, factor: f32, x: &mut Vec<f32>) {
+        x.iter_mut().for_each(|x| *x *= factor);
+    }
+
     fn embed(&self, table: &WeightMatrix, ids: &[u32], out: &mut Vec<f32>) {
         for (i, id) in ids.iter().enumerate() {
             let row = self.row(table, *id as usize);

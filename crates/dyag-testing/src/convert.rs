@@ -6,10 +6,12 @@ use dyag_model::weights::SafetensorsFile;
 use crate::{GgufBuilder, golden};
 
 /// Parts of a layer in both naming schemes.
-const PARTS: [(&str, &str); 11] = [
+const PARTS: [(&str, &str); 13] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
+    ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"),
     ("self_attn.v_proj", "attn_v"),
     ("self_attn.qkv_proj", "attn_qkv"),
     ("self_attn.o_proj", "attn_output"),
@@ -20,6 +22,13 @@ const PARTS: [(&str, &str); 11] = [
     ("mlp.down_proj", "ffn_down"),
 ];
 
+/// The norms of Gemma's layers, two of which bear names that mean something else in other families.
+const GEMMA_NORMS: [(&str, &str); 3] = [
+    ("post_attention_layernorm", "post_attention_norm"),
+    ("pre_feedforward_layernorm", "ffn_norm"),
+    ("post_feedforward_layernorm", "post_ffw_norm"),
+];
+
 /// The model of a golden case as a GGUF file in f32: Llama and Mistral with their q and k rows permuted, Llama 3's scaling worked out in `rope_freqs`.
 ///
 /// # Panics
@@ -28,8 +37,12 @@ pub fn golden_gguf(case: &str) -> GgufBuilder {
     let folder = golden(case).join("model");
     let config = DecoderConfig::from_json_file(&folder.join("config.json"), None).expect("a golden configuration");
     let file = SafetensorsFile::open(&folder.join("model.safetensors")).expect("golden weights");
-    // Mistral's files say "llama".
-    let architecture = if config.family == "mistral" { "llama" } else { &config.family };
+    let architecture = match config.family.as_str() {
+        // Mistral's files say "llama".
+        "mistral" => "llama",
+        "gemma3_text" => "gemma3",
+        family => family,
+    };
     let mut builder = metadata(&config, architecture);
     for name in file.names() {
         let view = file.tensor(name).expect("a listed tensor");
@@ -38,10 +51,25 @@ pub fn golden_gguf(case: &str) -> GgufBuilder {
         if architecture == "llama" && (name.contains("q_proj") || name.contains("k_proj")) {
             values = permute(&values, cols, config.head_size);
         }
-        builder = builder.tensor_f32(&gguf_name(name), view.shape, &values);
+        if architecture == "gemma3" && name.ends_with("norm.weight") {
+            values.iter_mut().for_each(|gain| *gain += 1.0);
+        }
+        builder = builder.tensor_f32(&gguf_name(name, architecture), view.shape, &values);
     }
     if let Some(divisors) = rope_divisors(&config) {
         builder = builder.tensor_f32("rope_freqs.weight", &[divisors.len()], &divisors);
+    }
+    if let RopeScaling::LongRope { short, long, original_max_positions, attention_factor } = &config.rope.scaling {
+        builder = builder
+            .tensor_f32("rope_factors_long.weight", &[long.len()], long)
+            .tensor_f32("rope_factors_short.weight", &[short.len()], short)
+            .u32(&format!("{architecture}.rope.scaling.original_context_length"), *original_max_positions as u32)
+            .f32(&format!("{architecture}.rope.scaling.attn_factor"), *attention_factor as f32);
+    }
+    if let RopeScaling::Linear { factor } = config.rope.scaling {
+        builder = builder
+            .text(&format!("{architecture}.rope.scaling.type"), "linear")
+            .f32(&format!("{architecture}.rope.scaling.factor"), factor as f32);
     }
     builder
 }
@@ -66,6 +94,17 @@ fn metadata(config: &DecoderConfig, architecture: &str) -> GgufBuilder {
         .texts("tokenizer.ggml.tokens", &tokens)
         .i32s("tokenizer.ggml.token_type", &vec![1; tokens.len()])
         .texts("tokenizer.ggml.merges", &["a b", "c d"]);
+    if config.head_size * config.n_heads != config.hidden_size {
+        builder =
+            builder.u32(&key("attention.key_length"), config.head_size as u32).u32(&key("attention.value_length"), config.head_size as u32);
+    }
+    if let Some(rope) = &config.window_rope {
+        let has_window: Vec<bool> = config.windows.iter().map(Option::is_some).collect();
+        builder = builder
+            .f32(&key("rope.freq_base_swa"), rope.theta as f32)
+            .f32(&key("attention.scale"), config.attention_scale)
+            .bools(&key("attention.sliding_window_pattern"), &has_window);
+    }
     if let Some(window) = config.windows[0] {
         builder = builder.u32(&key("attention.sliding_window"), window as u32);
     }
@@ -79,7 +118,7 @@ fn metadata(config: &DecoderConfig, architecture: &str) -> GgufBuilder {
 }
 
 /// `model.layers.3.mlp.up_proj.weight` as `blk.3.ffn_up.weight`.
-fn gguf_name(name: &str) -> String {
+fn gguf_name(name: &str, architecture: &str) -> String {
     let (stem, kind) = name.rsplit_once('.').expect("a name that ends in .weight or .bias");
     match stem {
         "model.embed_tokens" => return format!("token_embd.{kind}"),
@@ -88,7 +127,8 @@ fn gguf_name(name: &str) -> String {
         _ => {}
     }
     let (layer, part) = stem.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')).expect("a layer's tensor");
-    let (_, gguf) = PARTS.iter().find(|(folder, _)| *folder == part).expect("a known part");
+    let own = if architecture == "gemma3" { &GEMMA_NORMS[..] } else { &[] };
+    let (_, gguf) = own.iter().chain(&PARTS).find(|(folder, _)| *folder == part).expect("a known part");
     format!("blk.{layer}.{gguf}.{kind}")
 }
 

@@ -84,6 +84,12 @@ impl GgufBuilder {
         self.array(key, 8, &items)
     }
 
+    /// Adds an array of booleans.
+    pub fn bools(self, key: &str, values: &[bool]) -> Self {
+        let items: Vec<_> = values.iter().map(|v| vec![u8::from(*v)]).collect();
+        self.array(key, 7, &items)
+    }
+
     /// Adds an array of i32.
     pub fn i32s(self, key: &str, values: &[i32]) -> Self {
         let items: Vec<_> = values.iter().map(|v| v.to_le_bytes().to_vec()).collect();

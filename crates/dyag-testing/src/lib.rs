@@ -14,7 +14,22 @@ pub use loopback::{Loopback, RecordedRequest, ScriptedReply};
 pub use tiny::TinyModel;
 
 /// Cases of reference numbers in `fixtures/golden`: tiny random models of every family.
-pub const GOLDEN_CASES: [&str; 6] = ["qwen2", "tinyllama", "llama3", "phi3", "mistral-window", "qwen2-ragged"];
+pub const GOLDEN_CASES: [&str; 14] = [
+    "qwen2",
+    "tinyllama",
+    "llama3",
+    "phi3",
+    "mistral-window",
+    "qwen2-ragged",
+    "qwen3",
+    "qwen3-bias",
+    "gemma3",
+    "gemma3-plain",
+    "phi3-longrope",
+    "phi3-longrope-short",
+    "smollm2",
+    "llama-bias",
+];
 
 /// Cases of `fixtures/peft`, and the golden case whose model each adapts.
 pub const PEFT_CASES: [(&str, &str); 5] =

@@ -26,6 +26,29 @@ impl TinyModel {
         Self::of(DecoderConfig { fused: true, windows: vec![Some(6); 2], ..shape("phi3") })
     }
 
+    /// Norms of heads, more channels in the heads than in the residual stream: Qwen3's kind.
+    pub fn qwen3() -> Self {
+        let attention_scale = 1.0 / 8f32.sqrt();
+        let rope = Rope { theta: 1e6, rotary_size: 8, scaling: RopeScaling::None };
+        Self::of(DecoderConfig { head_norms: true, head_size: 8, rope, attention_scale, ..shape("qwen3") })
+    }
+
+    /// Norms of heads and of outputs, two ropes, a window in one layer of two, scaled embeddings: Gemma 3's kind.
+    pub fn gemma3() -> Self {
+        let window_rope = Some(Rope { theta: 100.0, rotary_size: 6, scaling: RopeScaling::None });
+        Self::of(DecoderConfig {
+            head_norms: true,
+            output_norms: true,
+            window_rope,
+            windows: vec![Some(5), None],
+            attention_scale: 0.3,
+            embedding_scale: 24f32.sqrt(),
+            activation: Activation::GeluTanh,
+            tied_head: true,
+            ..shape("gemma3_text")
+        })
+    }
+
     /// Random weights for any shape.
     pub fn of(config: DecoderConfig) -> Self {
         let weights = Random { next: 0 }.weights(&config);
@@ -46,9 +69,15 @@ fn shape(family: &str) -> DecoderConfig {
         max_positions: 128,
         rms_norm_eps: 1e-6,
         rope: Rope { theta: 10_000.0, rotary_size: 6, scaling: RopeScaling::None },
+        window_rope: None,
         windows: vec![None; 2],
         fused: false,
         qkv_bias: false,
+        o_bias: false,
+        head_norms: false,
+        output_norms: false,
+        attention_scale: 1.0 / 6f32.sqrt(),
+        embedding_scale: 1.0,
         activation: Activation::Silu,
         tied_head: false,
         bos_token_id: None,
@@ -95,10 +124,16 @@ impl Random {
         } else {
             GateUpWeights::Separate { gate: self.matrix(f, c), up: self.matrix(f, c) }
         };
+        let d = config.head_size;
+        let head_norms = config.head_norms.then(|| [self.values(d, 1.0, 0.2), self.values(d, 1.0, 0.2)]);
+        let output_norms = config.output_norms.then(|| [self.values(c, 1.0, 0.2), self.values(c, 1.0, 0.2)]);
         LayerWeights {
             attention_norm: self.values(c, 1.0, 0.2),
             qkv,
+            head_norms,
+            output_norms,
             o: self.matrix(c, queries),
+            o_bias: self.values(if config.o_bias { c } else { 0 }, 0.0, 0.2),
             feed_forward_norm: self.values(c, 1.0, 0.2),
             gate_up,
             down: self.matrix(c, f),

@@ -64,6 +64,8 @@ pub struct PackOptions {
     pub max_tokens: usize,
     /// Whether examples that begin with the same tokens share them.
     pub share_prefixes: bool,
+    /// [`Pack::rope_length`] of every pack.
+    pub rope_length: usize,
 }
 
 /// Shorter common beginnings are not worth a span of their own.
@@ -74,9 +76,11 @@ const MAX_GROUP: usize = 256;
 /// Packs `sequences`. The targets of all packs together are the learned tokens of all sequences, each seeing just what comes before it in its
 /// own sequence; those with the same past and the same token are one target with their number as weight.
 pub fn pack(sequences: &[&Sequence], options: PackOptions) -> Vec<Pack> {
-    let PackOptions { max_tokens, share_prefixes } = options;
+    let PackOptions { max_tokens, share_prefixes, rope_length } = options;
     let min_shared = if share_prefixes { MIN_SHARED_TOKENS } else { usize::MAX };
-    pack_sharing(sequences, max_tokens, min_shared)
+    let mut packs = pack_sharing(sequences, max_tokens, min_shared);
+    packs.iter_mut().for_each(|pack| pack.rope_length = rope_length);
+    packs
 }
 
 /// Members that share their first `prefix` tokens.
@@ -291,7 +295,7 @@ mod tests {
     fn a_system_prompt_is_computed_once_a_pack() {
         let sequences: Vec<Sequence> = (0..10).map(|i| with_prefix(100..150, &[i, 1, 2, 3], false)).collect();
         let references: Vec<&Sequence> = sequences.iter().collect();
-        let options = PackOptions { max_tokens: 1000, share_prefixes: true };
+        let options = PackOptions { max_tokens: 1000, share_prefixes: true, rope_length: 0 };
         // The last token of each is only predicted, so 3 of its 4 own tokens are computed.
         assert_eq!(n_rows(&pack(&references, options)), 50 + 10 * 3);
         assert_eq!(n_rows(&pack(&references, PackOptions { share_prefixes: false, ..options })), 10 * 53);
@@ -303,7 +307,7 @@ mod tests {
     fn two_kinds_of_beginning_make_two_groups() {
         let sequences: Vec<Sequence> =
             (0..10).map(|i| with_prefix(if i % 2 == 0 { 100..150 } else { 200..240 }, &[i, 1, 2, 3], false)).collect();
-        let packs = pack(&sequences.iter().collect::<Vec<_>>(), PackOptions { max_tokens: 1000, share_prefixes: true });
+        let packs = pack(&sequences.iter().collect::<Vec<_>>(), PackOptions { max_tokens: 1000, share_prefixes: true, rope_length: 0 });
         assert_eq!(n_rows(&packs), 50 + 40 + 10 * 3);
     }
 
@@ -322,7 +326,7 @@ mod tests {
     #[test]
     fn an_example_longer_than_a_pack_has_its_own() {
         let sequences: Vec<Sequence> = [5, 30, 5].iter().map(|n| Sequence::new(vec![1; *n], vec![true; *n])).collect();
-        let packs = pack(&sequences.iter().collect::<Vec<_>>(), PackOptions { max_tokens: 10, share_prefixes: false });
+        let packs = pack(&sequences.iter().collect::<Vec<_>>(), PackOptions { max_tokens: 10, share_prefixes: false, rope_length: 0 });
         assert_eq!(packs.iter().map(|p| p.ids.len()).collect::<Vec<_>>(), [4, 29, 4]);
     }
 
@@ -330,6 +334,6 @@ mod tests {
     fn examples_without_anything_to_learn_are_left_out() {
         let nothing = Sequence::new(vec![1, 2, 3], vec![true, false, false]);
         assert_eq!((nothing.n_trained(), nothing.n_rows()), (0, 0));
-        assert!(pack(&[&nothing], PackOptions { max_tokens: 10, share_prefixes: true }).is_empty());
+        assert!(pack(&[&nothing], PackOptions { max_tokens: 10, share_prefixes: true, rope_length: 0 }).is_empty());
     }
 }

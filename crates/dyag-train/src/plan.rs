@@ -110,7 +110,11 @@ pub fn activation_bytes_per_token(model: &DecoderConfig, rank: usize, bytes: usi
     let layer_kept = bytes * (2 * c + queries + 2 * f) + 4 * (queries + 2 * keys + n_heads + 2 + 7 * rank);
     // In the backward of a layer: h and its gradient and an operand's copy, the norms' outputs and gradients, the attention's gradients.
     let layer_work = bytes * 3 * f + 4 * (6 * c + 2 * queries + 2 * keys + 4 * rank);
-    let kept = if recompute { n_layers * 4 * (c + rank) + layer_kept } else { n_layers * layer_kept };
+    // What went into the norms that some families have beside the two.
+    let of_outputs = if model.output_norms { bytes * c + 4 } else { 0 };
+    let of_heads = if model.head_norms { bytes * (queries + keys) + 4 * (n_heads + n_kv_heads) } else { 0 };
+    let layer_kept = layer_kept + 2 * of_outputs + of_heads;
+    let kept = if recompute { n_layers * (4 * (c + rank) + of_outputs) + layer_kept } else { n_layers * layer_kept };
     // The gathered rows of the head and their gradients, at most one a token.
     let head = 4 * 5 * c;
     (kept + layer_work + head) as u64
@@ -227,7 +231,7 @@ pub fn count_steps(n_examples: usize, config: &TrainConfig) -> (u64, u64) {
 pub fn plan_work(sequences: &[Sequence], config: &TrainConfig, model: &DecoderConfig, memory: &MemoryPlan) -> WorkPlan {
     let (steps_per_epoch, total_steps) = count_steps(sequences.len(), config);
     let schedule = crate::schedule::Schedule::new(config.schedule, config.learning_rate, config.warmup_ratio, total_steps);
-    let options = pack_options(config, memory.max_pack_tokens);
+    let options = pack_options(config, sequences, memory.max_pack_tokens);
     let (mut n_computed_tokens, mut n_head_rows) = (0, 0);
     for indices in epoch_order(sequences.len(), config.seed, 0, config.shuffle).chunks(config.examples_per_step()) {
         let step: Vec<&Sequence> = indices.iter().map(|i| &sequences[*i]).collect();
@@ -265,9 +269,10 @@ pub fn largest_step_rows(sequences: &[Sequence], config: &TrainConfig) -> usize 
     rows.iter().take(config.examples_per_step()).sum()
 }
 
-/// How the packs of a run are made. With dropout each example draws its own, so nothing is shared.
-pub fn pack_options(config: &TrainConfig, max_tokens: usize) -> PackOptions {
-    PackOptions { max_tokens, share_prefixes: config.share_prefixes && config.dropout == 0.0 }
+/// How the packs of a run over `sequences` are made. With dropout each example draws its own, so nothing is shared.
+pub fn pack_options(config: &TrainConfig, sequences: &[Sequence], max_tokens: usize) -> PackOptions {
+    let rope_length = sequences.iter().map(Sequence::n_tokens).max().unwrap_or(0);
+    PackOptions { max_tokens, share_prefixes: config.share_prefixes && config.dropout == 0.0, rope_length }
 }
 
 #[cfg(test)]
@@ -292,9 +297,15 @@ mod tests {
             max_positions: 32_768,
             rms_norm_eps: 1e-6,
             rope: Rope { theta: 1e6, rotary_size: 64, scaling: RopeScaling::None },
+            window_rope: None,
             windows: vec![None; 24],
             fused: false,
             qkv_bias: true,
+            o_bias: false,
+            head_norms: false,
+            output_norms: false,
+            attention_scale: 0.125,
+            embedding_scale: 1.0,
             activation: Activation::Silu,
             tied_head: true,
             bos_token_id: None,

@@ -225,7 +225,7 @@ impl<'a, D: Device> Run<'a, D> {
             }
         };
         let gradients = DeviceAdapter::zeros_like(device, &adapter);
-        let options = pack_options(&inputs.config, state.max_pack_tokens);
+        let options = pack_options(&inputs.config, inputs.train, state.max_pack_tokens);
         let validation_packs = pack(&inputs.validation.iter().collect::<Vec<_>>(), options);
 
         std::fs::create_dir_all(inputs.output).map_err(TrainError::io("create the folder", inputs.output))?;
@@ -290,7 +290,7 @@ impl<'a, D: Device> Run<'a, D> {
     fn step(&mut self, listener: &mut dyn FnMut(Event<'_>), stop: &AtomicBool) -> Result<Option<()>, TrainError> {
         let started = Instant::now();
         let batch = self.next_batch();
-        let packs = pack(&batch, pack_options(&self.inputs.config, self.state.max_pack_tokens));
+        let packs = pack(&batch, pack_options(&self.inputs.config, self.inputs.train, self.state.max_pack_tokens));
         let options = GradientOptions {
             checkpointing: self.inputs.memory.checkpointing(),
             dropout: self.inputs.config.dropout,

@@ -46,8 +46,8 @@ fn assert_close(a: &(LossSum, Adapter), b: &(LossSum, Adapter)) {
     assert_eq!(n_compared, 3 * 5 * 2);
 }
 
-const APART: PackOptions = PackOptions { max_tokens: 10_000, share_prefixes: false };
-const SHARED: PackOptions = PackOptions { max_tokens: 10_000, share_prefixes: true };
+const APART: PackOptions = PackOptions { max_tokens: 10_000, share_prefixes: false, rope_length: 0 };
+const SHARED: PackOptions = PackOptions { max_tokens: 10_000, share_prefixes: true, rope_length: 0 };
 
 #[test]
 fn shared_beginnings_give_the_loss_and_gradients_of_unshared_ones() {

@@ -7,7 +7,22 @@ use std::fs;
 use common::{Outcome, Place, root};
 use serde_json::Value;
 
-const CASES: [&str; 6] = ["qwen2", "tinyllama", "llama3", "phi3", "mistral-window", "qwen2-ragged"];
+const CASES: [&str; 14] = [
+    "qwen2",
+    "tinyllama",
+    "llama3",
+    "phi3",
+    "mistral-window",
+    "qwen2-ragged",
+    "qwen3",
+    "qwen3-bias",
+    "gemma3",
+    "gemma3-plain",
+    "phi3-longrope",
+    "phi3-longrope-short",
+    "smollm2",
+    "llama-bias",
+];
 
 /// Adapters as PEFT saves them in all its ways, and the case whose model they adapt.
 const PEFT: [(&str, &str); 5] =

@@ -256,6 +256,10 @@ impl Device for CpuDevice {
         });
     }
 
+    fn scale(&self, factor: f32, x: &mut CpuBuffer) {
+        self.threads.install(|| x.par_chunks_mut(elementwise::CHUNK).for_each(|part| part.iter_mut().for_each(|x| *x *= factor)));
+    }
+
     fn embed(&self, table: &WeightMatrix, ids: &[u32], out: &mut CpuBuffer) {
         assert_eq!(out.len(), ids.len() * table.cols());
         for (row, id) in out.chunks_exact_mut(table.cols()).zip(ids) {

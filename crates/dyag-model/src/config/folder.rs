@@ -5,7 +5,7 @@ use std::path::Path;
 use dyag_kernels::device::Activation;
 use serde_json::{Map, Value};
 
-use super::family::{self, Family};
+use super::family::{self, Family, Windows};
 use super::json::{self, Keys, short};
 use super::{DecoderConfig, Rope, RopeScaling, rope};
 use crate::error::ModelError;
@@ -44,11 +44,12 @@ impl DecoderConfig {
         let hidden_size = keys.required_size("hidden_size")?;
         let n_heads = keys.required_size("num_attention_heads")?;
         let n_layers = keys.required_size("num_hidden_layers")?;
-        let head_size = head_size(keys, hidden_size, n_heads)?;
+        let head_size = head_size(keys, family, hidden_size, n_heads)?;
         let max_positions = keys.size("max_position_embeddings")?.unwrap_or(family.max_positions);
         if n_layers > MAX_LAYERS {
             return Err(ModelError::bad_value(path, "num_hidden_layers", format!("at most {MAX_LAYERS}"), n_layers));
         }
+        let attention_bias = family.reads_attention_bias && keys.flag("attention_bias")?;
         let config = Self {
             family: family.name.to_owned(),
             hidden_size,
@@ -61,11 +62,17 @@ impl DecoderConfig {
             max_positions,
             rms_norm_eps: keys.number("rms_norm_eps")?.unwrap_or(family.rms_norm_eps) as f32,
             rope: rope::from_json(keys, family, head_size, max_positions)?,
+            window_rope: rope::of_windows(keys, family, head_size)?,
             windows: windows(keys, family, n_layers)?,
             fused: family.fused,
-            qkv_bias: family.qkv_bias,
-            activation: activation(keys)?,
-            tied_head: keys.flag("tie_word_embeddings")?,
+            qkv_bias: family.qkv_bias || attention_bias,
+            o_bias: attention_bias,
+            head_norms: family.head_norms,
+            output_norms: family.gemma,
+            attention_scale: attention_scale(keys, family, head_size)?,
+            embedding_scale: if family.gemma { (hidden_size as f32).sqrt() } else { 1.0 },
+            activation: activation(keys, family)?,
+            tied_head: if keys.get("tie_word_embeddings").is_some() { keys.flag("tie_word_embeddings")? } else { family.tied_head },
             bos_token_id: token_ids(keys, "bos_token_id", family.bos_token_id)?.first().copied(),
             eos_token_ids: token_ids(keys, "eos_token_id", family.eos_token_id)?,
         };
@@ -79,16 +86,20 @@ impl DecoderConfig {
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             return bad(names.n_kv_heads, format!("a divisor of the {} query heads", self.n_heads), self.n_kv_heads.to_string());
         }
-        let Rope { theta, rotary_size, scaling } = &self.rope;
+        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps >= 0.0) {
+            return bad(names.rms_norm_eps, "a number from 0 up".to_owned(), self.rms_norm_eps.to_string());
+        }
+        [Some(&self.rope), self.window_rope.as_ref()].into_iter().flatten().try_for_each(|rope| self.check_rope(path, names, rope))
+    }
+
+    fn check_rope(&self, path: &Path, names: &Names, Rope { theta, rotary_size, scaling }: &Rope) -> Result<(), ModelError> {
+        let bad = |key: &str, expected: String, found: String| Err(ModelError::bad_value(path, key, expected, found));
         if *rotary_size < 2 || rotary_size % 2 != 0 || *rotary_size > self.head_size {
             let expected = format!("an even number of rotated channels from 2 to the head's {}", self.head_size);
             return bad(names.rotary_size, expected, rotary_size.to_string());
         }
         if !(theta.is_finite() && *theta > 0.0) {
             return bad(names.theta, "a number above 0".to_owned(), theta.to_string());
-        }
-        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps >= 0.0) {
-            return bad(names.rms_norm_eps, "a number from 0 up".to_owned(), self.rms_norm_eps.to_string());
         }
         let lists: &[&Vec<f32>] = match scaling {
             RopeScaling::Divisors(divisors) => &[divisors],
@@ -146,28 +157,45 @@ fn refuse_what_is_not_done(keys: Keys<'_>, family: &Family) -> Result<(), ModelE
     if let Some(found) = keys.get("quantization_config") {
         return refuse("quantization_config", found, "weights must be F32, F16 or BF16; for a quantised base use a GGUF file");
     }
-    for (key, why) in [
-        ("attention_bias", "a bias on the attention's output has no place in this decoder"),
-        ("mlp_bias", "biases in the feed-forward block have no place in this decoder"),
-    ] {
-        // Only Llama's classes read them.
-        if family.name == "llama" && keys.flag(key)? {
-            return refuse(key, &Value::Bool(true), why);
+    // Only Llama's classes read it.
+    if family.name == "llama" && keys.flag("mlp_bias")? {
+        return refuse("mlp_bias", &Value::Bool(true), "biases in the feed-forward block have no place in this decoder");
+    }
+    if family.gemma {
+        for (key, why) in [
+            ("attn_logit_softcapping", "scores are not capped in this decoder"),
+            ("final_logit_softcapping", "logits are not capped in this decoder"),
+        ] {
+            if let Some(found) = keys.get(key) {
+                return refuse(key, found, why);
+            }
+        }
+        if keys.flag("use_bidirectional_attention")? {
+            return refuse("use_bidirectional_attention", &Value::Bool(true), "a decoder's tokens see none that come after them");
         }
     }
     Ok(())
 }
 
-fn activation(keys: Keys<'_>) -> Result<Activation, ModelError> {
-    match keys.text("hidden_act")?.unwrap_or("silu") {
+fn activation(keys: Keys<'_>, family: &Family) -> Result<Activation, ModelError> {
+    let (key, default) = if family.gemma { ("hidden_activation", "gelu_pytorch_tanh") } else { ("hidden_act", "silu") };
+    match keys.text(key)?.unwrap_or(default) {
         "silu" | "swish" => Ok(Activation::Silu),
         "gelu_pytorch_tanh" | "gelu_new" => Ok(Activation::GeluTanh),
-        other => Err(ModelError::unsupported(keys.path, "hidden_act", format!("{other:?}"), "supported: silu, gelu_pytorch_tanh")),
+        other => Err(ModelError::unsupported(keys.path, key, format!("{other:?}"), "supported: silu, gelu_pytorch_tanh")),
     }
 }
 
-fn head_size(keys: Keys<'_>, hidden_size: usize, n_heads: usize) -> Result<usize, ModelError> {
-    match keys.size("head_dim")? {
+/// Gemma has a key for the number whose root scores are divided by, other families divide by the root of D.
+fn attention_scale(keys: Keys<'_>, family: &Family, head_size: usize) -> Result<f32, ModelError> {
+    let divisor = if family.gemma { keys.positive("query_pre_attn_scalar")?.unwrap_or(256.0) } else { head_size as f64 };
+    Ok((1.0 / divisor.sqrt()) as f32)
+}
+
+fn head_size(keys: Keys<'_>, family: &Family, hidden_size: usize, n_heads: usize) -> Result<usize, ModelError> {
+    // `null` asks for the division even where the class has a default of its own.
+    let default = if keys.present("head_dim").is_none() { family.head_size } else { None };
+    match keys.size("head_dim")?.or(default) {
         Some(size) => Ok(size),
         None if hidden_size.is_multiple_of(n_heads) => Ok(hidden_size / n_heads),
         None => {
@@ -195,20 +223,29 @@ fn token_ids(keys: Keys<'_>, key: &str, default: Option<u32>) -> Result<Vec<u32>
     Ok(ids)
 }
 
-/// The window of each layer. Mistral and Phi-3 have one for all layers, Qwen2 from layer `max_window_layers` up when `use_sliding_window`, Llama none;
-/// `layer_types` says so layer by layer in newer Qwen2 files and must agree with the rule elsewhere.
+/// The window of each layer: by the family's rule, or as `layer_types` says where the family's class reads it; elsewhere that must agree with the rule.
 fn windows(keys: Keys<'_>, family: &Family, n_layers: usize) -> Result<Vec<Option<usize>>, ModelError> {
     let window = match keys.present("sliding_window") {
         None => family.sliding_window,
         Some(_) => keys.size("sliding_window")?,
     };
-    let window = match family.name {
-        "llama" => None,
-        "qwen2" if !keys.flag("use_sliding_window")? => None,
+    let window = match family.windows {
+        Windows::Never => None,
+        Windows::Upper if !keys.flag("use_sliding_window")? => None,
         _ => window,
     };
-    let first = if family.name == "qwen2" { qwen2_first_window_layer(keys)? } else { 0 };
-    let by_rule: Vec<_> = (0..n_layers).map(|layer| window.filter(|_| layer >= first)).collect();
+    let has_window: Box<dyn Fn(usize) -> bool> = match family.windows {
+        Windows::Never | Windows::Always => Box::new(|_| true),
+        Windows::Upper => {
+            let first = first_window_layer(keys)?;
+            Box::new(move |layer| layer >= first)
+        }
+        Windows::Pattern => {
+            let pattern = keys.size("sliding_window_pattern")?.or(keys.size("_sliding_window_pattern")?).unwrap_or(6);
+            Box::new(move |layer| !(layer + 1).is_multiple_of(pattern))
+        }
+    };
+    let by_rule: Vec<_> = (0..n_layers).map(|layer| window.filter(|_| has_window(layer))).collect();
     let Some(types) = keys.texts("layer_types")? else { return Ok(by_rule) };
     if types.len() != n_layers {
         let expected = format!("{n_layers} entries, one a layer");
@@ -226,7 +263,7 @@ fn windows(keys: Keys<'_>, family: &Family, n_layers: usize) -> Result<Vec<Optio
             (other, _) => return Err(ModelError::unsupported(keys.path, key, other, "supported: full_attention, sliding_attention")),
         });
     }
-    if family.name != "qwen2" && windows != by_rule {
+    if matches!(family.windows, Windows::Never | Windows::Always) && windows != by_rule {
         let why = format!("Transformers' {} gives every layer the same attention, whatever layer_types says", family.name);
         return Err(ModelError::unsupported(keys.path, "layer_types", "different from layer to layer", why));
     }
@@ -234,7 +271,7 @@ fn windows(keys: Keys<'_>, family: &Family, n_layers: usize) -> Result<Vec<Optio
 }
 
 /// `max_window_layers`: it may be 0, and is 28 where absent.
-fn qwen2_first_window_layer(keys: Keys<'_>) -> Result<usize, ModelError> {
+fn first_window_layer(keys: Keys<'_>) -> Result<usize, ModelError> {
     let Some(value) = keys.get("max_window_layers") else { return Ok(28) };
     value.as_u64().map(|n| n as usize).ok_or_else(|| keys.wrong("max_window_layers", "an integer from 0 up", value))
 }

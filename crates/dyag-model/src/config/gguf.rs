@@ -5,19 +5,25 @@ use std::path::Path;
 use dyag_kernels::device::Activation;
 use dyag_kernels::{Format, quant};
 
-use super::family;
+use super::family::{self, Family};
 use super::folder::{MAX_LAYERS, Names};
 use super::{DecoderConfig, Rope, RopeScaling, rope};
 use crate::error::ModelError;
 use crate::weights::gguf::{GgufFile, GgufTensor, GgufTokenizer, Value};
 
-/// Architectures by `general.architecture`. `llama` is also what Mistral's files say; all three share their names with families here.
-const ARCHITECTURES: [&str; 3] = ["llama", "phi3", "qwen2"];
+/// Architectures by `general.architecture`, and the family each is. `llama` is also what Mistral's files say.
+const ARCHITECTURES: [(&str, &str); 5] =
+    [("gemma3", "gemma3_text"), ("llama", "llama"), ("phi3", "phi3"), ("qwen2", "qwen2"), ("qwen3", "qwen3")];
+
+/// Every so many-th layer of a Gemma 3 sees everything; its files do not say so.
+const GEMMA_PATTERN: usize = 6;
+
+/// The base of the rope in its other layers, which older files do not say either.
+const GEMMA_WINDOW_THETA: f64 = 10_000.0;
 
 /// Keys whose presence (with another value than the one here) changes the numbers in a way that is not implemented.
-const REFUSED: [(&str, f64); 11] = [
+const REFUSED: [(&str, f64); 10] = [
     ("expert_count", 0.0),
-    ("attention.scale", 0.0),
     ("attention.clamp_kqv", 0.0),
     ("attention.max_alibi_bias", 0.0),
     ("attn_logit_softcapping", 0.0),
@@ -51,19 +57,18 @@ impl DecoderConfig {
             Some(other) => return Err(ModelError::bad_value(file.path(), "general.architecture", "a string", other)),
             None => return Err(missing(file.path(), "general.architecture")),
         };
-        let family = family::family(architecture).filter(|_| ARCHITECTURES.contains(&architecture)).ok_or_else(|| {
-            ModelError::UnsupportedArchitecture {
-                path: file.path().to_owned(),
-                key: "general.architecture".to_owned(),
-                found: format!("{architecture:?}"),
-                known: ARCHITECTURES.join(", "),
-            }
+        let named = ARCHITECTURES.iter().find(|(name, _)| *name == architecture);
+        let family = named.and_then(|(_, family)| family::family(family)).ok_or_else(|| ModelError::UnsupportedArchitecture {
+            path: file.path().to_owned(),
+            key: "general.architecture".to_owned(),
+            found: format!("{architecture:?}"),
+            known: ARCHITECTURES.map(|(name, _)| name).join(", "),
         })?;
         if let Some(parts @ Value::Integer(2..)) = file.value("split.count") {
             let why = "merge the parts into one file first (llama-gguf-split --merge)";
             return Err(ModelError::unsupported(file.path(), "split.count", parts, why));
         }
-        let keys = Keys { file, architecture };
+        let keys = Keys { file, architecture, family };
         keys.refuse_what_is_not_done()?;
         let hidden_size = keys.required_size("embedding_length")?;
         let n_heads = keys.required_size("attention.head_count")?;
@@ -78,9 +83,8 @@ impl DecoderConfig {
             name: "token_embd.weight".to_owned(),
             family: architecture.to_owned(),
         })?;
-        let window = keys.window()?;
         let config = Self {
-            family: architecture.to_owned(),
+            family: family.name.to_owned(),
             hidden_size,
             intermediate_size: keys.required_size("feed_forward_length")?,
             n_layers,
@@ -91,10 +95,16 @@ impl DecoderConfig {
             max_positions,
             rms_norm_eps: keys.required_number("attention.layer_norm_rms_epsilon")? as f32,
             rope: keys.rope(head_size, max_positions)?,
-            windows: vec![window; n_layers],
+            window_rope: keys.window_rope(head_size)?,
+            windows: keys.windows(n_layers)?,
             fused: family.fused,
             qkv_bias: file.tensor("blk.0.attn_q.bias").is_some(),
-            activation: Activation::Silu,
+            o_bias: file.tensor("blk.0.attn_output.bias").is_some(),
+            head_norms: family.head_norms,
+            output_norms: family.gemma,
+            attention_scale: keys.attention_scale(head_size, n_layers, hidden_size, n_heads)?,
+            embedding_scale: if family.gemma { (hidden_size as f32).sqrt() } else { 1.0 },
+            activation: if family.gemma { Activation::GeluTanh } else { Activation::Silu },
             tied_head: file.tensor("output.weight").is_none(),
             bos_token_id: tokenizer.bos_token_id,
             eos_token_ids: tokenizer.end_token_ids(),
@@ -116,6 +126,7 @@ fn missing(path: &Path, key: impl Into<String>) -> ModelError {
 struct Keys<'a> {
     file: &'a GgufFile,
     architecture: &'a str,
+    family: &'static Family,
 }
 
 impl Keys<'_> {
@@ -211,20 +222,54 @@ impl Keys<'_> {
         }
     }
 
-    /// The sliding window of all layers; 0 means none. Qwen2's windows differ by layer, which these keys cannot say.
-    fn window(&self) -> Result<Option<usize>, ModelError> {
+    /// The sliding window of each layer; 0 means none. Qwen's windows differ by layer, which these keys cannot say; Gemma 3's follow a pattern.
+    fn windows(&self, n_layers: usize) -> Result<Vec<Option<usize>>, ModelError> {
         let key = "attention.sliding_window";
-        match self.value(key) {
-            None | Some(Value::Integer(0)) => Ok(None),
-            Some(value) if self.architecture == "qwen2" => {
-                Err(self.unsupported(key, value, "which layers of a Qwen2 it concerns is not said"))
+        let window = match self.value(key) {
+            None | Some(Value::Integer(0)) => None,
+            Some(value) if self.architecture.starts_with("qwen") => {
+                return Err(self.unsupported(key, value, "which layers of a Qwen it concerns is not said"));
             }
-            Some(_) => self.size(key),
+            Some(_) => self.size(key)?,
+        };
+        if !self.family.gemma {
+            return Ok(vec![window; n_layers]);
         }
+        let pattern = match self.value("attention.sliding_window_pattern") {
+            None => None,
+            Some(Value::Bools(layers)) if layers.len() == n_layers => {
+                return Ok(layers.iter().map(|has| window.filter(|_| *has)).collect());
+            }
+            Some(Value::Integer(_)) => self.size("attention.sliding_window_pattern")?,
+            Some(other) => {
+                let expected = format!("a number, or true or false for each of the {n_layers} layers");
+                return Err(self.wrong("attention.sliding_window_pattern", expected, other));
+            }
+        };
+        let pattern = pattern.unwrap_or(GEMMA_PATTERN);
+        Ok((1..=n_layers).map(|layer| window.filter(|_| !layer.is_multiple_of(pattern))).collect())
+    }
+
+    /// What scores are multiplied with. The one Gemma 3 that does not divide by the root of the head's size is the largest, which llama.cpp knows by its layers.
+    fn attention_scale(&self, head_size: usize, n_layers: usize, hidden_size: usize, n_heads: usize) -> Result<f32, ModelError> {
+        // 0 stands for none.
+        if self.number("attention.scale")?.is_some_and(|scale| scale != 0.0) {
+            return Ok(self.positive("attention.scale")?.expect("it is there") as f32);
+        }
+        let divisor = if self.family.gemma && n_layers == 62 { hidden_size / n_heads } else { head_size };
+        Ok((1.0 / (divisor as f64).sqrt()) as f32)
+    }
+
+    fn window_rope(&self, head_size: usize) -> Result<Option<Rope>, ModelError> {
+        if !self.family.gemma {
+            return Ok(None);
+        }
+        let theta = self.positive("rope.freq_base_swa")?.unwrap_or(GEMMA_WINDOW_THETA);
+        Ok(Some(Rope { theta, rotary_size: head_size, scaling: RopeScaling::None }))
     }
 
     fn rope(&self, head_size: usize, max_positions: usize) -> Result<Rope, ModelError> {
-        let theta = self.positive("rope.freq_base")?.unwrap_or(10_000.0);
+        let theta = self.positive("rope.freq_base")?.unwrap_or(self.family.rope_theta);
         let rotary_size = self.size("rope.dimension_count")?.unwrap_or(head_size);
         if self.architecture != "phi3" && rotary_size != head_size {
             let expected = format!("{head_size}, whole heads");

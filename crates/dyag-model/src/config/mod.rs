@@ -10,11 +10,12 @@ mod rope;
 use dyag_kernels::device::Activation;
 
 pub use encoder::{EncoderConfig, Positions};
+pub(crate) use family::family;
 
 /// The shape of a decoder: everything that sets one family apart from another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderConfig {
-    /// Family, as `model_type` of config.json has it: `qwen2`, `llama`, `mistral`, `phi3`.
+    /// Family, as `model_type` of config.json has it: `qwen2`, `llama`, `gemma3_text` and so on.
     pub family: String,
     /// C, channels of the residual stream.
     pub hidden_size: usize,
@@ -36,12 +37,24 @@ pub struct DecoderConfig {
     pub rms_norm_eps: f32,
     /// Rotary embedding.
     pub rope: Rope,
+    /// Rotary embedding of the layers with a sliding window, where it is another.
+    pub window_rope: Option<Rope>,
     /// Sliding window of each layer, in tokens; `None` for full attention.
     pub windows: Vec<Option<usize>>,
     /// q, k and v lie in one matrix (`qkv_proj`), gate and up in another (`gate_up_proj`).
     pub fused: bool,
-    /// q, k and v (but not o) have a bias.
+    /// q, k and v have a bias.
     pub qkv_bias: bool,
+    /// o has a bias.
+    pub o_bias: bool,
+    /// Each head of q and k goes through an RMSNorm of its own before it is rotated.
+    pub head_norms: bool,
+    /// What attention and the feed-forward block give goes through a norm before it joins the residual stream.
+    pub output_norms: bool,
+    /// What attention's scores are multiplied with, usually `1 / sqrt(D)`.
+    pub attention_scale: f32,
+    /// What the embedding's rows are multiplied with, usually 1.
+    pub embedding_scale: f32,
     /// The gate's activation function.
     pub activation: Activation,
     /// The output head is the embedding.
@@ -61,6 +74,16 @@ pub struct Rope {
     pub rotary_size: usize,
     /// How the wavelengths were stretched.
     pub scaling: RopeScaling,
+}
+
+impl Rope {
+    /// The longest sequence that is turned by the short one of two lists of divisors; `None` where there are no two.
+    pub fn short_up_to(&self) -> Option<usize> {
+        match &self.scaling {
+            RopeScaling::LongRope { original_max_positions, .. } => Some(*original_max_positions),
+            _ => None,
+        }
+    }
 }
 
 /// How rope's wavelengths are stretched for long contexts.

@@ -7,8 +7,12 @@ use super::json::{Keys, short};
 use super::{Rope, RopeScaling};
 use crate::error::ModelError;
 
-/// `rope_theta` where nothing says.
-const DEFAULT_THETA: f64 = 10_000.0;
+/// `rope_local_base_freq` of Gemma where nothing says.
+const WINDOW_THETA: f64 = 10_000.0;
+
+/// Keys of Gemma's two ropes.
+const FULL: &str = "full_attention";
+const WINDOWED: &str = "sliding_attention";
 
 /// `original_max_position_embeddings` of a Phi-3 that does not say.
 const PHI3_ORIGINAL_POSITIONS: usize = 4096;
@@ -22,14 +26,23 @@ pub(super) fn from_json(keys: Keys<'_>, family: &Family, head_size: usize, max_p
         (None, Some(object)) => ("rope_parameters.", object),
         (None, None) => ("", &empty),
     };
-    let rope = Keys { path: keys.path, object, prefix };
-    if let Some((key, value)) = object.iter().find(|(_, value)| value.is_object()) {
+    let of_kind = Keys { path: keys.path, object, prefix };
+    let name;
+    let rope = match of_kind.get(FULL).filter(|_| family.gemma) {
+        None => of_kind,
+        Some(Value::Object(object)) => {
+            name = format!("{prefix}{FULL}.");
+            Keys { path: keys.path, object, prefix: &name }
+        }
+        Some(other) => return Err(of_kind.wrong(FULL, "an object", other)),
+    };
+    if let Some((key, value)) = rope.object.iter().find(|(key, value)| value.is_object() && !(family.gemma && *key == WINDOWED)) {
         let why = "a rotary embedding for each kind of layer is not implemented";
         return Err(ModelError::unsupported(keys.path, rope.name(key), short(value), why));
     }
     let theta = match rope.positive("rope_theta")? {
         Some(theta) => theta,
-        None => keys.positive("rope_theta")?.unwrap_or(DEFAULT_THETA),
+        None => keys.positive("rope_theta")?.unwrap_or(family.rope_theta),
     };
     let partial = match rope.positive("partial_rotary_factor")? {
         Some(factor) => factor,
@@ -42,6 +55,28 @@ pub(super) fn from_json(keys: Keys<'_>, family: &Family, head_size: usize, max_p
     // Truncated, as Transformers does; `check` refuses what is odd or too large.
     let rotary_size = (head_size as f64 * partial) as usize;
     Ok(Rope { theta, rotary_size, scaling: scaling(keys, rope, family, max_positions)? })
+}
+
+/// The rope of layers with a sliding window, where it is another: Gemma's, which is not scaled.
+pub(super) fn of_windows(keys: Keys<'_>, family: &Family, head_size: usize) -> Result<Option<Rope>, ModelError> {
+    if !family.gemma {
+        return Ok(None);
+    }
+    let nested = object(keys, "rope_parameters")?.and_then(|object| object.get(WINDOWED)).and_then(Value::as_object);
+    let theta = match nested {
+        None => keys.positive("rope_local_base_freq")?.unwrap_or(WINDOW_THETA),
+        Some(object) => {
+            let rope = Keys { path: keys.path, object, prefix: "rope_parameters.sliding_attention." };
+            if let Some(kind @ ("linear" | "llama3" | "longrope" | "dynamic" | "yarn")) = rope.text("rope_type")? {
+                return Err(ModelError::unsupported(keys.path, rope.name("rope_type"), format!("{kind:?}"), "supported there: default"));
+            }
+            match rope.positive("rope_theta")? {
+                Some(theta) => theta,
+                None => keys.positive("rope_local_base_freq")?.unwrap_or(WINDOW_THETA),
+            }
+        }
+    };
+    Ok(Some(Rope { theta, rotary_size: head_size, scaling: RopeScaling::None }))
 }
 
 /// The object `key`, unless absent, `null` or empty.

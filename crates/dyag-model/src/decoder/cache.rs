@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub(super) position: usize,
     /// Rows that other sequences share and all these tokens see.
     pub(super) prefix: Range<usize>,
+    /// The length that decides between Phi-3's lists of divisors. It must be on the same side of the original length as it was for all keys that these tokens see.
+    pub(super) rope_length: usize,
     /// The sequence's own rows: those filled before, then one for each of `ids`.
     pub(super) own: Range<usize>,
 }
@@ -38,37 +40,25 @@ impl<D: Device> Cache<D> {
 
 impl<D: Device> Decoder<D> {
     /// Runs `entries` through the model, storing their keys and values; returns the last layer's output of all tokens `[T, C]`.
-    /// `longest` decides between Phi-3's lists of divisors; `few` takes the kernels for few rows.
-    pub(super) fn extend(
-        &self,
-        adapter: Option<&DeviceAdapter<D>>,
-        cache: &mut Cache<D>,
-        entries: &[Entry],
-        longest: usize,
-        few: bool,
-    ) -> D::Buffer {
-        self.device.run(|| self.extend_here(adapter, cache, entries, longest, few))
+    /// `few` takes the kernels for few rows.
+    pub(super) fn extend(&self, adapter: Option<&DeviceAdapter<D>>, cache: &mut Cache<D>, entries: &[Entry], few: bool) -> D::Buffer {
+        self.device.run(|| self.extend_here(adapter, cache, entries, few))
     }
 
-    fn extend_here(
-        &self,
-        adapter: Option<&DeviceAdapter<D>>,
-        cache: &mut Cache<D>,
-        entries: &[Entry],
-        longest: usize,
-        few: bool,
-    ) -> D::Buffer {
+    fn extend_here(&self, adapter: Option<&DeviceAdapter<D>>, cache: &mut Cache<D>, entries: &[Entry], few: bool) -> D::Buffer {
         let device = &*self.device;
         let ids: Vec<u32> = entries.iter().flat_map(|entry| entry.ids.iter().copied()).collect();
-        let positions: Vec<u32> =
-            entries.iter().flat_map(|entry| (entry.position..entry.position + entry.ids.len()).map(|position| position as u32)).collect();
+        let tokens: Vec<(u32, usize)> = entries
+            .iter()
+            .flat_map(|entry| (entry.position..entry.position + entry.ids.len()).map(|position| (position as u32, entry.rope_length)))
+            .collect();
         let mut spans = Vec::with_capacity(entries.len());
         let mut first = 0;
         for entry in entries {
             spans.push(AttentionSpan { queries: first..first + entry.ids.len(), prefix: entry.prefix.clone(), own: entry.own.clone() });
             first += entry.ids.len();
         }
-        let angles = Angles::new(device, &self.config.rope, &positions, longest);
+        let angles = Angles::new(device, &self.config, &tokens);
         let pass = Pass { device, config: &self.config, rows: ids.len(), spans: &spans, angles: &angles, adapter, dropout: None, few };
         let width = self.config.n_kv_heads * self.config.head_size;
         let mut x = self.embed(&ids);

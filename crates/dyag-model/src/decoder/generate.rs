@@ -9,7 +9,6 @@ use super::Decoder;
 use super::cache::{Cache, Entry};
 use super::device_adapter::DeviceAdapter;
 use super::sampling::SamplingOptions;
-use crate::config::RopeScaling;
 
 /// One prompt is read ahead for so many sequences that are answered.
 const PROMPTS_AHEAD: usize = 4;
@@ -163,17 +162,19 @@ impl<D: Device> Decoder<D> {
     ) -> Result<Vec<Generated>, GenerateError> {
         self.check_prompts(prompts)?;
         let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
-        let n_shared = shared_prefix(prompts);
+        let shortest = prompts.iter().map(Vec::len).min().unwrap_or(0);
+        // Sequences that are turned by different lists of divisors share no keys.
+        let is_one_rope = self.config.rope.short_up_to().is_none_or(|limit| shortest > limit || longest + limits.max_new_tokens <= limit);
+        let n_shared = if is_one_rope { shared_prefix(prompts) } else { 0 };
         let batch = limits.batch.clamp(1, prompts.len().max(1));
         // Prompts that are read while others are answered, several in one pass: a pass of one prompt takes most of the time that one of several does.
         let ahead = (batch / PROMPTS_AHEAD).min(prompts.len() - batch.min(prompts.len()));
         let slots = batch + ahead;
         let slot_rows = (longest - n_shared + limits.max_new_tokens).min(self.config.max_positions);
         let mut cache = Cache::new(self, n_shared + slots * slot_rows);
-        let rope_length = self.rope_length(longest);
         if n_shared > 0 {
-            let entry = Entry { ids: prompts[0][..n_shared].to_vec(), position: 0, prefix: 0..0, own: 0..n_shared };
-            self.extend(adapter, &mut cache, &[entry], rope_length, false);
+            let entry = Entry { ids: prompts[0][..n_shared].to_vec(), position: 0, prefix: 0..0, rope_length: shortest, own: 0..n_shared };
+            self.extend(adapter, &mut cache, &[entry], false);
         }
         let mut results: Vec<Option<Generated>> = prompts.iter().map(|_| None).collect();
         let mut free: Vec<Range<usize>> = (0..slots).rev().map(|i| n_shared + i * slot_rows..n_shared + (i + 1) * slot_rows).collect();
@@ -203,7 +204,7 @@ impl<D: Device> Decoder<D> {
                     next += 1;
                 }
                 let passed: Vec<(usize, usize)> = new.iter().map(|one| (one.sequence, one.ids.len() - one.n_cached)).collect();
-                self.advance(adapter, &mut cache, &mut new, n_shared, (rope_length, false), sampling);
+                self.advance(adapter, &mut cache, &mut new, n_shared, false, sampling);
                 watch.passed(&passed);
                 for mut sequence in new {
                     match self.finished(&mut sequence, limits, watch) {
@@ -213,9 +214,20 @@ impl<D: Device> Decoder<D> {
                 }
                 continue;
             }
-            // Running ones go on with one token each through the kernels for few.
-            self.advance(adapter, &mut cache, &mut running, n_shared, (rope_length, true), sampling);
-            watch.passed(&running.iter().map(|one| (one.sequence, 1)).collect::<Vec<_>>());
+            // Running ones go on with one token each through the kernels for few, those whose keys are turned by other divisors from now on with all.
+            let turned = |one: &Running| self.turns_anew(one.n_cached, one.ids.len());
+            running.sort_by_key(turned);
+            let n_going_on = running.partition_point(|one| !turned(one));
+            let (going_on, anew) = running.split_at_mut(n_going_on);
+            anew.iter_mut().for_each(|one| one.n_cached = 0);
+            let passed: Vec<(usize, usize)> =
+                going_on.iter().chain(&*anew).map(|one| (one.sequence, one.ids.len() - one.n_cached)).collect();
+            for (group, few) in [(going_on, true), (anew, false)] {
+                if !group.is_empty() {
+                    self.advance(adapter, &mut cache, group, n_shared, few, sampling);
+                }
+            }
+            watch.passed(&passed);
             running.retain_mut(|sequence| match self.finished(sequence, limits, watch) {
                 None => true,
                 Some(stop) => {
@@ -234,17 +246,18 @@ impl<D: Device> Decoder<D> {
         cache: &mut Cache<D>,
         group: &mut [Running],
         n_shared: usize,
-        (rope_length, few): (usize, bool),
+        few: bool,
         sampling: &SamplingOptions,
     ) {
         let entry = |sequence: &Running| Entry {
             ids: sequence.ids[sequence.n_cached..].to_vec(),
             position: sequence.n_cached,
             prefix: 0..n_shared,
+            rope_length: sequence.ids.len(),
             own: sequence.rows.start..sequence.rows.start + sequence.ids.len() - n_shared,
         };
         let entries: Vec<Entry> = group.iter().map(entry).collect();
-        let x = self.extend(adapter, cache, &entries, rope_length, few);
+        let x = self.extend(adapter, cache, &entries, few);
         let last_rows: Vec<usize> = entries
             .iter()
             .scan(0, |end, entry| {
@@ -308,13 +321,9 @@ impl<D: Device> Decoder<D> {
         Ok(())
     }
 
-    /// The length that chooses between Phi-3's lists of divisors, for a whole call: cached keys cannot be turned again when a sequence grows past the
-    /// original length, so a call starts with the list that its longest prompt asks for and keeps it.
-    pub(super) fn rope_length(&self, longest_prompt: usize) -> usize {
-        match &self.config.rope.scaling {
-            RopeScaling::LongRope { .. } => longest_prompt,
-            _ => 0,
-        }
+    /// Whether a sequence of `length` tokens is turned by other divisors than its first `n_cached`: their keys have to be computed again, as Transformers does.
+    pub(super) fn turns_anew(&self, n_cached: usize, length: usize) -> bool {
+        self.config.rope.short_up_to().is_some_and(|limit| (1..=limit).contains(&n_cached) && length > limit)
     }
 }
 

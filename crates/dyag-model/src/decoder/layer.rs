@@ -4,14 +4,16 @@
 //! n1 = norm(x)       q, k, v = project(n1), rotated      a = attention(q, k, v)      m = x + project(a)
 //! n2 = norm(m)       g, u = project(n2)                  h = act(g) * u              y = m + project(h)
 //! ```
+//! Some families normalise the heads of q and k before they are rotated, and what `project` gives before it joins x and m.
 //! Kept for the backward: x, q, k, v, a, m, g, u, three small vectors and the narrow products of the adapter; n1, n2 and h are cheap to make again.
 
 use dyag_kernels::Device;
 use dyag_kernels::device::{AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Place};
 
 use super::device_adapter::DeviceAdapter;
+use super::norms::{HeadNorms, Normed, OutputNorm};
 use super::projection::{Backward, Linear, Projected, Projecting};
-use super::rope::Angles;
+use super::rope::{Angles, Turns};
 use super::training::Dropout;
 use crate::config::DecoderConfig;
 
@@ -19,10 +21,13 @@ use crate::config::DecoderConfig;
 pub(super) struct Layer<D: Device> {
     pub(super) attention_norm: D::Buffer,
     pub(super) qkv: Qkv<D>,
+    pub(super) head_norms: Option<HeadNorms<D>>,
     pub(super) o: Linear<D>,
+    pub(super) attention_output_norm: OutputNorm<D>,
     pub(super) feed_forward_norm: D::Buffer,
     pub(super) gate_up: GateUp<D>,
     pub(super) down: Linear<D>,
+    pub(super) feed_forward_output_norm: OutputNorm<D>,
 }
 
 /// Query, key and value projections.
@@ -67,6 +72,8 @@ pub(super) struct Queries<D: Device> {
     pub(super) k: D::Buffer,
     pub(super) v: D::Buffer,
     inv_rms: D::Buffer,
+    /// q and k before their heads were normalised.
+    raw: Option<[Normed<D>; 2]>,
     /// The pairs' narrow products, one for each matrix.
     narrow: Vec<Option<D::Buffer>>,
 }
@@ -77,9 +84,26 @@ pub(super) struct Middle<D: Device> {
     inv_rms: D::Buffer,
     g: D::Buffer,
     u: D::Buffer,
+    /// What o gave, where it was normalised.
+    raw: Option<Normed<D>>,
     /// The pairs' narrow products: of o, and of gate and up.
     of_o: Option<D::Buffer>,
     narrow: Vec<Option<D::Buffer>>,
+}
+
+/// What a layer's last projection leaves for the backward.
+pub(super) struct Tail<D: Device> {
+    /// The pair's narrow product.
+    narrow: Option<D::Buffer>,
+    /// What the projection gave, where it was normalised.
+    raw: Option<Normed<D>>,
+}
+
+impl<D: Device> Tail<D> {
+    /// The same in as little memory as the device's precision takes.
+    pub(super) fn compacted(self, device: &D) -> Self {
+        Self { raw: self.raw.map(|raw| raw.compacted(device)), ..self }
+    }
 }
 
 /// How far down a layer's backward must go: into what something adapted lies in or below.
@@ -90,6 +114,14 @@ struct Reach {
     into_qkv: bool,
     into_attention: bool,
     into_gate_up: bool,
+}
+
+/// What attention and the projection after it left for the backward.
+struct OfAttention<D: Device> {
+    a: D::Buffer,
+    log_sum_exp: D::Buffer,
+    narrow: Option<D::Buffer>,
+    raw: Option<Normed<D>>,
 }
 
 /// What a layer's backward adds to and changes on its way down.
@@ -107,9 +139,17 @@ impl<D: Device> Pass<'_, D> {
             n_heads,
             n_kv_heads,
             head_size,
-            scale: 1.0 / (head_size as f32).sqrt(),
+            scale: self.config.attention_scale,
             window: self.config.windows[layer],
             causal: true,
+        }
+    }
+
+    /// The angles by which `layer` turns its heads.
+    pub(super) fn angles(&self, layer: usize) -> &Turns<D> {
+        match &self.angles.windowed {
+            Some(windowed) if self.config.windows[layer].is_some() => windowed,
+            _ => &self.angles.full,
         }
     }
 
@@ -170,16 +210,17 @@ impl<D: Device> Layer<D> {
                 (pass.split(&y, qkv_widths(pass.config), |len| pass.device.scratch(len)), vec![u])
             }
         };
-        let DecoderConfig { n_heads, n_kv_heads, head_size, .. } = *pass.config;
-        pass.device.rope(&mut q, n_heads, head_size, &pass.angles.cos, &pass.angles.sin, false);
-        pass.device.rope(&mut k, n_kv_heads, head_size, &pass.angles.cos, &pass.angles.sin, false);
-        Queries { q, k, v, inv_rms, narrow }
+        let raw = self.head_norms.as_ref().map(|norms| norms.forward(pass, [&mut q, &mut k]));
+        let (&DecoderConfig { n_heads, n_kv_heads, head_size, .. }, angles) = (pass.config, pass.angles(layer));
+        pass.device.rope(&mut q, n_heads, head_size, &angles.cos, &angles.sin, false);
+        pass.device.rope(&mut k, n_kv_heads, head_size, &angles.cos, &angles.sin, false);
+        Queries { q, k, v, inv_rms, raw, narrow }
     }
 
     /// Attention's output joined to the residual stream, and gate and up of the feed-forward block.
     fn middle(&self, pass: &Pass<'_, D>, layer: usize, x: &D::Buffer, a: &D::Buffer) -> Middle<D> {
         let projecting = pass.projecting(layer);
-        let [Projected { y: m, u: of_o }] = projecting.forward([&self.o], a, Some(x), false);
+        let (m, raw, of_o) = self.attention_output_norm.project(pass, &projecting, &self.o, a, x);
         let (n2, inv_rms) = pass.norm(&m, &self.feed_forward_norm);
         let f = pass.config.intermediate_size;
         let ([g, u], narrow) = match &self.gate_up {
@@ -189,16 +230,16 @@ impl<D: Device> Layer<D> {
                 (pass.split(&y, [f, f], |len| projecting.activations(len)), vec![u])
             }
         };
-        Middle { m, inv_rms, g, u, of_o, narrow }
+        Middle { m, inv_rms, g, u, raw, of_o, narrow }
     }
 
-    /// The layer's output, and the narrow product of its last projection.
-    fn output(&self, pass: &Pass<'_, D>, layer: usize, middle: &Middle<D>) -> (D::Buffer, Option<D::Buffer>) {
+    /// The layer's output, and what its last projection leaves for the backward.
+    fn output(&self, pass: &Pass<'_, D>, layer: usize, middle: &Middle<D>) -> (D::Buffer, Tail<D>) {
         let projecting = pass.projecting(layer);
         let mut h = projecting.activations(pass.rows * pass.config.intermediate_size);
         pass.device.gated(pass.config.activation, &middle.g, &middle.u, &mut h);
-        let [Projected { y, u }] = projecting.forward([&self.down], &h, Some(&middle.m), false);
-        (y, u)
+        let (y, raw, narrow) = self.feed_forward_output_norm.project(pass, &projecting, &self.down, &h, &middle.m);
+        (y, Tail { narrow, raw })
     }
 
     /// Attention's output joined to the residual stream, and the feed-forward block on top.
@@ -206,7 +247,7 @@ impl<D: Device> Layer<D> {
         self.output(pass, layer, &self.middle(pass, layer, x, a)).0
     }
 
-    /// What the backward needs of a layer, but for the narrow product of its last projection.
+    /// What the backward needs of a layer, but for what its last projection leaves.
     pub(super) fn activations(&self, pass: &Pass<'_, D>, layer: usize, x: D::Buffer) -> Activations<D> {
         let qkv = self.queries_keys_values(pass, layer, &x);
         let mut a = pass.device.scratch(pass.device.len(&qkv.q));
@@ -217,17 +258,19 @@ impl<D: Device> Layer<D> {
         Activations { x, qkv, a, log_sum_exp, middle }
     }
 
-    /// The layer's output for `x`, and what its backward needs: the activations, and the narrow product of its last projection.
-    pub(super) fn forward(&self, pass: &Pass<'_, D>, layer: usize, x: D::Buffer) -> (D::Buffer, Activations<D>, Option<D::Buffer>) {
+    /// The layer's output for `x`, and what its backward needs: the activations, and what its last projection leaves.
+    pub(super) fn forward(&self, pass: &Pass<'_, D>, layer: usize, x: D::Buffer) -> (D::Buffer, Activations<D>, Tail<D>) {
         let activations = self.activations(pass, layer, x);
-        let (y, narrow) = self.output(pass, layer, &activations.middle);
-        (y, activations, narrow)
+        let (y, tail) = self.output(pass, layer, &activations.middle);
+        (y, activations, tail)
     }
 
     /// What is kept of `activations`, in as little memory as the device's precision takes.
     pub(super) fn compacted(device: &D, activations: Activations<D>) -> Activations<D> {
         let Activations { x, qkv, a, log_sum_exp, middle } = activations;
-        let middle = Middle { m: device.compact(middle.m), ..middle };
+        let raw = middle.raw.map(|raw| raw.compacted(device));
+        let middle = Middle { m: device.compact(middle.m), raw, ..middle };
+        let qkv = Queries { raw: qkv.raw.map(|raw| raw.map(|raw| raw.compacted(device))), ..qkv };
         Activations { x: device.compact(x), qkv, a: device.compact(a), log_sum_exp, middle }
     }
 
@@ -237,7 +280,7 @@ impl<D: Device> Layer<D> {
         &self,
         pass: &Pass<'_, D>,
         layer: usize,
-        (saved, of_down): (Activations<D>, Option<D::Buffer>),
+        (saved, tail): (Activations<D>, Tail<D>),
         gradients: &mut DeviceAdapter<D>,
         d_x: &mut D::Buffer,
     ) {
@@ -256,13 +299,14 @@ impl<D: Device> Layer<D> {
             };
         let reach = Reach { below, into_qkv, into_attention, into_gate_up };
         let Activations { x, qkv, a, log_sum_exp, mut middle } = saved;
-        let of_o = middle.of_o.take();
+        let (of_o, raw) = (middle.of_o.take(), middle.raw.take());
         let [x, a] = [x, a].map(|buffer| pass.device.expand(buffer));
         middle.m = pass.device.expand(middle.m);
         let mut way = Way { gradients, d_x, reach };
-        self.feed_forward_backward(pass, layer, middle, of_down, &mut way);
+        self.feed_forward_backward(pass, layer, middle, tail, &mut way);
         if into_attention {
-            self.attention_backward(pass, layer, (&x, qkv), (&a, &log_sum_exp, of_o), &mut way);
+            let of_attention = OfAttention { a, log_sum_exp, narrow: of_o, raw };
+            self.attention_backward(pass, layer, (&x, qkv), of_attention, &mut way);
         }
     }
 
@@ -271,7 +315,7 @@ impl<D: Device> Layer<D> {
         pass: &Pass<'_, D>,
         layer: usize,
         middle: Middle<D>,
-        of_down: Option<D::Buffer>,
+        tail: Tail<D>,
         Way { gradients, d_x, reach }: &mut Way<'_, D>,
     ) {
         let (device, f, projecting) = (pass.device, pass.config.intermediate_size, pass.projecting(layer));
@@ -279,7 +323,10 @@ impl<D: Device> Layer<D> {
         let mut h = projecting.activations(pass.rows * f);
         device.gated(pass.config.activation, &d_g, &d_u, &mut h);
         let mut d_h = reach.into_gate_up.then(|| projecting.activations(pass.rows * f));
-        projecting.backward([Backward { linear: &self.down, d_y: d_x, u: of_down.as_ref() }], &h, gradients, d_h.as_mut());
+        let d_raw = self.feed_forward_output_norm.backward(pass, d_x, tail.raw);
+        let d_y = d_raw.as_ref().unwrap_or(d_x);
+        projecting.backward([Backward { linear: &self.down, d_y, u: tail.narrow.as_ref() }], &h, gradients, d_h.as_mut());
+        drop(d_raw);
         drop(h);
         let Some(d_h) = d_h else { return };
         device.gated_backward(pass.config.activation, &d_h, &mut d_g, &mut d_u);
@@ -307,22 +354,28 @@ impl<D: Device> Layer<D> {
         pass: &Pass<'_, D>,
         layer: usize,
         (x, qkv): (&D::Buffer, Queries<D>),
-        (a, log_sum_exp, of_o): (&D::Buffer, &D::Buffer, Option<D::Buffer>),
+        OfAttention { a, log_sum_exp, narrow: of_o, raw }: OfAttention<D>,
         Way { gradients, d_x, reach }: &mut Way<'_, D>,
     ) {
         let (device, projecting) = (pass.device, pass.projecting(layer));
-        let mut d_a = reach.into_qkv.then(|| device.scratch(device.len(a)));
-        projecting.backward([Backward { linear: &self.o, d_y: d_x, u: of_o.as_ref() }], a, gradients, d_a.as_mut());
+        let mut d_a = reach.into_qkv.then(|| device.scratch(device.len(&a)));
+        let d_raw = self.attention_output_norm.backward(pass, d_x, raw);
+        let d_y = d_raw.as_ref().unwrap_or(d_x);
+        projecting.backward([Backward { linear: &self.o, d_y, u: of_o.as_ref() }], &a, gradients, d_a.as_mut());
+        drop(d_raw);
         let Some(d_a) = d_a else { return };
-        let Queries { q, k, v, inv_rms, narrow } = qkv;
+        let Queries { q, k, v, inv_rms, raw, narrow } = qkv;
         let mut d_q = device.scratch(device.len(&q));
         let [mut d_k, mut d_v] = [&k, &v].map(|like| device.zeros(device.len(like)));
         let inputs = AttentionInputs { shape: pass.shape(layer), spans: pass.spans, q: &q, k: &k, v: &v };
-        let result = AttentionResult { out: a, log_sum_exp, d_out: &d_a };
+        let result = AttentionResult { out: &a, log_sum_exp: &log_sum_exp, d_out: &d_a };
         device.attention_backward(&inputs, &result, AttentionGradients { q: &mut d_q, k: &mut d_k, v: &mut d_v });
-        let DecoderConfig { n_heads, n_kv_heads, head_size, hidden_size, .. } = *pass.config;
-        device.rope(&mut d_q, n_heads, head_size, &pass.angles.cos, &pass.angles.sin, true);
-        device.rope(&mut d_k, n_kv_heads, head_size, &pass.angles.cos, &pass.angles.sin, true);
+        let (&DecoderConfig { n_heads, n_kv_heads, head_size, hidden_size, .. }, angles) = (pass.config, pass.angles(layer));
+        device.rope(&mut d_q, n_heads, head_size, &angles.cos, &angles.sin, true);
+        device.rope(&mut d_k, n_kv_heads, head_size, &angles.cos, &angles.sin, true);
+        if let Some((norms, raw)) = self.head_norms.as_ref().zip(raw) {
+            [d_q, d_k] = norms.backward(pass, [d_q, d_k], raw);
+        }
         let (n1, _) = pass.norm(x, &self.attention_norm);
         let mut d_n1 = reach.below.then(|| device.scratch(pass.rows * hidden_size));
         let narrow = |i: usize| narrow[i].as_ref();

@@ -55,7 +55,8 @@ impl<D: Device> Decoder<D> {
     ) -> Result<Vec<Vec<Likelihood>>, GenerateError> {
         self.check_groups(groups)?;
         let longest = |group: &Continuations| group.context.len() + group.continuations.iter().map(Vec::len).max().unwrap_or(0);
-        let rope_length = self.rope_length(groups.iter().map(longest).max().unwrap_or(0));
+        // One list of Phi-3's divisors for a whole call, that of its longest text: contexts are shared.
+        let rope_length = groups.iter().map(longest).max().unwrap_or(0);
         let are_single = groups.iter().all(|group| group.continuations.len() == 1);
         let contexts: Vec<&[u32]> = groups.iter().map(|group| group.context.as_slice()).collect();
         let n_shared = if are_single { shared_prefix(&contexts) } else { 0 };
@@ -63,8 +64,8 @@ impl<D: Device> Decoder<D> {
         let capacity = passes.iter().map(|pass| groups[pass.clone()].iter().map(|group| n_rows(group, n_shared)).sum()).max().unwrap_or(0);
         let mut cache = Cache::new(self, n_shared + capacity);
         if n_shared > 0 {
-            let entry = Entry { ids: contexts[0][..n_shared].to_vec(), position: 0, prefix: 0..0, own: 0..n_shared };
-            self.extend(adapter, &mut cache, &[entry], rope_length, false);
+            let entry = Entry { ids: contexts[0][..n_shared].to_vec(), position: 0, prefix: 0..0, rope_length, own: 0..n_shared };
+            self.extend(adapter, &mut cache, &[entry], false);
         }
         let mut results: Vec<Vec<Likelihood>> = groups
             .iter()
@@ -74,8 +75,8 @@ impl<D: Device> Decoder<D> {
             })
             .collect();
         for pass in passes {
-            let (entries, scored) = lay_out(groups, pass.clone(), n_shared);
-            let x = self.extend(adapter, &mut cache, &entries, rope_length, false);
+            let (entries, scored) = lay_out(groups, pass.clone(), (n_shared, rope_length));
+            let x = self.extend(adapter, &mut cache, &entries, false);
             for chunk in scored.chunks(self.rows_a_chunk()) {
                 let rows: Vec<usize> = chunk.iter().map(|scored| scored.row).collect();
                 for (scored, sum) in chunk.iter().zip(self.row_losses(&x, &rows, chunk)) {
@@ -147,13 +148,13 @@ fn passes(groups: &[Continuations], n_shared: usize) -> Vec<Range<usize>> {
 }
 
 /// The entries of a pass, and the rows that are scored. The cache's rows before `n_shared` are shared; those after are the pass's own.
-fn lay_out(groups: &[Continuations], pass: Range<usize>, n_shared: usize) -> (Vec<Entry>, Vec<Scored>) {
+fn lay_out(groups: &[Continuations], pass: Range<usize>, (n_shared, rope_length): (usize, usize)) -> (Vec<Entry>, Vec<Scored>) {
     let (mut entries, mut scored) = (Vec::new(), Vec::new());
     let mut next = n_shared;
     let mut enter = |ids: &[u32], position: usize, prefix: Range<usize>| {
         let own = next..next + ids.len();
         next = own.end;
-        entries.push(Entry { ids: ids.to_vec(), position, prefix, own: own.clone() });
+        entries.push(Entry { ids: ids.to_vec(), position, prefix, rope_length, own: own.clone() });
         own
     };
     for number in pass {

@@ -9,6 +9,7 @@ mod generate;
 mod head;
 mod layer;
 mod likelihood;
+mod norms;
 mod pack;
 mod projection;
 mod rope;
@@ -33,6 +34,7 @@ pub use sequence::Sequence;
 pub use training::{Checkpointing, Dropout, StepOptions};
 
 use layer::{GateUp, Layer, Qkv};
+use norms::{HeadNorms, OutputNorm};
 use projection::Linear;
 
 /// A model's frozen weights on a device, ready to compute.
@@ -82,6 +84,9 @@ impl<D: Device> Decoder<D> {
         assert!(ids.iter().all(|id| (*id as usize) < vocab_size), "a token id is not below the vocabulary's {vocab_size}");
         let mut x = self.device.scratch(ids.len() * self.config.hidden_size);
         self.device.embed(&self.embedding, ids, &mut x);
+        if self.config.embedding_scale != 1.0 {
+            self.device.scale(self.config.embedding_scale, &mut x);
+        }
         x
     }
 }
@@ -99,12 +104,19 @@ fn load_layer<D: Device>(device: &D, weights: &LayerWeights) -> Layer<D> {
         GateUpWeights::Separate { gate, up } => GateUp::Separate([linear(Projection::Gate, gate, &[]), linear(Projection::Up, up, &[])]),
         GateUpWeights::Fused(gate_up) => GateUp::Fused(linear(Projection::GateUp, gate_up, &[])),
     };
+    let [attention_output_norm, feed_forward_output_norm] = match &weights.output_norms {
+        None => [OutputNorm { gain: None }, OutputNorm { gain: None }],
+        Some(gains) => gains.each_ref().map(|gain| OutputNorm { gain: Some(device.upload(gain)) }),
+    };
     Layer {
         attention_norm: device.upload(&weights.attention_norm),
         qkv,
-        o: linear(Projection::O, &weights.o, &[]),
+        head_norms: weights.head_norms.as_ref().map(|gains| HeadNorms { gains: gains.each_ref().map(|gain| device.upload(gain)) }),
+        o: linear(Projection::O, &weights.o, &weights.o_bias),
+        attention_output_norm,
         feed_forward_norm: device.upload(&weights.feed_forward_norm),
         gate_up,
         down: linear(Projection::Down, &weights.down, &[]),
+        feed_forward_output_norm,
     }
 }

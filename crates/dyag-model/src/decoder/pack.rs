@@ -11,6 +11,9 @@ pub struct Pack {
     pub positions: Vec<u32>,
     /// Who attends to whom. Every row is a query of exactly one span.
     pub spans: Vec<AttentionSpan>,
+    /// The length that decides between Phi-3's two lists of divisors, unless the pack holds a longer sequence: Transformers takes the longest of a batch. A training run has
+    /// that of all its examples, so that packing does not show.
+    pub rope_length: usize,
     /// What is learned, in any order; a row may occur several times (a shared prefix predicts each example's next token).
     pub targets: Vec<Target>,
 }

@@ -2,19 +2,40 @@
 
 use dyag_kernels::Device;
 
-use crate::config::{Rope, RopeScaling};
+use crate::config::{DecoderConfig, Rope, RopeScaling};
+
+/// How far every token's heads are turned.
+pub(super) struct Angles<D: Device> {
+    /// In all layers, or those without a window.
+    pub(super) full: Turns<D>,
+    /// In layers with a window, where they are others.
+    pub(super) windowed: Option<Turns<D>>,
+}
 
 /// cos and sin of every token's angles, `[T, rotary/2]` each, on the device.
-pub(super) struct Angles<D: Device> {
+pub(super) struct Turns<D: Device> {
     pub(super) cos: D::Buffer,
     pub(super) sin: D::Buffer,
 }
 
 impl<D: Device> Angles<D> {
-    /// For tokens at `positions`. `longest` is the length that decides between Phi-3's two lists of divisors.
-    pub(super) fn new(device: &D, rope: &Rope, positions: &[u32], longest: usize) -> Self {
-        let (frequencies, scale) = frequencies(rope, longest);
-        let angles = || positions.iter().flat_map(|position| frequencies.iter().map(move |f| f64::from(*f * *position as f32)));
+    /// For tokens at given positions, each with the length of its sequence, which decides between Phi-3's two lists of divisors.
+    pub(super) fn new(device: &D, config: &DecoderConfig, tokens: &[(u32, usize)]) -> Self {
+        let turns = |rope| Turns::new(device, rope, tokens);
+        Self { full: turns(&config.rope), windowed: config.window_rope.as_ref().map(turns) }
+    }
+}
+
+impl<D: Device> Turns<D> {
+    fn new(device: &D, rope: &Rope, tokens: &[(u32, usize)]) -> Self {
+        let [(short, scale), (long, _)] = [0, usize::MAX].map(|length| frequencies(rope, length));
+        let limit = rope.short_up_to().unwrap_or(usize::MAX);
+        let angles = || {
+            tokens.iter().flat_map(|(position, length)| {
+                let frequencies = if *length > limit { &long } else { &short };
+                frequencies.iter().map(move |f| f64::from(*f * *position as f32))
+            })
+        };
         let cos: Vec<f32> = angles().map(|angle| (angle.cos() * scale) as f32).collect();
         let sin: Vec<f32> = angles().map(|angle| (angle.sin() * scale) as f32).collect();
         Self { cos: device.upload(&cos), sin: device.upload(&sin) }

@@ -18,7 +18,6 @@ pub struct Sequence<'a, D: Device> {
     adapter: Option<&'a DeviceAdapter<D>>,
     cache: Cache<D>,
     capacity: usize,
-    rope_length: usize,
     ids: Vec<u32>,
     logits: Vec<f32>,
 }
@@ -41,7 +40,6 @@ impl<D: Device> Decoder<D> {
             adapter,
             cache: Cache::new(self, capacity),
             capacity,
-            rope_length: self.rope_length(prompt.len()),
             ids: Vec::with_capacity(capacity),
             logits: Vec::new(),
         };
@@ -78,10 +76,15 @@ impl<D: Device> Sequence<'_, D> {
     }
 
     fn read(&mut self, ids: &[u32], few: bool) {
-        let position = self.ids.len();
+        let mut position = self.ids.len();
         self.ids.extend_from_slice(ids);
-        let entry = Entry { ids: ids.to_vec(), position, prefix: 0..0, own: 0..self.ids.len() };
-        let x = self.decoder.extend(self.adapter, &mut self.cache, &[entry], self.rope_length, few);
-        self.logits = self.decoder.device.download(&self.decoder.head_logits(&x, &[ids.len() - 1], true));
+        let length = self.ids.len();
+        let turned = self.decoder.turns_anew(position, length);
+        if turned {
+            position = 0;
+        }
+        let entry = Entry { ids: self.ids[position..].to_vec(), position, prefix: 0..0, rope_length: length, own: 0..length };
+        let x = self.decoder.extend(self.adapter, &mut self.cache, &[entry], few && !turned);
+        self.logits = self.decoder.device.download(&self.decoder.head_logits(&x, &[length - position - 1], true));
     }
 }

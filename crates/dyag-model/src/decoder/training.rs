@@ -49,7 +49,7 @@ pub struct StepOptions {
     pub dropout: Option<Dropout>,
 }
 
-/// A layer's share of what is kept, beside the narrow product of its last projection.
+/// A layer's share of what is kept, beside its [`Tail`].
 enum Kept<D: Device> {
     Input(D::Buffer),
     All(Activations<D>),
@@ -84,11 +84,11 @@ impl<D: Device> Decoder<D> {
         let mut kept = Vec::with_capacity(self.layers.len());
         let mut x = self.embed(&pack.ids);
         for (i, layer) in self.layers.iter().enumerate() {
-            let (y, activations, narrow) = layer.forward(&pass, i, x);
+            let (y, activations, tail) = layer.forward(&pass, i, x);
             kept.push(match options.checkpointing {
                 _ if i < lowest => None,
-                Checkpointing::None => Some((Kept::All(Layer::compacted(&*self.device, activations)), narrow)),
-                Checkpointing::Layer => Some((Kept::Input(activations.x), narrow)),
+                Checkpointing::None => Some((Kept::All(Layer::compacted(&*self.device, activations)), tail.compacted(&*self.device))),
+                Checkpointing::Layer => Some((Kept::Input(activations.x), tail.compacted(&*self.device))),
             });
             x = y;
         }
@@ -96,13 +96,13 @@ impl<D: Device> Decoder<D> {
         let sum = self.head_loss(&x, &pack.targets, Some(&mut d_x));
         drop(x);
         for (i, layer) in self.layers.iter().enumerate().rev() {
-            let Some((kept, narrow)) = kept.pop().flatten() else { break };
+            let Some((kept, tail)) = kept.pop().flatten() else { break };
             let activations = match kept {
                 Kept::All(activations) => activations,
                 // Rounded as if it had been kept, so that what is kept does not show in the results.
                 Kept::Input(x) => Layer::compacted(&*self.device, layer.activations(&pass, i, x)),
             };
-            layer.backward(&pass, i, (activations, narrow), gradients, &mut d_x);
+            layer.backward(&pass, i, (activations, tail), gradients, &mut d_x);
         }
         sum
     }
@@ -135,8 +135,9 @@ impl<D: Device> Decoder<D> {
 
     fn angles(&self, pack: &Pack) -> Angles<D> {
         assert_eq!(pack.positions.len(), pack.ids.len());
-        let longest = pack.positions.iter().max().map_or(0, |last| *last as usize + 1);
-        Angles::new(&*self.device, &self.config.rope, &pack.positions, longest)
+        let longest = pack.positions.iter().max().map_or(0, |last| *last as usize + 1).max(pack.rope_length);
+        let tokens: Vec<(u32, usize)> = pack.positions.iter().map(|position| (*position, longest)).collect();
+        Angles::new(&*self.device, &self.config, &tokens)
     }
 
     fn pass<'a>(

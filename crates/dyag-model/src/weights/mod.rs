@@ -37,8 +37,14 @@ pub struct LayerWeights {
     pub attention_norm: Vec<f32>,
     /// q, k, v.
     pub qkv: QkvWeights,
+    /// Gains of the norms of q's and k's heads `[D]`, where there are any.
+    pub head_norms: Option<[Vec<f32>; 2]>,
     /// `[C, H * D]`.
     pub o: WeightMatrix,
+    /// `[C]`, or empty.
+    pub o_bias: Vec<f32>,
+    /// Gains of the norms of what attention and the feed-forward block give `[C]`, where there are any.
+    pub output_norms: Option<[Vec<f32>; 2]>,
     /// Gain of the norm before the feed-forward block `[C]`.
     pub feed_forward_norm: Vec<f32>,
     /// gate, up.

@@ -25,7 +25,8 @@ impl Model {
 impl DecoderWeights {
     fn layer_matrices(&mut self) -> impl Iterator<Item = &mut WeightMatrix> {
         self.layers.iter_mut().flat_map(|layer| {
-            let LayerWeights { attention_norm: _, qkv, o, feed_forward_norm: _, gate_up, down } = layer;
+            let LayerWeights { attention_norm: _, qkv, head_norms: _, o, o_bias: _, output_norms: _, feed_forward_norm: _, gate_up, down } =
+                layer;
             let qkv = match qkv {
                 QkvWeights::Separate { q, k, v, .. } => vec![q, k, v],
                 QkvWeights::Fused(qkv) => vec![qkv],

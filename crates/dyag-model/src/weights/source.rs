@@ -145,16 +145,33 @@ pub(super) fn shape_text(config: &DecoderConfig) -> String {
         max_positions: _,
         rms_norm_eps,
         rope,
+        window_rope,
         windows,
         fused,
         qkv_bias,
+        o_bias,
+        head_norms,
+        output_norms,
+        attention_scale,
+        embedding_scale,
         activation,
         tied_head,
         bos_token_id: _,
         eos_token_ids: _,
     } = config;
-    format!(
+    let mut text = format!(
         "{family} C {hidden_size} F {intermediate_size} L {n_layers} H {n_heads} G {n_kv_heads} D {head_size} V {vocab_size}\n\
          eps {rms_norm_eps:e} rope {rope:?}\nwindows {windows:?}\nfused {fused} bias {qkv_bias} {activation:?} tied {tied_head}\n"
-    )
+    );
+    // What not all families have is said where it is there, so that the others' fingerprints stay.
+    if *o_bias {
+        text.push_str("o bias\n");
+    }
+    if *head_norms || *output_norms {
+        let _ = writeln!(
+            text,
+            "norms of heads {head_norms} of outputs {output_norms} scales {attention_scale:e} {embedding_scale:e} rope of windows {window_rope:?}"
+        );
+    }
+    text
 }

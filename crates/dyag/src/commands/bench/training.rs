@@ -89,7 +89,7 @@ pub(super) fn measure<D: Device>(
     for step in 0..=runs {
         for (share_prefixes, measured) in [true, false].into_iter().zip(&mut measured) {
             let step_sequences = step_of(step);
-            let packs = pack(&step_sequences, PackOptions { max_tokens: plan.max_pack_tokens, share_prefixes });
+            let packs = pack(&step_sequences, PackOptions { max_tokens: plan.max_pack_tokens, share_prefixes, rope_length: 0 });
             let seconds = seconds(|| take_step(&packs));
             // The first warms up.
             if step > 0 {

@@ -24,9 +24,15 @@ fn facts(files: &ModelFiles) -> Vec<(&'static str, Value)> {
         max_positions,
         rms_norm_eps: _,
         rope,
+        window_rope,
         windows,
         fused,
         qkv_bias,
+        o_bias,
+        head_norms,
+        output_norms,
+        attention_scale: _,
+        embedding_scale: _,
         activation,
         tied_head,
         bos_token_id: _,
@@ -54,10 +60,14 @@ fn facts(files: &ModelFiles) -> Vec<(&'static str, Value)> {
         ("tokenizer_ids", json!(files.tokenizer().id_limit())),
         ("positions", json!(max_positions)),
         ("sliding_window", json!(windows.iter().flatten().min())),
-        ("rope", json!(format!("theta {}, {} channels, scaling {}", rope.theta, rope.rotary_size, scaling_name(&rope.scaling)))),
+        ("rope", json!(rope_text(rope))),
+        ("rope_of_windows", json!(window_rope.as_ref().map(rope_text))),
         ("activation", json!(format!("{activation:?}").to_lowercase())),
         ("fused_projections", json!(fused)),
         ("qkv_bias", json!(qkv_bias)),
+        ("o_bias", json!(o_bias)),
+        ("head_norms", json!(head_norms)),
+        ("output_norms", json!(output_norms)),
         ("tied_head", json!(tied_head)),
         ("end_of_turn", json!(stops)),
         ("template", json!(files.chat().template().origin())),
@@ -65,6 +75,10 @@ fn facts(files: &ModelFiles) -> Vec<(&'static str, Value)> {
         ("vocabulary_hash", json!(base.vocabulary_hash)),
         ("fingerprint", json!(base.fingerprint)),
     ]
+}
+
+fn rope_text(rope: &dyag_model::config::Rope) -> String {
+    format!("theta {}, {} channels, scaling {}", rope.theta, rope.rotary_size, scaling_name(&rope.scaling))
 }
 
 fn scaling_name(scaling: &dyag_model::config::RopeScaling) -> &'static str {
