@@ -10,7 +10,7 @@ use dyag_kernels::Device;
 use dyag_kernels::device::{AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Place};
 
 use super::device_adapter::DeviceAdapter;
-use super::projection::{Backward, Linear, Projected, Projecting};
+use super::projection::{Backward, Linear, Projected, Projecting, Trace};
 use super::rope::Angles;
 use super::training::Dropout;
 use crate::config::DecoderConfig;
@@ -67,8 +67,8 @@ pub(super) struct Queries<D: Device> {
     pub(super) k: D::Buffer,
     pub(super) v: D::Buffer,
     inv_rms: D::Buffer,
-    /// The pairs' narrow products, one for each matrix.
-    narrow: Vec<Option<D::Buffer>>,
+    /// What the pairs leave, one for each matrix.
+    narrow: Vec<Trace<D>>,
 }
 
 /// What lies between a layer's attention and its last projection.
@@ -77,9 +77,9 @@ pub(super) struct Middle<D: Device> {
     inv_rms: D::Buffer,
     g: D::Buffer,
     u: D::Buffer,
-    /// The pairs' narrow products: of o, and of gate and up.
-    of_o: Option<D::Buffer>,
-    narrow: Vec<Option<D::Buffer>>,
+    /// What the pairs leave: of o, and of gate and up.
+    of_o: Trace<D>,
+    narrow: Vec<Trace<D>>,
 }
 
 /// How far down a layer's backward must go: into what something adapted lies in or below.
@@ -166,8 +166,8 @@ impl<D: Device> Layer<D> {
         let ([mut q, mut k, v], narrow) = match &self.qkv {
             Qkv::Separate(parts) => apart(projecting.forward(parts.each_ref(), &n1, None, false)),
             Qkv::Fused(qkv) => {
-                let [Projected { y, u }] = projecting.forward([qkv], &n1, None, false);
-                (pass.split(&y, qkv_widths(pass.config), |len| pass.device.scratch(len)), vec![u])
+                let [Projected { y, trace }] = projecting.forward([qkv], &n1, None, false);
+                (pass.split(&y, qkv_widths(pass.config), |len| pass.device.scratch(len)), vec![trace])
             }
         };
         let DecoderConfig { n_heads, n_kv_heads, head_size, .. } = *pass.config;
@@ -179,26 +179,26 @@ impl<D: Device> Layer<D> {
     /// Attention's output joined to the residual stream, and gate and up of the feed-forward block.
     fn middle(&self, pass: &Pass<'_, D>, layer: usize, x: &D::Buffer, a: &D::Buffer) -> Middle<D> {
         let projecting = pass.projecting(layer);
-        let [Projected { y: m, u: of_o }] = projecting.forward([&self.o], a, Some(x), false);
+        let [Projected { y: m, trace: of_o }] = projecting.forward([&self.o], a, Some(x), false);
         let (n2, inv_rms) = pass.norm(&m, &self.feed_forward_norm);
         let f = pass.config.intermediate_size;
         let ([g, u], narrow) = match &self.gate_up {
             GateUp::Separate(parts) => apart(projecting.forward(parts.each_ref(), &n2, None, true)),
             GateUp::Fused(gate_up) => {
-                let [Projected { y, u }] = projecting.forward([gate_up], &n2, None, true);
-                (pass.split(&y, [f, f], |len| projecting.activations(len)), vec![u])
+                let [Projected { y, trace }] = projecting.forward([gate_up], &n2, None, true);
+                (pass.split(&y, [f, f], |len| projecting.activations(len)), vec![trace])
             }
         };
         Middle { m, inv_rms, g, u, of_o, narrow }
     }
 
-    /// The layer's output, and the narrow product of its last projection.
-    fn output(&self, pass: &Pass<'_, D>, layer: usize, middle: &Middle<D>) -> (D::Buffer, Option<D::Buffer>) {
+    /// The layer's output, and what the pair of its last projection leaves.
+    fn output(&self, pass: &Pass<'_, D>, layer: usize, middle: &Middle<D>) -> (D::Buffer, Trace<D>) {
         let projecting = pass.projecting(layer);
         let mut h = projecting.activations(pass.rows * pass.config.intermediate_size);
         pass.device.gated(pass.config.activation, &middle.g, &middle.u, &mut h);
-        let [Projected { y, u }] = projecting.forward([&self.down], &h, Some(&middle.m), false);
-        (y, u)
+        let [Projected { y, trace }] = projecting.forward([&self.down], &h, Some(&middle.m), false);
+        (y, trace)
     }
 
     /// Attention's output joined to the residual stream, and the feed-forward block on top.
@@ -218,7 +218,7 @@ impl<D: Device> Layer<D> {
     }
 
     /// The layer's output for `x`, and what its backward needs: the activations, and the narrow product of its last projection.
-    pub(super) fn forward(&self, pass: &Pass<'_, D>, layer: usize, x: D::Buffer) -> (D::Buffer, Activations<D>, Option<D::Buffer>) {
+    pub(super) fn forward(&self, pass: &Pass<'_, D>, layer: usize, x: D::Buffer) -> (D::Buffer, Activations<D>, Trace<D>) {
         let activations = self.activations(pass, layer, x);
         let (y, narrow) = self.output(pass, layer, &activations.middle);
         (y, activations, narrow)
@@ -237,11 +237,11 @@ impl<D: Device> Layer<D> {
         &self,
         pass: &Pass<'_, D>,
         layer: usize,
-        (saved, of_down): (Activations<D>, Option<D::Buffer>),
+        (saved, of_down): (Activations<D>, Trace<D>),
         gradients: &mut DeviceAdapter<D>,
         d_x: &mut D::Buffer,
     ) {
-        let adapted = |linear: &Linear<D>| gradients.pairs.contains_key(&linear.site(layer));
+        let adapted = |linear: &Linear<D>| gradients.pairs().contains_key(&linear.site(layer));
         let below = gradients.lowest_layer().is_some_and(|lowest| lowest < layer);
         let into_qkv = below
             || match &self.qkv {
@@ -256,7 +256,7 @@ impl<D: Device> Layer<D> {
             };
         let reach = Reach { below, into_qkv, into_attention, into_gate_up };
         let Activations { x, qkv, a, log_sum_exp, mut middle } = saved;
-        let of_o = middle.of_o.take();
+        let of_o = std::mem::take(&mut middle.of_o);
         let [x, a] = [x, a].map(|buffer| pass.device.expand(buffer));
         middle.m = pass.device.expand(middle.m);
         let mut way = Way { gradients, d_x, reach };
@@ -271,7 +271,7 @@ impl<D: Device> Layer<D> {
         pass: &Pass<'_, D>,
         layer: usize,
         middle: Middle<D>,
-        of_down: Option<D::Buffer>,
+        of_down: Trace<D>,
         Way { gradients, d_x, reach }: &mut Way<'_, D>,
     ) {
         let (device, f, projecting) = (pass.device, pass.config.intermediate_size, pass.projecting(layer));
@@ -279,22 +279,22 @@ impl<D: Device> Layer<D> {
         let mut h = projecting.activations(pass.rows * f);
         device.gated(pass.config.activation, &d_g, &d_u, &mut h);
         let mut d_h = reach.into_gate_up.then(|| projecting.activations(pass.rows * f));
-        projecting.backward([Backward { linear: &self.down, d_y: d_x, u: of_down.as_ref() }], &h, gradients, d_h.as_mut());
+        projecting.backward([Backward { linear: &self.down, d_y: d_x, trace: &of_down }], &h, gradients, d_h.as_mut());
         drop(h);
         let Some(d_h) = d_h else { return };
         device.gated_backward(pass.config.activation, &d_h, &mut d_g, &mut d_u);
         drop(d_h);
         let (n2, _) = pass.norm(&m, &self.feed_forward_norm);
         let mut d_n2 = reach.into_attention.then(|| device.scratch(pass.rows * pass.config.hidden_size));
-        let narrow = |i: usize| narrow[i].as_ref();
+        let trace = |i: usize| &narrow[i];
         match &self.gate_up {
             GateUp::Separate([gate, up]) => {
-                let parts = [Backward { linear: gate, d_y: &d_g, u: narrow(0) }, Backward { linear: up, d_y: &d_u, u: narrow(1) }];
+                let parts = [Backward { linear: gate, d_y: &d_g, trace: trace(0) }, Backward { linear: up, d_y: &d_u, trace: trace(1) }];
                 projecting.backward(parts, &n2, gradients, d_n2.as_mut());
             }
             GateUp::Fused(gate_up) => {
                 let d = pass.join([(&d_g, f), (&d_u, f)], |len| projecting.activations(len));
-                projecting.backward([Backward { linear: gate_up, d_y: &d, u: narrow(0) }], &n2, gradients, d_n2.as_mut());
+                projecting.backward([Backward { linear: gate_up, d_y: &d, trace: trace(0) }], &n2, gradients, d_n2.as_mut());
             }
         }
         if let Some(d_n2) = d_n2 {
@@ -307,12 +307,12 @@ impl<D: Device> Layer<D> {
         pass: &Pass<'_, D>,
         layer: usize,
         (x, qkv): (&D::Buffer, Queries<D>),
-        (a, log_sum_exp, of_o): (&D::Buffer, &D::Buffer, Option<D::Buffer>),
+        (a, log_sum_exp, of_o): (&D::Buffer, &D::Buffer, Trace<D>),
         Way { gradients, d_x, reach }: &mut Way<'_, D>,
     ) {
         let (device, projecting) = (pass.device, pass.projecting(layer));
         let mut d_a = reach.into_qkv.then(|| device.scratch(device.len(a)));
-        projecting.backward([Backward { linear: &self.o, d_y: d_x, u: of_o.as_ref() }], a, gradients, d_a.as_mut());
+        projecting.backward([Backward { linear: &self.o, d_y: d_x, trace: &of_o }], a, gradients, d_a.as_mut());
         let Some(d_a) = d_a else { return };
         let Queries { q, k, v, inv_rms, narrow } = qkv;
         let mut d_q = device.scratch(device.len(&q));
@@ -325,20 +325,20 @@ impl<D: Device> Layer<D> {
         device.rope(&mut d_k, n_kv_heads, head_size, &pass.angles.cos, &pass.angles.sin, true);
         let (n1, _) = pass.norm(x, &self.attention_norm);
         let mut d_n1 = reach.below.then(|| device.scratch(pass.rows * hidden_size));
-        let narrow = |i: usize| narrow[i].as_ref();
+        let trace = |i: usize| &narrow[i];
         match &self.qkv {
             Qkv::Separate([q, k, v]) => {
                 let parts = [
-                    Backward { linear: q, d_y: &d_q, u: narrow(0) },
-                    Backward { linear: k, d_y: &d_k, u: narrow(1) },
-                    Backward { linear: v, d_y: &d_v, u: narrow(2) },
+                    Backward { linear: q, d_y: &d_q, trace: trace(0) },
+                    Backward { linear: k, d_y: &d_k, trace: trace(1) },
+                    Backward { linear: v, d_y: &d_v, trace: trace(2) },
                 ];
                 projecting.backward(parts, &n1, gradients, d_n1.as_mut());
             }
             Qkv::Fused(qkv) => {
                 let [q_width, k_width, v_width] = qkv_widths(pass.config);
                 let d = pass.join([(&d_q, q_width), (&d_k, k_width), (&d_v, v_width)], |len| device.scratch(len));
-                projecting.backward([Backward { linear: qkv, d_y: &d, u: narrow(0) }], &n1, gradients, d_n1.as_mut());
+                projecting.backward([Backward { linear: qkv, d_y: &d, trace: trace(0) }], &n1, gradients, d_n1.as_mut());
             }
         }
         if let Some(d_n1) = d_n1 {
@@ -347,12 +347,12 @@ impl<D: Device> Layer<D> {
     }
 }
 
-/// Results and narrow products, apart.
-fn apart<D: Device, const N: usize>(projected: [Projected<D>; N]) -> ([D::Buffer; N], Vec<Option<D::Buffer>>) {
-    let mut narrow = Vec::with_capacity(N);
-    let y = projected.map(|Projected { y, u }| {
-        narrow.push(u);
+/// Results and what pairs leave, apart.
+fn apart<D: Device, const N: usize>(projected: [Projected<D>; N]) -> ([D::Buffer; N], Vec<Trace<D>>) {
+    let mut traces = Vec::with_capacity(N);
+    let y = projected.map(|Projected { y, trace }| {
+        traces.push(trace);
         y
     });
-    (y, narrow)
+    (y, traces)
 }

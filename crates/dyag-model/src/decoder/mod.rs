@@ -5,6 +5,7 @@
 
 mod cache;
 mod device_adapter;
+mod dora;
 mod generate;
 mod head;
 mod layer;
@@ -27,11 +28,12 @@ pub use device_adapter::{DeviceAdapter, DevicePair};
 pub use generate::{GenerateError, GenerateLimits, Generated, StopReason, Watch};
 pub use head::LOGITS_BYTES;
 pub use likelihood::{Continuations, Likelihood};
-pub use pack::{Pack, Target};
+pub use pack::{Noise, Pack, Target};
 pub use sampling::SamplingOptions;
 pub use sequence::Sequence;
 pub use training::{Checkpointing, Dropout, StepOptions};
 
+use dora::DecoderId;
 use layer::{GateUp, Layer, Qkv};
 use projection::Linear;
 
@@ -44,6 +46,7 @@ pub struct Decoder<D: Device> {
     final_norm: D::Buffer,
     head: D::Weight,
     logits_bytes: usize,
+    id: DecoderId,
 }
 
 impl<D: Device> Decoder<D> {
@@ -58,6 +61,7 @@ impl<D: Device> Decoder<D> {
             config: config.clone(),
             device,
             logits_bytes: LOGITS_BYTES,
+            id: DecoderId::new(),
         }
     }
 
