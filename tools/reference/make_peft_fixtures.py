@@ -4,7 +4,7 @@
     make_peft_fixtures.py GOLDEN_DIR OUT_DIR
 
 Needs torch, transformers, peft, safetensors. OUT_DIR/CASE holds adapter/, reference.safetensors, reference.json and base.txt (the folder of
-GOLDEN_DIR whose model it adapts). OUT_DIR/dora is an adapter that dyag must refuse.
+GOLDEN_DIR whose model it adapts). OUT_DIR/dora is an adapter alone, with magnitudes; make_lora_variants.py makes dumps of such.
 """
 import json
 import os

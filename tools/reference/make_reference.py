@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write what Transformers and PEFT compute with a model and an adapter, for `dyag check` to recompute.
 
-    make_reference.py MODEL_DIR ADAPTER_DIR OUT_DIR [--rows 12,9] [--steps 10] [--text FILE] [--no-bf16]
+    make_reference.py MODEL_DIR ADAPTER_DIR OUT_DIR [--rows 12,9] [--steps 10] [--lora-plus-ratio R] [--text FILE] [--no-bf16]
     dyag check --model MODEL_DIR --adapter ADAPTER_DIR --reference OUT_DIR/reference.safetensors
 
 Needs torch, transformers, peft, safetensors. Everything is computed in float32 with plain attention.
@@ -15,7 +15,7 @@ OUT_DIR/reference.safetensors
     final.NAME                          the adapter after those steps
     greedy_ids                          [1, P + N]: P tokens of the first row, then the N most likely ones with the adapter
 OUT_DIR/reference.json
-    the constants of the steps, versions, and under "bf16" how far the same model in bfloat16 is from these numbers
+    the constants of the steps ("loraplus_lr_ratio" where B and magnitudes have a learning rate of their own), versions, and under "bf16" how far the same model in bfloat16 is from these numbers
 """
 import argparse
 import json
@@ -27,6 +27,7 @@ import peft
 import torch
 import transformers
 from peft import PeftModel
+from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -41,7 +42,20 @@ def load(model_dir, adapter_dir, dtype):
 
 def adapter_parameters(model):
     """Trained tensors by the names they have in adapter_model.safetensors."""
-    return {name.replace(".default.", "."): p for name, p in model.named_parameters() if p.requires_grad}
+    def in_file(name):
+        name = name.replace(".default.", ".")
+        # PEFT keeps magnitudes in a module of their own and saves them under its name.
+        return name.removesuffix(".weight") if "lora_magnitude_vector" in name else name
+
+    return {in_file(name): p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def make_optimizer(model, constants):
+    options = dict(lr=constants["learning_rate"], betas=tuple(constants["betas"]), eps=constants["eps"])
+    ratio = constants.get("loraplus_lr_ratio")
+    if ratio is None:
+        return torch.optim.AdamW(list(adapter_parameters(model).values()), weight_decay=constants["weight_decay"], **options)
+    return create_loraplus_optimizer(model, torch.optim.AdamW, loraplus_lr_ratio=ratio, loraplus_weight_decay=constants["weight_decay"], **options)
 
 
 def make_batch(row_lengths, vocabulary, seed, tokens=None):
@@ -88,8 +102,7 @@ def forward_and_gradients(model, batch, labels):
 
 def optimise(model, batch, labels, constants):
     parameters = list(adapter_parameters(model).values())
-    optimizer = torch.optim.AdamW(parameters, lr=constants["learning_rate"], betas=tuple(constants["betas"]),
-                                  eps=constants["eps"], weight_decay=constants["weight_decay"])
+    optimizer = make_optimizer(model, constants)
     losses, norms = [], []
     for _ in range(constants["steps"]):
         optimizer.zero_grad()
@@ -115,9 +128,11 @@ def bf16_distance(model_dir, adapter_dir, batch, labels, dump):
 
 
 def make_reference(model_dir, adapter_dir, out_dir, row_lengths, *, steps=10, learning_rate=2e-3, clip=0.3, prompt_tokens=8,
-                   new_tokens=16, seed=1, text=None, bf16=True):
+                   new_tokens=16, seed=1, text=None, bf16=True, lora_plus_ratio=None):
     constants = {"optimizer": "AdamW", "steps": steps, "learning_rate": learning_rate, "betas": [0.9, 0.999], "eps": 1e-8,
                  "weight_decay": 0.0, "max_grad_norm": clip}
+    if lora_plus_ratio is not None:
+        constants["loraplus_lr_ratio"] = lora_plus_ratio
     model = load(model_dir, adapter_dir, torch.float32)
     names = set(load_file(os.path.join(adapter_dir, "adapter_model.safetensors")))
     if names != set(adapter_parameters(model)):
@@ -160,6 +175,7 @@ def main():
     parser.add_argument("--rows", default="12,9", help="tokens of each row, with commas between (default 12,9)")
     parser.add_argument("--steps", type=int, default=10, help="optimiser steps (default 10)")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--lora-plus-ratio", type=float, help="learning rate of B and of magnitudes, as a multiple of A's (LoRA+)")
     parser.add_argument("--clip", type=float, default=0.3, help="largest gradient norm (default 0.3)")
     parser.add_argument("--prompt-tokens", type=int, default=8)
     parser.add_argument("--new-tokens", type=int, default=16, help="greedy tokens (default 16)")
@@ -171,7 +187,8 @@ def main():
     if min(row_lengths) < 2 or o.steps < 1:
         parser.error("--rows must be at least 2 and --steps at least 1")
     make_reference(o.model_dir, o.adapter_dir, o.out_dir, row_lengths, steps=o.steps, learning_rate=o.learning_rate, clip=o.clip,
-                   prompt_tokens=o.prompt_tokens, new_tokens=o.new_tokens, seed=o.seed, text=o.text, bf16=not o.no_bf16)
+                   prompt_tokens=o.prompt_tokens, new_tokens=o.new_tokens, seed=o.seed, text=o.text, bf16=not o.no_bf16,
+                   lora_plus_ratio=o.lora_plus_ratio)
 
 
 if __name__ == "__main__":

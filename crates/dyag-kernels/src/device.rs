@@ -229,7 +229,7 @@ pub trait Device: Send + Sync {
     fn scratch(&self, len: usize) -> Self::Buffer;
 
     /// As [`Device::scratch`], for activations that products read: a device that rounds them to bf16 there may keep them so. Only what is said to take them takes them:
-    /// `copy_block`, `rms_norm` (as its result), `gated`, `gated_backward`, `project` and `project_backward`.
+    /// `copy_block`, `rms_norm` (as its result), `gated`, `gated_backward`, `scale_columns`, `add_column_products`, `project` and `project_backward`.
     fn scratch_activations(&self, len: usize) -> Self::Buffer {
         self.scratch(len)
     }
@@ -349,6 +349,26 @@ pub trait Device: Send + Sync {
     ) {
         project_backward_one_by_one(self, x, rows, parts, d_x);
     }
+
+    /// `y = factors * x (+ bias) (+ residual)` over rows of `factors.len()` columns: what a weight-decomposed adapter (Liu et al. 2024) makes of a product.
+    /// `x` and `y` may be activations, or `y` alone.
+    fn scale_columns(
+        &self,
+        x: &Self::Buffer,
+        factors: &Self::Buffer,
+        bias: Option<&Self::Buffer>,
+        residual: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+    );
+
+    /// `sums[j] += factors[j] * Σ_t x[t, j] y[t, j]`, in f64 within a call: the gradient of what columns were multiplied with. `x` and `y` may be activations.
+    fn add_column_products(&self, x: &Self::Buffer, y: &Self::Buffer, factors: &Self::Buffer, sums: &mut Self::Buffer);
+
+    /// `squares[j] = ‖w[j]‖²` of the rows as they lie, never rounded, summed in f64.
+    fn row_squares(&self, w: &Self::Weight, squares: &mut Self::Buffer);
+
+    /// `norms[j] = ‖w[j] + scale b[j] A‖` `[out]` of a frozen matrix and a pair beside it, whose operands are never rounded; `squares` as [`Device::row_squares`] gave them.
+    fn adapted_norms(&self, w: &Self::Weight, squares: &Self::Buffer, pair: LowRankPair<'_, Self::Buffer>, norms: &mut Self::Buffer);
 
     /// A product of plain buffers, in f32: what adapters are made of.
     fn matmul(&self, sizes: Matmul, a: &Self::Buffer, b: &Self::Buffer, c: &mut Self::Buffer);

@@ -5,7 +5,7 @@
 
 use crate::device::{
     Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Device, LayerNormWeights,
-    LossSum, LowRank, Matmul, Place, Precision,
+    LossSum, LowRank, LowRankPair, Matmul, Place, Precision,
 };
 use crate::random::dropped;
 use crate::rounding::round_to_bf16;
@@ -275,6 +275,40 @@ impl Device for ReferenceDevice {
             }
         }
         d_x.iter_mut().zip(sums).for_each(|(d, sum)| *d = sum as f32);
+    }
+
+    fn scale_columns(&self, x: &Vec<f32>, factors: &Vec<f32>, bias: Option<&Vec<f32>>, residual: Option<&Vec<f32>>, y: &mut Vec<f32>) {
+        for (i, y) in y.iter_mut().enumerate() {
+            let beside = [bias.map(|bias| bias[i % factors.len()]), residual.map(|residual| residual[i])].into_iter().flatten();
+            *y = (f64::from(factors[i % factors.len()]) * f64::from(x[i]) + beside.map(f64::from).sum::<f64>()) as f32;
+        }
+    }
+
+    fn add_column_products(&self, x: &Vec<f32>, y: &Vec<f32>, factors: &Vec<f32>, sums: &mut Vec<f32>) {
+        let width = sums.len();
+        for (j, sum) in sums.iter_mut().enumerate() {
+            let products: f64 = (j..x.len()).step_by(width).map(|i| f64::from(x[i]) * f64::from(y[i])).sum();
+            *sum = (f64::from(*sum) + f64::from(factors[j]) * products) as f32;
+        }
+    }
+
+    fn row_squares(&self, w: &WeightMatrix, squares: &mut Vec<f32>) {
+        let mut row = vec![0.0; w.cols()];
+        for (j, square) in squares.iter_mut().enumerate() {
+            w.widen_row(j, 0, &mut row);
+            *square = dot(&row, &row) as f32;
+        }
+    }
+
+    fn adapted_norms(&self, w: &WeightMatrix, _: &Vec<f32>, pair: LowRankPair<'_, Vec<f32>>, norms: &mut Vec<f32>) {
+        let LowRankPair { a, b, rank, scale } = pair;
+        let mut row = vec![0.0; w.cols()];
+        for (j, norm) in norms.iter_mut().enumerate() {
+            w.widen_row(j, 0, &mut row);
+            let added = |i: usize| (0..rank).map(|r| f64::from(b[j * rank + r]) * f64::from(a[r * w.cols() + i])).sum::<f64>();
+            let sum: f64 = row.iter().enumerate().map(|(i, w)| (f64::from(*w) + f64::from(scale) * added(i)).powi(2)).sum();
+            *norm = sum.sqrt() as f32;
+        }
     }
 
     fn matmul(&self, s: Matmul, a: &Vec<f32>, b: &Vec<f32>, c: &mut Vec<f32>) {

@@ -120,6 +120,14 @@ impl WeightMatrix {
         Self::new(Bytes::from_vec(bytes), Format::Nf4, self.rows, self.cols)
     }
 
+    /// The Euclidean norm of every row, summed in f64.
+    pub fn row_norms(&self) -> Vec<f32> {
+        let mut norms = vec![0.0; self.rows];
+        crate::cpu_device::row_squares(crate::cpu::level().vector(), self, &mut norms);
+        norms.iter_mut().for_each(|square| *square = square.sqrt());
+        norms
+    }
+
     /// Declares that within each head of `head_size` rows, the file holds row `i` of the first half at `2i` and of the second half
     /// at `2i + 1` (llama.cpp stores the q and k matrices of Llama so). Rows are then served in the order of the original model.
     /// `None` when `rows` is no multiple of `head_size` or that is odd.

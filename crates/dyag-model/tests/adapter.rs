@@ -114,7 +114,6 @@ fn layers_to_transform_picks_layers_of_names_given_by_their_end() {
 #[test]
 fn what_changes_the_numbers_is_refused_by_name() {
     for (key, value) in [
-        ("use_dora", json!(true)),
         ("bias", json!("all")),
         ("bias", json!("lora_only")),
         ("modules_to_save", json!(["lm_head"])),
@@ -142,8 +141,6 @@ fn what_changes_the_numbers_is_refused_by_name() {
     // Keys of newer versions that are not in use, and initialisations that leave the base alone.
     let harmless = json!({"use_something_new": false, "other": null, "more": {}, "init_lora_weights": "gaussian", "bias": "none", "modules_to_save": []});
     parsed(&harmless).expect("nothing is in use");
-    let dora = Adapter::load(&fixture("peft/dora/adapter"), &shape("qwen2")).expect_err("refused").to_string();
-    assert!(dora.contains("DoRA") && dora.contains("use_dora"), "{dora}");
 }
 
 #[test]
@@ -162,6 +159,7 @@ fn keys_with_impossible_values_are_named() {
         ("rank_pattern", json!({"q_proj": 0})),
         ("alpha_pattern", json!({"q_proj": "x"})),
         ("use_rslora", json!("yes")),
+        ("use_dora", json!(1)),
         ("lora_dropout", json!(1.0)),
         ("layers_to_transform", json!([-1])),
         ("exclude_modules", json!(3)),
@@ -227,6 +225,76 @@ fn missing_and_superfluous_tensors_are_named() {
     reconfigure(folder.path(), "r", json!(8));
     let error = refusal(folder.path(), &config);
     assert!(error.contains("[4, 64]") && error.contains("[8, 64]"), "{error}");
+}
+
+#[test]
+fn magnitudes_are_there_where_the_configuration_says_so_and_nowhere_else() {
+    let config = shape("qwen2");
+    let adapter = Adapter::load(&fixture("peft/dora/adapter"), &config).expect("an adapter");
+    let lengths: Vec<_> = adapter.pairs.values().map(|pair| pair.magnitude.as_ref().map(Vec::len)).collect();
+    assert_eq!((lengths, adapter.n_parameters()), (vec![Some(32); 3], 3 * (2 * 64 + 32 * 2 + 32)));
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = AdapterConfig::read(&fixture("peft/dora/adapter")).expect("a configuration");
+    adapter.save(folder.path(), &settings).expect("saved");
+    assert_eq!(Adapter::load(folder.path(), &config).expect("read back"), adapter);
+    reconfigure(folder.path(), "use_dora", json!(false));
+    let error = refusal(folder.path(), &config);
+    assert!(error.contains("v_proj.lora_magnitude_vector` belongs nowhere") && error.contains("use_dora"), "{error}");
+    reconfigure(folder.path(), "use_dora", json!(true));
+    let spoilt = |magnitude: Option<Vec<f32>>| {
+        let mut spoilt = adapter.clone();
+        spoilt.pairs.values_mut().next().expect("a pair").magnitude = magnitude;
+        spoilt.save(folder.path(), &settings).expect("saved");
+        refusal(folder.path(), &config)
+    };
+    let error = spoilt(None);
+    assert!(error.contains("layers.0.self_attn.v_proj.lora_magnitude_vector` is missing") && error.contains("[32]"), "{error}");
+    let error = spoilt(Some(vec![1.0; 31]));
+    assert!(error.contains("lora_magnitude_vector` has shape [31]") && error.contains("[32]"), "{error}");
+    let error = spoilt(Some(vec![f32::NAN; 32]));
+    assert!(error.contains("lora_magnitude_vector` holds a value that is not finite"), "{error}");
+}
+
+#[test]
+fn targets_are_names_an_expression_or_all() {
+    let (plain, fused) = (TinyModel::qwen2().config, TinyModel::phi3().config);
+    let names = |names: &[&str]| TargetModules::Names(names.iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(TargetModules::parse("v_proj, q_proj,v_proj", &plain).unwrap(), names(&["q_proj", "v_proj"]));
+    assert_eq!(TargetModules::parse("1.mlp.up_proj,self_attn.q_proj", &plain).unwrap(), names(&["1.mlp.up_proj", "self_attn.q_proj"]));
+    assert_eq!(TargetModules::parse("All-Linear", &fused).unwrap(), names(&["down_proj", "gate_up_proj", "o_proj", "qkv_proj"]));
+    for pattern in [".*q_proj", r"model\.layers\.(0|1)\.mlp\.up_proj", "q_pro[j]", "(a,b)"] {
+        assert_eq!(TargetModules::parse(pattern, &plain).unwrap(), TargetModules::Pattern(pattern.to_owned()));
+    }
+    for (text, config, said) in [
+        ("q_proj", &fused, "qkv_proj"),
+        ("lm_head", &plain, "down_proj"),
+        ("_proj", &plain, "\"_proj\""),
+        ("q_proj,,v_proj", &plain, "\"\""),
+        ("", &plain, "all-linear"),
+        ("99.mlp.up_proj", &plain, "99.mlp.up_proj"),
+        ("(q_proj", &plain, "not a regular expression"),
+    ] {
+        let error = TargetModules::parse(text, config).expect_err(text).to_string();
+        assert!(error.contains(said), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn patterns_of_nothing_are_named() {
+    let config = shape("qwen2");
+    let check = |changes: Value| parsed(&changes).unwrap().check_patterns(&config).map_err(|error| error.to_string());
+    check(json!({"rank_pattern": {"q_proj": 2, "2.self_attn.q_proj": 3}, "alpha_pattern": {"^model.*": 1}})).expect("all match");
+    for (changes, fragments) in [
+        (
+            json!({"rank_pattern": {"q_proj": 2, "v_proj": 3}}),
+            ["rank_pattern \"v_proj\" matches no module", "model.layers.0.self_attn.q_proj"],
+        ),
+        (json!({"alpha_pattern": {"q_pro": 2}}), ["alpha_pattern \"q_pro\" matches no module", "end of a name"]),
+        (json!({"alpha_pattern": {"(q_proj": 2}}), ["(q_proj", "not a regular expression"]),
+    ] {
+        let error = check(changes).expect_err("refused");
+        assert!(fragments.iter().all(|fragment| error.contains(fragment)), "{error}");
+    }
 }
 
 #[test]
@@ -315,6 +383,7 @@ proptest! {
         alpha in prop_oneof![(1_u32..1000).prop_map(f64::from), 0.001_f64..1e6],
         rank_pattern in prop::collection::vec(("[a-z_.0-9]{1,12}", 1_usize..99), 0..4),
         stabilised: bool,
+        decomposed: bool,
         dropout in prop_oneof![Just(0.0_f32), Just(0.1), Just(0.05), 0.0_f32..0.99],
         layers in prop::option::of(prop::collection::vec(0_usize..40, 1..4)),
         base in prop::option::of("\\PC{0,20}"),
@@ -323,7 +392,7 @@ proptest! {
         let mut seen = std::collections::HashSet::new();
         let rank_pattern = rank_pattern.into_iter().filter(|(key, _)| seen.insert(key.clone())).collect();
         let config = AdapterConfig {
-            base_model: base, rank_pattern, rank_stabilised: stabilised, dropout, layers, targets: TargetModules::Names(names),
+            base_model: base, rank_pattern, rank_stabilised: stabilised, weight_decomposed: decomposed, dropout, layers, targets: TargetModules::Names(names),
             ..AdapterConfig::new(&[], rank, alpha)
         };
         let text = config.to_json();

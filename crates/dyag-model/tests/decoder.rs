@@ -17,6 +17,18 @@ use dyag_model::decoder::{
 use dyag_model::weights::SafetensorsFile;
 
 const CASES: [&str; 6] = ["qwen2", "tinyllama", "llama3", "phi3", "mistral-window", "qwen2-ragged"];
+/// Cases of other adapters, over the models of the others: with magnitudes (of matrices with biases, of fused ones, of some, with other ranks), and other learning rates.
+const VARIANTS: [&str; 9] = [
+    "lora-rslora",
+    "lora-dora",
+    "lora-dora-fused",
+    "lora-dora-some",
+    "lora-patterns",
+    "lora-all-linear",
+    "lora-regex",
+    "lora-plus",
+    "lora-everything",
+];
 const KEEP_ALL: StepOptions = StepOptions { checkpointing: Checkpointing::None, dropout: None };
 
 fn cpu(threads: usize) -> Arc<CpuDevice> {
@@ -36,10 +48,20 @@ struct Case {
 impl Case {
     fn load(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden").join(name);
-        let model = Model::load(&folder.join("model")).unwrap();
+        let base = std::fs::read_to_string(folder.join("base.txt")).map_or(folder.clone(), |base| folder.with_file_name(base.trim()));
+        let model = Model::load(&base.join("model")).unwrap();
         let adapter = Adapter::load(&folder.join("adapter"), &model.config).unwrap();
         let dump = SafetensorsFile::open(&folder.join("reference.safetensors")).unwrap();
         Self { folder, model, adapter, dump }
+    }
+
+    /// With magnitudes away from the norms of the rows they belong to.
+    fn with_magnitudes(mut self) -> Self {
+        for (site, pair) in &mut self.adapter.pairs {
+            let norms = self.model.weights.matrix(*site).unwrap().row_norms();
+            pair.magnitude = Some(norms.iter().enumerate().map(|(j, norm)| norm * (1.0 + 0.2 * (j as f32).sin())).collect());
+        }
+        self
     }
 
     fn decoder<D: Device>(&self, device: Arc<D>) -> Decoder<D> {
@@ -129,17 +151,17 @@ fn agrees_with_the_dump<D: Device>(device: Arc<D>, name: &str) {
 
 #[test]
 fn the_processor_agrees_with_the_dumps() {
-    CASES.iter().for_each(|name| agrees_with_the_dump(cpu(2), name));
+    CASES.iter().chain(&VARIANTS).for_each(|name| agrees_with_the_dump(cpu(2), name));
 }
 
 #[test]
 fn the_scalar_references_agree_with_the_dumps() {
-    CASES.iter().for_each(|name| agrees_with_the_dump(Arc::new(ReferenceDevice::new(Precision::F32)), name));
+    CASES.iter().chain(&VARIANTS).for_each(|name| agrees_with_the_dump(Arc::new(ReferenceDevice::new(Precision::F32)), name));
 }
 
 #[test]
 fn recomputing_and_threads_change_no_bit() {
-    for name in CASES {
+    for name in CASES.into_iter().chain(VARIANTS) {
         let case = Case::load(name);
         let (pack, _) = case.pack();
         let one = gradients(&case.decoder(cpu(1)), &case.adapter, &pack, &KEEP_ALL);
@@ -152,8 +174,8 @@ fn recomputing_and_threads_change_no_bit() {
 
 #[test]
 fn a_shared_prefix_gives_the_unshared_loss_and_gradients() {
-    for name in ["qwen2", "mistral-window", "phi3"] {
-        let case = Case::load(name);
+    for name in ["qwen2", "mistral-window", "phi3", "with magnitudes"] {
+        let case = if name == "with magnitudes" { Case::load("qwen2").with_magnitudes() } else { Case::load(name) };
         let (pack, _) = case.pack();
         // Two sequences that begin alike, apart and together. The last shared row predicts each one's own next token.
         let (prefix, tails) = (&pack.ids[..20], [&pack.ids[20..31], &pack.ids[33..50]]);
@@ -261,7 +283,7 @@ fn generate(
 
 #[test]
 fn greedy_tokens_are_those_of_the_dumps() {
-    for name in CASES {
+    for name in CASES.into_iter().chain(VARIANTS) {
         let case = Case::load(name);
         let expected: Vec<u32> = case.integers("greedy_ids").into_iter().map(|id| id as u32).collect();
         let (prompt, answer) = expected.split_at(expected.len() - 16);
@@ -273,8 +295,8 @@ fn greedy_tokens_are_those_of_the_dumps() {
 #[test]
 fn a_sequence_does_not_depend_on_its_batch() {
     let sampled = SamplingOptions { temperature: 0.9, top_k: 40, top_p: 0.95, repetition_penalty: 1.1, seed: 5 };
-    for name in ["qwen2", "mistral-window"] {
-        let case = Case::load(name);
+    for name in ["qwen2", "mistral-window", "with magnitudes"] {
+        let case = if name == "with magnitudes" { Case::load("qwen2").with_magnitudes() } else { Case::load(name) };
         let decoder = case.decoder(cpu(2));
         let (pack, _) = case.pack();
         let prompts: Vec<Vec<u32>> =

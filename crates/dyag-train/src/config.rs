@@ -30,8 +30,20 @@ pub struct LoraSettings {
     pub alpha: f64,
     /// Scale by `alpha / sqrt(rank)` in place of `alpha / rank`.
     pub rslora: bool,
+    /// Train a magnitude of each output channel too (DoRA).
+    #[serde(default)]
+    pub dora: bool,
+    /// Other ranks, by regular expression, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rank_pattern: Vec<(String, usize)>,
+    /// Other alphas, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alpha_pattern: Vec<(String, f64)>,
     /// Names of the adapted matrices, such as `q_proj`, in the order given.
     pub target_modules: Vec<String>,
+    /// What was asked for, where those names do not say it: a regular expression, or ends of names of modules with commas between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_text: Option<String>,
     /// SHA-256 of the adapter the run starts from, when it is not a fresh one.
     pub initial_adapter: Option<String>,
 }
@@ -49,6 +61,9 @@ pub struct TrainConfig {
     pub accumulation: usize,
     /// The highest learning rate.
     pub learning_rate: f64,
+    /// Learning rate of B, and of magnitudes, as a multiple of A's (LoRA+); none: all have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora_plus_ratio: Option<f64>,
     /// Its course.
     pub schedule: ScheduleKind,
     /// Share of the steps that warm up.
@@ -69,6 +84,9 @@ pub struct TrainConfig {
     pub truncate: bool,
     /// Share of adapter inputs that are dropped.
     pub dropout: f32,
+    /// Noise on the embeddings (NEFTune): uniform in ±alpha / sqrt(T C) for an example of T tokens and a model of C channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neftune_alpha: Option<f64>,
     /// Compute tokens that examples begin with in common once.
     pub share_prefixes: bool,
     /// The adapter.
@@ -116,13 +134,15 @@ impl TrainConfig {
             let problem = format!("{} x {} examples a step; expected at most {}", self.batch_size, self.accumulation, 1 << 20);
             return bad("--batch-size x --accumulation", problem);
         }
-        let ranges: [(&'static str, f64, f64, f64); 7] = [
+        let ranges: [(&'static str, f64, f64, f64); 9] = [
             ("--learning-rate", self.learning_rate, 0.0, 1.0),
             ("--warmup-ratio", self.warmup_ratio, 0.0, 1.0),
             ("--clip", self.clip, 0.0, f64::MAX),
             ("--weight-decay", self.weight_decay, 0.0, 1.0),
             ("--dropout", f64::from(self.dropout), 0.0, 0.99),
             ("--lora-alpha", self.lora.alpha, f64::MIN_POSITIVE, 1e6),
+            ("--lora-plus-ratio", self.lora_plus_ratio.unwrap_or(1.0), f64::MIN_POSITIVE, 1e6),
+            ("--neftune-alpha", self.neftune_alpha.unwrap_or(1.0), f64::MIN_POSITIVE, 1e6),
             ("--validation-split", self.validation_split.unwrap_or(0.0), 0.0, 0.9),
         ];
         for (setting, value, low, high) in ranges {
@@ -150,6 +170,7 @@ impl TrainConfig {
             batch_size,
             accumulation,
             learning_rate,
+            lora_plus_ratio,
             schedule,
             warmup_ratio,
             clip,
@@ -160,8 +181,9 @@ impl TrainConfig {
             max_seq_length,
             truncate,
             dropout,
+            neftune_alpha,
             share_prefixes,
-            lora: LoraSettings { rank, alpha, rslora, target_modules, initial_adapter },
+            lora: LoraSettings { rank, alpha, rslora, dora, rank_pattern, alpha_pattern, target_modules, target_text, initial_adapter },
             precision,
             validation_split,
             load_best,
@@ -177,6 +199,7 @@ impl TrainConfig {
             ("--batch-size", json!(batch_size)),
             ("--accumulation", json!(accumulation)),
             ("--learning-rate", json!(learning_rate)),
+            ("--lora-plus-ratio", json!(lora_plus_ratio)),
             ("--schedule", json!(schedule)),
             ("--warmup-ratio", json!(warmup_ratio)),
             ("--clip", json!(clip)),
@@ -187,11 +210,15 @@ impl TrainConfig {
             ("--max-seq-length", json!(max_seq_length)),
             ("--truncate", json!(truncate)),
             ("--dropout", json!(dropout)),
+            ("--neftune-alpha", json!(neftune_alpha)),
             ("sharing of prefixes (--no-shared-prefix)", json!(share_prefixes)),
             ("--lora-rank", json!(rank)),
             ("--lora-alpha", json!(alpha)),
-            ("--rslora", json!(rslora)),
-            ("--target-modules", json!(target_modules)),
+            ("--use-rslora", json!(rslora)),
+            ("--use-dora", json!(dora)),
+            ("--rank-pattern", json!(rank_pattern)),
+            ("--alpha-pattern", json!(alpha_pattern)),
+            ("--target-modules", target_text.as_ref().map_or_else(|| json!(target_modules), |text| json!(text))),
             ("the initial adapter (--init-adapter)", json!(initial_adapter)),
             ("--precision", json!(precision)),
             ("--validation-split", json!(validation_split)),
@@ -213,6 +240,7 @@ pub(crate) mod tests {
             batch_size: 4,
             accumulation: 4,
             learning_rate: 2e-4,
+            lora_plus_ratio: None,
             schedule: ScheduleKind::Cosine,
             warmup_ratio: 0.03,
             clip: 0.3,
@@ -223,12 +251,17 @@ pub(crate) mod tests {
             max_seq_length: 512,
             truncate: false,
             dropout: 0.0,
+            neftune_alpha: None,
             share_prefixes: true,
             lora: LoraSettings {
                 rank: 16,
                 alpha: 32.0,
                 rslora: false,
+                dora: false,
+                rank_pattern: Vec::new(),
+                alpha_pattern: Vec::new(),
                 target_modules: vec!["q_proj".to_owned(), "v_proj".to_owned()],
+                target_text: None,
                 initial_adapter: None,
             },
             precision: "f32".to_owned(),
@@ -248,13 +281,15 @@ pub(crate) mod tests {
     #[test]
     fn refuses_what_is_out_of_range_and_names_the_flag() {
         assert!(example().validate().is_ok());
-        let cases: [Spoilt; 7] = [
+        let cases: [Spoilt; 9] = [
             ("--epochs", |c| c.epochs = 0),
             ("--batch-size", |c| c.batch_size = 0),
             ("--batch-size x --accumulation", |c| c.batch_size = usize::MAX),
             ("--learning-rate", |c| c.learning_rate = f64::NAN),
             ("--dropout", |c| c.dropout = 1.0),
             ("--max-seq-length", |c| c.max_seq_length = 1),
+            ("--lora-plus-ratio", |c| c.lora_plus_ratio = Some(-1.0)),
+            ("--neftune-alpha", |c| c.neftune_alpha = Some(0.0)),
             ("--target-modules", |c| c.lora.target_modules.clear()),
         ];
         for (flag, spoil) in cases {
@@ -267,7 +302,21 @@ pub(crate) mod tests {
 
     #[test]
     fn survives_json_to_the_bit() {
-        let config = TrainConfig { learning_rate: 0.1 + 0.2, dropout: 0.1, ..example() };
+        let lora = LoraSettings {
+            dora: true,
+            rank_pattern: vec![("q_proj".to_owned(), 3)],
+            alpha_pattern: vec![("v_proj".to_owned(), 0.1 + 0.2)],
+            target_text: Some(".*_proj".to_owned()),
+            ..example().lora
+        };
+        let config = TrainConfig {
+            learning_rate: 0.1 + 0.2,
+            dropout: 0.1,
+            lora_plus_ratio: Some(16.0),
+            neftune_alpha: Some(5.0),
+            lora,
+            ..example()
+        };
         let text = serde_json::to_string(&config).expect("serialises");
         assert_eq!(serde_json::from_str::<TrainConfig>(&text).expect("reads back"), config);
     }

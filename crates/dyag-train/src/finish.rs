@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::folder::NewFolder;
 use crate::manifest::{MANIFEST_FILE, Manifest, Metrics};
 use crate::memory::peak_resident_bytes;
-use crate::optimizer::AdamW;
+use crate::optimizer::{AdamW, AdamWSettings};
 use crate::run::{FINAL_FOLDER, Outcome, Run, TrainInputs};
 
 impl<D: Device> TrainInputs<'_, D> {
@@ -149,7 +149,7 @@ pub(crate) fn restore<D: Device>(
     let n_updates = u32::try_from(state.step).map_err(|_| inconsistent(format!("step {} is too large", state.step)))?;
     let adapter = Adapter::load(&checkpoint.folder, inputs.decoder.config()).map_err(Box::new)?;
     let adapter = DeviceAdapter::upload(device, &adapter);
-    let optimizer = AdamW::load(device, &adapter, inputs.config.weight_decay as f32, n_updates, &checkpoint.folder)?;
+    let optimizer = AdamW::load(device, &adapter, AdamWSettings::of(&inputs.config), n_updates, &checkpoint.folder)?;
     Ok((adapter, optimizer, state))
 }
 

@@ -14,6 +14,7 @@ pub mod folder;
 pub mod log;
 pub mod manifest;
 pub mod memory;
+pub mod noise;
 pub mod optimizer;
 pub mod order;
 pub mod packing;

@@ -38,6 +38,7 @@ pub fn derive_seed(seed: u64, parts: &[u64]) -> u64 {
 const EPOCH_STREAM: u64 = 1;
 const SPLIT_STREAM: u64 = 2;
 const DROPOUT_STREAM: u64 = 3;
+const NOISE_STREAM: u64 = 4;
 
 fn permutation(n: usize, seed: u64) -> Vec<usize> {
     let mut generator = SplitMix64(seed);
@@ -73,6 +74,11 @@ pub fn split(n: usize, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
 /// Seed of the dropout of one pack.
 pub fn dropout_seed(seed: u64, step: u64, pack: u64) -> u64 {
     derive_seed(seed, &[DROPOUT_STREAM, step, pack])
+}
+
+/// Seed of the noise on one example in one step, wherever it is packed.
+pub fn noise_seed(seed: u64, step: u64, example: u64) -> u64 {
+    derive_seed(seed, &[NOISE_STREAM, step, example])
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub struct MemoryNeeds<'a> {
     pub n_parameters: usize,
     /// The adapter's largest rank.
     pub rank: usize,
+    /// Whether the adapter has magnitudes.
+    pub weight_decomposed: bool,
     /// Tokens of the longest example that go through the decoder.
     pub longest_rows: usize,
     /// Tokens of an optimiser step that go through it, at most.
@@ -102,8 +104,8 @@ impl MemoryPlan {
 
 /// Bytes of activations a token takes, from what `dyag_model`'s layers keep and make.
 ///
-/// `bytes` is what an activation takes that products read.
-pub fn activation_bytes_per_token(model: &DecoderConfig, rank: usize, bytes: usize, recompute: bool) -> u64 {
+/// `bytes` is what an activation takes that products read; `weight_decomposed` says that adapted matrices have magnitudes.
+pub fn activation_bytes_per_token(model: &DecoderConfig, rank: usize, weight_decomposed: bool, bytes: usize, recompute: bool) -> u64 {
     let DecoderConfig { hidden_size: c, intermediate_size: f, n_layers, n_heads, n_kv_heads, head_size, .. } = *model;
     let (queries, keys) = (n_heads * head_size, n_kv_heads * head_size);
     // The layer's input and what attention adds to it, attention's output, gate and up; queries, keys and values; small vectors; narrow products.
@@ -113,8 +115,18 @@ pub fn activation_bytes_per_token(model: &DecoderConfig, rank: usize, bytes: usi
     // What went into the norms that some families have beside the two.
     let of_outputs = if model.output_norms { bytes * c + 4 } else { 0 };
     let of_heads = if model.head_norms { bytes * (queries + keys) + 4 * (n_heads + n_kv_heads) } else { 0 };
-    let layer_kept = layer_kept + 2 * of_outputs + of_heads;
-    let kept = if recompute { n_layers * (4 * (c + rank) + of_outputs) + layer_kept } else { n_layers * layer_kept };
+    // Products before their magnitudes: kept, but for the last one of a layer computed again; with them one in f32 and its gradient.
+    let (stretched, stretched_last, stretching) = if weight_decomposed {
+        (bytes * (queries + 2 * keys + c + 2 * f), bytes * c, 4 * (queries + 2 * keys) + bytes * 2 * f)
+    } else {
+        (0, 0, 0)
+    };
+    let (layer_kept, layer_work) = (layer_kept + stretched + 2 * of_outputs + of_heads, layer_work + stretching);
+    let kept = if recompute {
+        n_layers * (4 * (c + rank) + of_outputs + stretched_last) + layer_kept
+    } else {
+        n_layers * (layer_kept + stretched_last)
+    };
     // The gathered rows of the head and their gradients, at most one a token.
     let head = 4 * 5 * c;
     (kept + layer_work + head) as u64
@@ -185,7 +197,8 @@ fn candidate(
     logits_bytes: usize,
 ) -> MemoryPlan {
     let tokens = max_pack_tokens.max(needs.longest_rows) as u64;
-    let activation_bytes = tokens * activation_bytes_per_token(needs.model, needs.rank, needs.activation_bytes, recompute);
+    let activation_bytes =
+        tokens * activation_bytes_per_token(needs.model, needs.rank, needs.weight_decomposed, needs.activation_bytes, recompute);
     let logits = (4 * tokens * needs.model.vocab_size as u64).min(logits_bytes as u64);
     // While a checkpoint is written, the parameters' copy and its file's bytes stand where activations and logits were.
     let saving = (8 * needs.n_parameters as u64).saturating_sub(activation_bytes + logits);
@@ -269,10 +282,11 @@ pub fn largest_step_rows(sequences: &[Sequence], config: &TrainConfig) -> usize 
     rows.iter().take(config.examples_per_step()).sum()
 }
 
-/// How the packs of a run over `sequences` are made. With dropout each example draws its own, so nothing is shared.
+/// How the packs of a run over `sequences` are made. With dropout, and with noise on the embeddings, each example draws its own, so nothing is shared.
 pub fn pack_options(config: &TrainConfig, sequences: &[Sequence], max_tokens: usize) -> PackOptions {
     let rope_length = sequences.iter().map(Sequence::n_tokens).max().unwrap_or(0);
-    PackOptions { max_tokens, share_prefixes: config.share_prefixes && config.dropout == 0.0, rope_length }
+    let share_prefixes = config.share_prefixes && config.dropout == 0.0 && config.neftune_alpha.is_none();
+    PackOptions { max_tokens, share_prefixes, rope_length }
 }
 
 #[cfg(test)]
@@ -319,6 +333,7 @@ mod tests {
             weights_bytes: 491_000_000,
             n_parameters: 8_800_000,
             rank: 16,
+            weight_decomposed: false,
             longest_rows: 200,
             rows_of_a_step: 3200,
             activation_bytes: 4,
@@ -373,6 +388,17 @@ mod tests {
         }
         let kept = MemoryNeeds { checkpointing: CheckpointingChoice::None, ..needs(&model) };
         assert!(plan_memory(kept, &memory(900_000_000), true).expect_err("refused").to_string().contains("--checkpointing layer"));
+    }
+
+    #[test]
+    fn magnitudes_take_memory() {
+        let model = half_billion();
+        let with = MemoryNeeds { weight_decomposed: true, checkpointing: CheckpointingChoice::None, ..needs(&model) };
+        let without = MemoryNeeds { weight_decomposed: false, ..with };
+        let [with, without] = [with, without].map(|needs| plan_memory(needs, &memory(64_000_000_000), true).expect("fits"));
+        // In each layer, q, k, v, o and down of 896 channels or fewer, gate and up, once more.
+        let per_token = (with.activation_bytes - without.activation_bytes) / with.max_pack_tokens as u64;
+        assert!(per_token > 24 * 4 * (2 * 4864 + 896) && with.max_pack_tokens == without.max_pack_tokens, "{with:?} {without:?}");
     }
 
     #[test]

@@ -18,7 +18,8 @@ use crate::finish::{note_other_kernel, restore};
 use crate::folder;
 use crate::log::{RunLog, StepRecord, StepTiming, ValidationRecord};
 use crate::manifest::{BaseModel, ConversationFacts, DatasetFacts, Metrics};
-use crate::optimizer::AdamW;
+use crate::noise::{NoiseOptions, add_noise};
+use crate::optimizer::{AdamW, AdamWSettings};
 use crate::order::epoch_order;
 use crate::packing::{Sequence, pack};
 use crate::plan::{MemoryPlan, count_steps, pack_options};
@@ -210,7 +211,7 @@ impl<'a, D: Device> Run<'a, D> {
     fn open(inputs: TrainInputs<'a, D>, listener: &mut dyn FnMut(Event<'_>)) -> Result<Self, TrainError> {
         check(&inputs)?;
         let device = &**inputs.decoder.device();
-        let TrainConfig { learning_rate, schedule, warmup_ratio, weight_decay, save_total_limit, .. } = inputs.config;
+        let TrainConfig { learning_rate, schedule, warmup_ratio, save_total_limit, .. } = inputs.config;
         let (_, total_steps) = count_steps(inputs.train.len(), &inputs.config);
         let (adapter, optimizer, state) = match &inputs.resume {
             Some(checkpoint) => {
@@ -220,7 +221,7 @@ impl<'a, D: Device> Run<'a, D> {
             }
             None => {
                 let adapter = DeviceAdapter::upload(device, &inputs.adapter);
-                let optimizer = AdamW::new(device, &adapter, weight_decay as f32);
+                let optimizer = AdamW::new(device, &adapter, AdamWSettings::of(&inputs.config));
                 (adapter, optimizer, TrainerState::start(inputs.memory.max_pack_tokens))
             }
         };
@@ -275,22 +276,27 @@ impl<'a, D: Device> Run<'a, D> {
         self.state.epoch as f64 + self.state.position as f64 / self.inputs.train.len() as f64
     }
 
-    /// The examples of the next step.
-    fn next_batch(&mut self) -> Vec<&'a Sequence> {
+    /// The examples of the next step, by number.
+    fn next_batch(&mut self) -> Vec<usize> {
         let TrainConfig { seed, shuffle, .. } = self.inputs.config;
         let n = self.inputs.train.len();
         if self.order.0 != self.state.epoch {
             self.order = (self.state.epoch, epoch_order(n, seed, self.state.epoch, shuffle));
         }
         let end = (self.state.position + self.inputs.config.examples_per_step()).min(n);
-        self.order.1[self.state.position..end].iter().map(|i| &self.inputs.train[*i]).collect()
+        self.order.1[self.state.position..end].to_vec()
     }
 
     /// One optimiser step and what follows it. `None` when it was given up because of `stop`.
     fn step(&mut self, listener: &mut dyn FnMut(Event<'_>), stop: &AtomicBool) -> Result<Option<()>, TrainError> {
         let started = Instant::now();
-        let batch = self.next_batch();
-        let packs = pack(&batch, pack_options(&self.inputs.config, self.inputs.train, self.state.max_pack_tokens));
+        let numbers = self.next_batch();
+        let batch: Vec<&Sequence> = numbers.iter().map(|i| &self.inputs.train[*i]).collect();
+        let mut packs = pack(&batch, pack_options(&self.inputs.config, self.inputs.train, self.state.max_pack_tokens));
+        if let Some(alpha) = self.inputs.config.neftune_alpha {
+            let channels = self.inputs.decoder.config().hidden_size;
+            add_noise(&mut packs, &batch, &numbers, NoiseOptions { alpha, channels, seed: self.inputs.config.seed, step: self.state.step });
+        }
         let options = GradientOptions {
             checkpointing: self.inputs.memory.checkpointing(),
             dropout: self.inputs.config.dropout,
@@ -308,7 +314,7 @@ impl<'a, D: Device> Run<'a, D> {
                 return Err(TrainError::NotFinite { step: self.state.step + 1, what, value, learning_rate });
             }
         }
-        self.optimizer.step(device, &mut self.adapter, &self.gradients, learning_rate as f32, scale as f32);
+        self.optimizer.step(device, &mut self.adapter, &self.gradients, learning_rate, scale as f32);
         let step_s = started.elapsed().as_secs_f64();
 
         let mut state = self.state.clone();

@@ -5,8 +5,9 @@ mod common;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Bench, Place, assert_same, config};
+use common::{Bench, Place, assert_same, config, varied};
 use dyag_train::checkpoint::{Resume, list};
+use dyag_train::config::CheckpointingChoice;
 use dyag_train::config::LoraSettings;
 use dyag_train::{Event, Outcome, TrainConfig};
 
@@ -56,19 +57,52 @@ fn a_run_memorises_its_answers() {
 
 #[test]
 fn eight_by_one_is_two_by_four_and_one_thread_is_two() {
-    let runs: Vec<Place> = [(8, 1, 2), (2, 4, 2), (8, 1, 1)]
-        .into_iter()
-        .map(|(batch_size, accumulation, threads)| {
-            let place = Place::new(19);
-            let config = TrainConfig { batch_size, accumulation, ..config() };
-            finished(place.run(&Bench::new(threads), config, Resume::No).expect("trained"));
-            place
-        })
-        .collect();
-    assert_eq!(runs[0].losses().len(), 4 * 3);
-    let weights = |place: &Place| fs::read(place.output().join("final/adapter_model.safetensors")).expect("there");
-    assert!(weights(&runs[0]) == weights(&runs[1]), "8 x 1 and 2 x 4 differ");
-    assert_same(&runs[0].left(), &runs[2].left());
+    for config in [config, varied] {
+        let runs: Vec<Place> =
+            [(8, 1, 2, CheckpointingChoice::Layer), (2, 4, 2, CheckpointingChoice::None), (8, 1, 1, CheckpointingChoice::Layer)]
+                .into_iter()
+                .map(|(batch_size, accumulation, threads, checkpointing)| {
+                    let place = Place::new(19);
+                    let config = TrainConfig { batch_size, accumulation, checkpointing, ..config() };
+                    finished(place.run(&Bench::new(threads), config, Resume::No).expect("trained"));
+                    place
+                })
+                .collect();
+        assert_eq!(runs[0].losses().len(), 4 * 3);
+        let weights = |place: &Place| fs::read(place.output().join("final/adapter_model.safetensors")).expect("there");
+        assert!(weights(&runs[0]) == weights(&runs[1]), "8 x 1 and 2 x 4, recomputed and kept, differ");
+        assert_same(&runs[0].left(), &runs[2].left());
+    }
+}
+
+#[test]
+fn whatever_varies_lora_changes_the_run() {
+    let bench = Bench::new(2);
+    let losses = |config| {
+        let place = Place::new(8);
+        finished(place.run(&bench, TrainConfig { epochs: 2, ..config }, Resume::No).expect("trained"));
+        place.losses()
+    };
+    let lora = || config().lora;
+    let plain = losses(config());
+    let variants = [
+        ("scale", 1, TrainConfig { lora: LoraSettings { rslora: true, ..lora() }, ..config() }),
+        ("magnitudes", 1, TrainConfig { lora: LoraSettings { dora: true, ..lora() }, ..config() }),
+        ("ranks", 1, TrainConfig { lora: LoraSettings { rank_pattern: vec![("q_proj".to_owned(), 1)], ..lora() }, ..config() }),
+        ("alphas", 1, TrainConfig { lora: LoraSettings { alpha_pattern: vec![("q_proj".to_owned(), 80.0)], ..lora() }, ..config() }),
+        ("learning rates", 1, TrainConfig { lora_plus_ratio: Some(4.0), ..config() }),
+        ("noise", 0, TrainConfig { neftune_alpha: Some(5.0), ..config() }),
+    ];
+    for (what, first, config) in variants {
+        let varied = losses(config);
+        // A fresh adapter changes nothing yet, whatever its kind; noise acts from the first step on.
+        if first == 1 {
+            assert!((plain[0] - varied[0]).abs() < 1e-5 * plain[0], "{what}: {} and {}", plain[0], varied[0]);
+        }
+        assert!((plain[first..].iter().zip(&varied[first..])).all(|(a, b)| (a - b).abs() > 1e-6), "{what}: {plain:?} {varied:?}");
+    }
+    // One learning rate for all is a ratio of one, to the bit.
+    assert_eq!(plain, losses(TrainConfig { lora_plus_ratio: Some(1.0), ..config() }));
 }
 
 #[test]
@@ -85,6 +119,15 @@ fn another_seed_is_another_run() {
 
 #[test]
 fn interrupted_anywhere_and_resumed_it_leaves_the_same_bytes() {
+    interrupted_and_resumed(config);
+}
+
+#[test]
+fn interrupted_anywhere_and_resumed_so_do_variants() {
+    interrupted_and_resumed(varied);
+}
+
+fn interrupted_and_resumed(config: fn() -> TrainConfig) {
     let bench = Bench::new(2);
     let mut whole = Place::new(10);
     whole.validation = common::sequences(14)[10..].to_vec();
@@ -186,6 +229,12 @@ fn another_dataset_base_or_setting_is_refused_with_both_values() {
     let message = |place: &Place, config| place.run(&bench, config, Resume::Newest).expect_err("refused").to_string();
     let said = message(&place, TrainConfig { learning_rate: 1e-3, ..config() });
     assert!(said.contains("--learning-rate was 0.005, and is now 0.001"), "{said}");
+    let said = message(&place, TrainConfig { lora_plus_ratio: Some(16.0), ..config() });
+    assert!(said.contains("--lora-plus-ratio was null, and is now 16.0"), "{said}");
+    let said = message(&place, TrainConfig { neftune_alpha: Some(5.0), ..config() });
+    assert!(said.contains("--neftune-alpha was null, and is now 5.0"), "{said}");
+    let said = message(&place, TrainConfig { lora: LoraSettings { dora: true, ..config().lora }, ..config() });
+    assert!(said.contains("--use-dora was false, and is now true"), "{said}");
     let said = message(&place, TrainConfig { shuffle: false, ..config() });
     assert!(said.contains("--no-shuffle") && said.contains("was true, and is now false"), "{said}");
     place.train.swap(0, 1);

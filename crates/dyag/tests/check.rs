@@ -28,6 +28,9 @@ const CASES: [&str; 14] = [
 const PEFT: [(&str, &str); 5] =
     [("patterns", "qwen2"), ("rslora", "tinyllama"), ("all-linear", "phi3"), ("regex", "mistral-window"), ("excluded", "qwen2-ragged")];
 
+/// Variants of LoRA: `fixtures/golden/lora-VARIANT` over the case that its base.txt names.
+const VARIANTS: [&str; 9] = ["rslora", "dora", "dora-fused", "dora-some", "patterns", "all-linear", "regex", "plus", "everything"];
+
 /// A place with `fixtures/golden/CASE` as `model`, `adapter` and `reference`.
 fn place(case: &str) -> Place {
     let place = Place::new();
@@ -89,6 +92,54 @@ fn adapters_that_peft_saved_pass_whatever_way_they_name_matrices() {
     }
 }
 
+/// A place with a variant of LoRA over its base.
+fn variant(name: &str) -> Place {
+    let from = format!("golden/lora-{name}");
+    let place = place(fs::read_to_string(root().join("fixtures").join(&from).join("base.txt")).expect("base.txt").trim());
+    copy(&place, &format!("{from}/adapter"), "adapter");
+    copy(&place, &from, "reference");
+    place
+}
+
+#[test]
+fn every_variant_of_lora_passes() {
+    for name in VARIANTS {
+        let place = variant(name);
+        passes(&place, &[]);
+        passes(&place, &["--precision", "bf16"]);
+        passes(&place, &["--device", "reference"]);
+        passes(&place, &["--device", "reference", "--precision", "bf16"]);
+    }
+}
+
+#[test]
+fn a_magnitude_moved_or_another_ratio_fails() {
+    let place = variant("everything");
+    with_fact(&place, "loraplus_lr_ratio", Value::Null);
+    let outcome = check(&place, &[]);
+    assert!(outcome.code == Some(1) && outcome.stdout.contains("FAILED: total update"), "{outcome}");
+    with_fact(&place, "loraplus_lr_ratio", (-1).into());
+    refused(&place, &[], &["reference.json", "loraplus_lr_ratio"]);
+    with_fact(&place, "loraplus_lr_ratio", 4.0.into());
+    passes(&place, &[]);
+    let file = "adapter/adapter_model.safetensors";
+    let original = fs::read(place.path(file)).expect("weights");
+    let name = "base_model.model.model.layers.1.mlp.up_proj.lora_magnitude_vector";
+    let tensor = tensors(&original).into_iter().find(|tensor| tensor.name == name).expect("the magnitudes");
+    place.write(file, moved(&original, &tensor, 7));
+    let outcome = check(&place, &[]);
+    assert!(outcome.code == Some(1) && outcome.stdout.contains("FAILED: gradients: "), "{outcome}");
+    // Their gradient is compared as well.
+    place.write(file, original);
+    let file = "reference/reference.safetensors";
+    let original = fs::read(place.path(file)).expect("the dump");
+    let tensor = tensors(&original).into_iter().find(|tensor| tensor.name == format!("grad.{name}")).expect("its gradient");
+    place.write(file, moved(&original, &tensor, 7));
+    let outcome = check(&place, &[]);
+    let said = format!("worst at {name}");
+    assert!(outcome.code == Some(1) && outcome.stdout.contains(&said), "{outcome}");
+}
+
 /// Where a tensor of F32 lies in its file, and its shape.
 struct Tensor {
     name: String,
@@ -98,6 +149,11 @@ struct Tensor {
 
 /// The matrices of a safetensors file.
 fn matrices(bytes: &[u8]) -> Vec<Tensor> {
+    tensors(bytes).into_iter().filter(|tensor| tensor.shape.len() == 2).collect()
+}
+
+/// All tensors of a safetensors file.
+fn tensors(bytes: &[u8]) -> Vec<Tensor> {
     let header_len = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
     let header: Value = serde_json::from_slice(&bytes[8..8 + header_len]).expect("a header");
     let tensors = header.as_object().expect("an object").iter().filter(|(name, _)| *name != "__metadata__");
@@ -108,7 +164,6 @@ fn matrices(bytes: &[u8]) -> Vec<Tensor> {
             start: 8 + header_len + numbers(&about["data_offsets"])[0],
             shape: numbers(&about["shape"]),
         })
-        .filter(|tensor| tensor.shape.len() == 2)
         .collect()
 }
 
@@ -246,7 +301,10 @@ fn what_is_no_dump_of_this_adapter_is_refused() {
     copy(&place, "golden/qwen2-ragged/adapter", "adapter");
     refused(&place, &[], &["lora_A.weight", "[3, 72]", "[3, 64]", "another base"]);
     copy(&place, "peft/dora/adapter", "adapter");
-    refused(&place, &[], &["adapter_config.json", "DoRA", "use_dora"]);
+    refused(&place, &[], &["lora_magnitude_vector", "is missing", "this adapter"]);
+    let config = place.read("adapter/adapter_config.json").replace("\"use_dora\": true", "\"use_dora\": false");
+    place.write("adapter/adapter_config.json", config);
+    refused(&place, &[], &["lora_magnitude_vector", "use_dora"]);
     fs::remove_file(place.path("adapter/adapter_config.json")).expect("removed");
     refused(&place, &[], &["adapter_config.json", "No such file"]);
 }

@@ -121,6 +121,63 @@ fn a_trained_adapter_can_be_the_start_of_another_run() {
 }
 
 #[test]
+fn variants_of_lora_are_trained_kept_and_shown() {
+    let place = place();
+    let more = [
+        "--use-dora",
+        "--use-rslora",
+        "--lora-plus-ratio",
+        "16",
+        "--neftune-alpha",
+        "5",
+        "--lora-rank",
+        "4",
+        "--rank-pattern",
+        "0.self_attn.q_proj=2",
+        "--rank-pattern",
+        "(q|v)_proj=3",
+        "--alpha-pattern",
+        "o_proj=1.5",
+        "--target-modules",
+        r".*\.self_attn\.[qvo]_proj",
+    ];
+    let outcome =
+        succeeds(&place, &arguments(&[more.as_slice(), &["--max-steps", "3", "--batch-size", "4", "--accumulation", "1"]].concat()));
+    for fragment in ["rank-stabilised", "magnitudes (DoRA)", "LoRA+", "NEFTune", "2 other ranks", "1 other alpha", "not shared"] {
+        assert!(outcome.stderr.contains(fragment), "no {fragment:?} in {outcome}");
+    }
+    let config = json(&place.read("out/final/adapter_config.json"));
+    assert_eq!((&config["use_dora"], &config["use_rslora"], &config["r"]), (&true.into(), &true.into(), &4.into()));
+    assert_eq!(config["rank_pattern"], json(r#"{"0.self_attn.q_proj": 2, "(q|v)_proj": 3}"#));
+    assert_eq!(config["alpha_pattern"], json(r#"{"o_proj": 1.5}"#));
+    assert_eq!(config["target_modules"], r".*\.self_attn\.[qvo]_proj");
+    let manifest = json(&place.read("out/final/dyag.json"));
+    assert_eq!((&manifest["config"]["lora_plus_ratio"], &manifest["config"]["neftune_alpha"]), (&16.0.into(), &5.0.into()));
+    assert_eq!(manifest["config"]["lora"]["target_text"], config["target_modules"]);
+    let shown = succeeds(&place, &["inspect", "out/final"]).stdout;
+    for fragment in
+        ["weight_decomposed", "rank_stabilised", "self_attn.[qvo]_proj", "0.self_attn.q_proj", "learning_rate_of_b", "neftune_alpha"]
+    {
+        assert!(shown.contains(fragment), "no {fragment:?} in {shown}");
+    }
+    // It goes on and starts other runs only as what it is, and answers.
+    refused(&place, &arguments(&["--max-steps", "3", "--resume", "--batch-size", "4", "--accumulation", "1"]), &["was", "is now"]);
+    fs::rename(place.path("out"), place.path("first")).expect("renamed");
+    let from = ["--init-adapter", "first/final", "--max-steps", "1"];
+    refused(&place, &arguments(&[from.as_slice(), &["--rank-pattern", "q_proj=2"]].concat()), &["--rank-pattern q_proj=2", "(q|v)_proj=3"]);
+    succeeds(&place, &arguments(&[from.as_slice(), &["--dropout", "0.1"]].concat()));
+    let again = json(&place.read("out/final/adapter_config.json"));
+    assert_eq!((&again["use_dora"], &again["rank_pattern"]), (&config["use_dora"], &config["rank_pattern"]));
+    succeeds(&place, &["query-finetuned", "Quel est le numéro 3 ?", "--model", "first/final", "--temperature", "0", "--max-tokens", "5"]);
+    let magnitudes = |folder: &str| fs::read(place.path(folder).join("adapter_model.safetensors")).expect("there");
+    assert_ne!(magnitudes("first/final"), magnitudes("out/final"));
+    // The magnitudes gone, or of another length.
+    let config = place.read("first/final/adapter_config.json").replace("\"use_dora\": true", "\"use_dora\": false");
+    place.write("first/final/adapter_config.json", config);
+    refused(&place, &["query-finetuned", "a", "--model", "first/final"], &["lora_magnitude_vector", "use_dora"]);
+}
+
+#[test]
 fn a_run_is_not_overwritten_and_not_resumed_with_other_settings() {
     let place = place();
     succeeds(&place, &arguments(&["--max-steps", "1"]));
@@ -141,6 +198,16 @@ fn settings_that_cannot_be_are_refused_by_name() {
         ("--dropout", "1"),
         ("--max-seq-length", "1"),
         ("--target-modules", "w_proj"),
+        ("--target-modules", "(q_proj"),
+        ("--target-modules", ".*w_proj"),
+        ("--rank-pattern", "q_proj"),
+        ("--rank-pattern", "q_proj=x"),
+        ("--rank-pattern", "w_proj=3"),
+        ("--rank-pattern", "q_proj=0"),
+        ("--alpha-pattern", "(q_proj=3"),
+        ("--alpha-pattern", "q_pro=3"),
+        ("--lora-plus-ratio", "0"),
+        ("--neftune-alpha", "-1"),
         ("--validation-split", "0.95"),
         ("--memory-limit", "lots"),
         ("--date", "2024-13-01"),

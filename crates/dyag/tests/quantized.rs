@@ -24,7 +24,7 @@ const TRAIN: [&str; 21] = [
     "constant",
     "--warmup-ratio",
     "0",
-    "--rslora",
+    "--use-rslora",
     "--no-shuffle",
     "--quantize",
     "nf4",

@@ -30,7 +30,7 @@ const TRAIN: [&str; 22] = [
     "0",
     "--seed",
     "7",
-    "--rslora",
+    "--use-rslora",
 ];
 
 /// A place with a model that was trained on two facts.

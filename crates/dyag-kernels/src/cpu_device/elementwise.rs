@@ -185,7 +185,7 @@ fn relu_slope(g: f32) -> (f32, f32) {
 }
 
 /// An element as it is kept: f32, or bits of bf16.
-trait Element: Copy + Send + Sync {
+pub(super) trait Element: Copy + Send + Sync {
     fn widen(self) -> f32;
     fn narrow(value: f32) -> Self;
 }

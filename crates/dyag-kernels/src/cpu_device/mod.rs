@@ -3,6 +3,7 @@
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod bf16;
+mod columns;
 mod dots;
 mod elementwise;
 mod few_rows;
@@ -32,6 +33,8 @@ use crate::device::{
 use crate::weight::WeightMatrix;
 
 pub use pool::CpuBuffer;
+
+pub(crate) use columns::row_squares;
 
 use few_rows::FewRows;
 use pool::Pool;
@@ -346,6 +349,33 @@ impl Device for CpuDevice {
             }
             self.backward_product(w, (d_y, rows), low_rank, d_x, accumulate);
         });
+    }
+
+    fn scale_columns(&self, x: &CpuBuffer, factors: &CpuBuffer, bias: Option<&CpuBuffer>, residual: Option<&CpuBuffer>, y: &mut CpuBuffer) {
+        let beside = (bias.map(|bias| &**bias), residual.map(|residual| &**residual));
+        self.threads.install(|| match (x.halves(), y.halves_mut()) {
+            (None, None) => columns::scale(self.level, x, factors, beside, y),
+            (Some(x), Some(y)) => columns::scale_narrow(self.level, x, factors, beside, y),
+            (None, Some(y)) => columns::scale_to_narrow(self.level, x, factors, beside, y),
+            (Some(_), None) => panic!("activations in bf16 are scaled to the same"),
+        });
+    }
+
+    fn add_column_products(&self, x: &CpuBuffer, y: &CpuBuffer, factors: &CpuBuffer, sums: &mut CpuBuffer) {
+        self.threads.install(|| match (x.halves(), y.halves()) {
+            (None, None) => columns::sum(self.level, x, y, factors, sums),
+            (Some(x), Some(y)) => columns::sum_narrow(self.level, x, y, factors, sums),
+            (None, Some(y)) => columns::sum_with_narrow(self.level, x, y, factors, sums),
+            (Some(x), None) => columns::sum_with_narrow(self.level, y, x, factors, sums),
+        });
+    }
+
+    fn row_squares(&self, w: &WeightMatrix, squares: &mut CpuBuffer) {
+        self.threads.install(|| row_squares(self.level, w, squares));
+    }
+
+    fn adapted_norms(&self, w: &WeightMatrix, squares: &CpuBuffer, pair: LowRankPair<'_, CpuBuffer>, norms: &mut CpuBuffer) {
+        self.threads.install(|| self.norms_of_adapted(w, squares, pair, norms));
     }
 
     #[cfg(target_arch = "x86_64")]

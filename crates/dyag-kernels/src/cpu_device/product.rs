@@ -389,6 +389,14 @@ impl CpuDevice {
         product(self.level, &self.memory, (rows, w.rows()), &terms, start, y);
     }
 
+    /// `y = x Wᵀ` of operands that are not rounded, whatever the device's precision.
+    pub(super) fn exact_product(&self, w: &WeightMatrix, (x, rows): (&[f32], usize), y: &mut [f32]) {
+        assert_eq!((x.len(), y.len()), (rows * w.cols(), rows * w.rows()));
+        let a = Rows { values: x, row: w.cols(), col: 1 };
+        let term = Term { k: w.cols(), a, b: Columns::Transposed(w, Precision::F32), precision: Precision::F32 };
+        product(self.level, &self.memory, (rows, w.rows()), &[term], Start::Zero, y);
+    }
+
     /// `d_x (+)= d_y W (+ u v)`.
     pub(super) fn backward_product(
         &self,

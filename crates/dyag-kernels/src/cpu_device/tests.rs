@@ -1,5 +1,6 @@
 //! Every operation, on every instruction set of this machine and on one and two threads, against the scalar references.
 
+mod columns;
 mod functions;
 
 use super::*;

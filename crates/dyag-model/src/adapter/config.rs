@@ -40,6 +40,8 @@ pub struct AdapterConfig {
     pub alpha_pattern: Vec<(String, f64)>,
     /// The scale is `alpha / sqrt(rank)` and not `alpha / rank` (`use_rslora`; Kalajdzievski 2023).
     pub rank_stabilised: bool,
+    /// Each output channel has a magnitude of its own beside the pair (`use_dora`; Liu et al. 2024).
+    pub weight_decomposed: bool,
     /// Modules that are adapted (`target_modules`).
     pub targets: TargetModules,
     /// Modules that are not, whatever `targets` says (`exclude_modules`).
@@ -65,6 +67,7 @@ impl AdapterConfig {
             rank_pattern: Vec::new(),
             alpha_pattern: Vec::new(),
             rank_stabilised: false,
+            weight_decomposed: false,
             targets: TargetModules::Names(names),
             excluded: None,
             layers: None,
@@ -104,6 +107,7 @@ impl AdapterConfig {
             rank_pattern: keys.pairs("rank_pattern", Keys::rank)?,
             alpha_pattern: keys.pairs("alpha_pattern", Keys::number)?,
             rank_stabilised: keys.flag("use_rslora")?,
+            weight_decomposed: keys.flag("use_dora")?,
             targets: keys.modules("target_modules")?.ok_or_else(|| {
                 key_error(path, "target_modules", "a list of module names, a regular expression or \"all-linear\"", &Value::Null)
             })?,
@@ -129,6 +133,7 @@ impl AdapterConfig {
             rank_pattern,
             alpha_pattern,
             rank_stabilised,
+            weight_decomposed,
             targets,
             excluded,
             layers,
@@ -156,7 +161,7 @@ impl AdapterConfig {
             "revision": null,
             "target_modules": targets.to_value(),
             "task_type": "CAUSAL_LM",
-            "use_dora": false,
+            "use_dora": weight_decomposed,
             "use_rslora": rank_stabilised,
         });
         if let Value::Object(map) = &mut value {
@@ -237,12 +242,12 @@ const KNOWN_KEYS: &[&str] = &[
     "runtime_config",
     "target_modules",
     "task_type",
+    "use_dora",
     "use_rslora",
 ];
 
 /// Keys that, when in use, mean another computation than plain LoRA, and its name.
 const UNSUPPORTED_KEYS: &[(&str, &str)] = &[
-    ("use_dora", "DoRA (weight-decomposed adaptation)"),
     ("modules_to_save", "training whole modules beside the adapter"),
     ("fan_in_fan_out", "weights stored as (in, out)"),
     ("layer_replication", "layer replication"),

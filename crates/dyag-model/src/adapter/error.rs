@@ -26,6 +26,12 @@ pub enum AdapterError {
     #[error("{pattern:?} ({place}) is not a regular expression: {reason}")]
     Pattern { place: String, pattern: String, reason: String },
 
+    /// A key of `rank_pattern` or `alpha_pattern` as a user gave it, which names nothing.
+    #[error(
+        "{place} {pattern:?} matches no module that is adapted; it must match the end of a name, from its start or after a dot, such as {example}"
+    )]
+    PatternOfNothing { place: String, pattern: String, example: String },
+
     #[error("the adapter acts on no matrix of this {family} model: {what}; its adaptable modules are {known}")]
     NoTarget { family: String, what: String, known: String },
 
@@ -45,7 +51,7 @@ pub enum AdapterError {
     Model(#[from] ModelError),
 
     #[error("{}: tensor `{name}` is missing; adapter_config.json makes the adapter act there (expected shape {expected:?})", path.display())]
-    MissingTensor { path: PathBuf, name: String, expected: [usize; 2] },
+    MissingTensor { path: PathBuf, name: String, expected: Vec<usize> },
 
     #[error("{}: tensor `{name}` belongs nowhere: {reason}", path.display())]
     ExtraTensor { path: PathBuf, name: String, reason: String },
@@ -54,7 +60,7 @@ pub enum AdapterError {
         "{}: tensor `{name}` has shape {found:?} and this base model takes {expected:?}: the adapter was made for another base, or its configuration was changed",
         path.display()
     )]
-    Shape { path: PathBuf, name: String, expected: [usize; 2], found: Vec<usize> },
+    Shape { path: PathBuf, name: String, expected: Vec<usize>, found: Vec<usize> },
 
     #[error("{}: tensor `{name}` holds a value that is not finite ({value}, at element {index})", path.display())]
     NotFinite { path: PathBuf, name: String, index: usize, value: f32 },

@@ -6,6 +6,7 @@ use super::config::AdapterConfig;
 use super::error::AdapterError;
 use super::{Adapter, LoraPair, MAX_RANK, Site};
 use crate::config::DecoderConfig;
+use crate::weights::DecoderWeights;
 
 impl Adapter {
     /// A new adapter: A uniform in ±1/sqrt(in), which is what PEFT's Kaiming initialisation with a = sqrt(5) comes to, and B zero, so that it
@@ -21,8 +22,22 @@ impl Adapter {
                 return Err(AdapterError::Rank { rank });
             }
             let (n_in, n_out) = site.projection.sizes(config);
-            let pair = LoraPair { rank, scale: site_settings.scale, a: uniform(seed, site, rank, n_in), b: vec![0.0; n_out * rank] };
-            adapter.pairs.insert(site, pair);
+            let (a, b) = (uniform(seed, site, rank, n_in), vec![0.0; n_out * rank]);
+            adapter.pairs.insert(site, LoraPair { rank, scale: site_settings.scale, a, b, magnitude: None });
+        }
+        Ok(adapter)
+    }
+
+    /// [`Adapter::init`], and with `settings.weight_decomposed` the magnitudes of the base's own matrices, so that it changes nothing yet either.
+    ///
+    /// # Errors
+    /// As [`Adapter::init`].
+    pub fn init_on(config: &DecoderConfig, weights: &DecoderWeights, settings: &AdapterConfig, seed: u64) -> Result<Self, AdapterError> {
+        let mut adapter = Self::init(config, settings, seed)?;
+        if settings.weight_decomposed {
+            for (site, pair) in &mut adapter.pairs {
+                pair.magnitude = weights.matrix(*site).map(dyag_kernels::WeightMatrix::row_norms);
+            }
         }
         Ok(adapter)
     }

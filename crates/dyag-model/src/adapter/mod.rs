@@ -100,9 +100,17 @@ impl Site {
     pub fn tensor_names(self) -> [String; 2] {
         ["A", "B"].map(|which| format!("base_model.model.{}.lora_{which}.weight", self.module()))
     }
+
+    /// Name of DoRA's magnitudes in PEFT's file.
+    pub fn magnitude_name(self) -> String {
+        format!("base_model.model.{}.lora_magnitude_vector", self.module())
+    }
 }
 
 /// The low-rank pair at one site: `y += scale * (x Aᵀ) Bᵀ`.
+///
+/// With magnitudes (DoRA, Liu et al. 2024) the site's whole matrix is `W' = diag(m / n) (W + scale B A)`, where `n[j] = ‖(W + scale B A)[j]‖` over the inputs of output
+/// channel j; the frozen bias is left as it is. [`LoraPair::merge_row`] makes a row of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoraPair {
     /// R.
@@ -113,6 +121,29 @@ pub struct LoraPair {
     pub a: Vec<f32>,
     /// B `[out, R]`.
     pub b: Vec<f32>,
+    /// The magnitude m `[out]` of each output channel, of a weight-decomposed adapter (DoRA) alone.
+    pub magnitude: Option<Vec<f32>>,
+}
+
+impl LoraPair {
+    /// Turns row `row` of the frozen matrix, `weights` `[in]`, into that of the matrix with the pair merged, in f64: `w + scale b A`, and with magnitudes
+    /// `(m / ‖w + scale b A‖) (w + scale b A)`. A row of zeros keeps its zeros.
+    ///
+    /// # Panics
+    /// If `row` is not below `out`, or `weights` has another length than `in`.
+    pub fn merge_row(&self, row: usize, weights: &mut [f32]) {
+        let Self { rank, scale, a, b, magnitude } = self;
+        assert_eq!(weights.len() * rank, a.len(), "a row has as many weights as A has columns");
+        let mut sums: Vec<f64> = weights.iter().map(|weight| f64::from(*weight)).collect();
+        for (b, a) in b[row * rank..(row + 1) * rank].iter().zip(a.chunks_exact(weights.len())) {
+            let factor = f64::from(*scale) * f64::from(*b);
+            sums.iter_mut().zip(a).for_each(|(sum, a)| *sum += factor * f64::from(*a));
+        }
+        let norm = sums.iter().map(|sum| sum * sum).sum::<f64>().sqrt();
+        let stretch = magnitude.as_ref().map_or(1.0, |magnitude| if norm > 0.0 { f64::from(magnitude[row]) / norm } else { 0.0 });
+        #[allow(clippy::cast_possible_truncation)]
+        weights.iter_mut().zip(sums).for_each(|(weight, sum)| *weight = (stretch * sum) as f32);
+    }
 }
 
 /// A LoRA adapter in memory.
@@ -125,14 +156,21 @@ pub struct Adapter {
 impl Adapter {
     /// Trained numbers in all matrices together.
     pub fn n_parameters(&self) -> usize {
-        self.pairs.values().map(|pair| pair.a.len() + pair.b.len()).sum()
+        self.pairs.values().map(|pair| pair.a.len() + pair.b.len() + pair.magnitude.as_ref().map_or(0, Vec::len)).sum()
     }
 
-    /// Every matrix with its name in PEFT's file, A before B, in order of site.
+    /// Every tensor with its name in PEFT's file, A before B before magnitudes, in order of site.
     pub fn named_tensors(&self) -> impl Iterator<Item = (String, &[f32])> {
-        self.pairs.iter().flat_map(|(site, pair)| {
-            let [a, b] = site.tensor_names();
-            [(a, pair.a.as_slice()), (b, pair.b.as_slice())]
+        self.shaped_tensors().map(|(name, _, values)| (name, values))
+    }
+
+    /// As [`Adapter::named_tensors`], with each tensor's shape in PEFT's file: `[R, in]`, `[out, R]`, `[out]`.
+    pub fn shaped_tensors(&self) -> impl Iterator<Item = (String, Vec<usize>, &[f32])> {
+        self.pairs.iter().flat_map(|(site, LoraPair { rank, scale: _, a, b, magnitude })| {
+            let names = site.tensor_names();
+            let shapes = [vec![*rank, a.len() / rank], vec![b.len() / rank, *rank]];
+            let matrices = names.into_iter().zip(shapes).zip([a, b]).map(|((name, shape), values)| (name, shape, values.as_slice()));
+            matrices.chain(magnitude.iter().map(|values| (site.magnitude_name(), vec![values.len()], values.as_slice())))
         })
     }
 }

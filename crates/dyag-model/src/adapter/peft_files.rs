@@ -35,7 +35,8 @@ impl Adapter {
     pub fn load_as(folder: &Path, config: &DecoderConfig, settings: &AdapterConfig) -> Result<Self, AdapterError> {
         let sites = settings.sites(config)?;
         let path = folder.join(WEIGHTS_FILE);
-        let file = WeightsFile { path: &path, tensors: open_weights(folder, &path)?, config };
+        let file =
+            WeightsFile { path: &path, tensors: open_weights(folder, &path)?, config, weight_decomposed: settings.weight_decomposed };
         let mut adapter = Self::default();
         for (&site, settings) in &sites {
             adapter.pairs.insert(site, file.pair(site, settings)?);
@@ -59,13 +60,9 @@ impl Adapter {
     }
 
     fn to_safetensors(&self, folder: &Path) -> Result<Vec<u8>, AdapterError> {
-        let mut tensors = Vec::with_capacity(2 * self.pairs.len());
-        for (site, pair) in &self.pairs {
-            let (rank, n_in, n_out) = (pair.rank, pair.a.len() / pair.rank, pair.b.len() / pair.rank);
-            assert_eq!((rank * n_in, n_out * rank), (pair.a.len(), pair.b.len()), "a pair's sizes agree");
-            let [a, b] = site.tensor_names();
-            tensors.push((a, Matrix { shape: [rank, n_in], values: &pair.a }));
-            tensors.push((b, Matrix { shape: [n_out, rank], values: &pair.b }));
+        let tensors: Vec<_> = self.shaped_tensors().map(|(name, shape, values)| (name, Tensor { shape, values })).collect();
+        for (name, Tensor { shape, values }) in &tensors {
+            assert_eq!(shape.iter().product::<usize>(), values.len(), "{name}: a pair's sizes agree");
         }
         // One key: a map of several would be written in an order of chance.
         let metadata = [("format".to_owned(), "pt".to_owned())].into();
@@ -75,13 +72,13 @@ impl Adapter {
     }
 }
 
-/// A matrix on its way into a file.
-struct Matrix<'a> {
-    shape: [usize; 2],
+/// A tensor on its way into a file.
+struct Tensor<'a> {
+    shape: Vec<usize>,
     values: &'a [f32],
 }
 
-impl View for Matrix<'_> {
+impl View for Tensor<'_> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
@@ -114,6 +111,8 @@ struct WeightsFile<'a> {
     path: &'a Path,
     tensors: SafetensorsFile,
     config: &'a DecoderConfig,
+    /// Whether each pair has magnitudes.
+    weight_decomposed: bool,
 }
 
 impl WeightsFile<'_> {
@@ -121,15 +120,18 @@ impl WeightsFile<'_> {
         let (n_in, n_out) = site.projection.sizes(self.config);
         let [a, b] = site.tensor_names();
         let SiteSettings { rank, scale } = *settings;
-        Ok(LoraPair { rank, scale, a: self.matrix(&a, [rank, n_in])?, b: self.matrix(&b, [n_out, rank])? })
+        let (a, b) = (self.values(&a, &[rank, n_in])?, self.values(&b, &[n_out, rank])?);
+        let magnitude = self.weight_decomposed.then(|| self.values(&site.magnitude_name(), &[n_out])).transpose()?;
+        Ok(LoraPair { rank, scale, a, b, magnitude })
     }
 
-    fn matrix(&self, name: &str, expected: [usize; 2]) -> Result<Vec<f32>, AdapterError> {
+    fn values(&self, name: &str, expected: &[usize]) -> Result<Vec<f32>, AdapterError> {
         let path = || self.path.to_owned();
-        let missing = || AdapterError::MissingTensor { path: path(), name: name.to_owned(), expected };
+        let missing = || AdapterError::MissingTensor { path: path(), name: name.to_owned(), expected: expected.to_vec() };
         let tensor = self.tensors.tensor(name).ok_or_else(missing)?;
         if tensor.shape != expected {
-            return Err(AdapterError::Shape { path: path(), name: name.to_owned(), expected, found: tensor.shape.to_vec() });
+            let (expected, found) = (expected.to_vec(), tensor.shape.to_vec());
+            return Err(AdapterError::Shape { path: path(), name: name.to_owned(), expected, found });
         }
         let values = tensor.to_f32()?;
         match values.iter().position(|value| !value.is_finite()) {
@@ -140,7 +142,8 @@ impl WeightsFile<'_> {
 
     /// Every tensor of the file must be one that `sites` call for.
     fn refuse_extra(&self, sites: &BTreeMap<Site, SiteSettings>) -> Result<(), AdapterError> {
-        let expected: BTreeSet<_> = sites.keys().flat_map(|site| site.tensor_names()).collect();
+        let magnitudes = sites.keys().filter(|_| self.weight_decomposed).map(|site| site.magnitude_name());
+        let expected: BTreeSet<_> = sites.keys().flat_map(|site| site.tensor_names()).chain(magnitudes).collect();
         match self.tensors.names().find(|name| !expected.contains(*name)) {
             Some(name) => {
                 Err(AdapterError::ExtraTensor { path: self.path.to_owned(), name: name.to_owned(), reason: self.why_extra(name, sites) })
@@ -150,8 +153,8 @@ impl WeightsFile<'_> {
     }
 
     fn why_extra(&self, name: &str, sites: &BTreeMap<Site, SiteSettings>) -> String {
-        if name.contains("lora_magnitude_vector") {
-            return "it is a magnitude of DoRA, which is not supported".to_owned();
+        if name.contains("lora_magnitude_vector") && !self.weight_decomposed {
+            return "it is a magnitude of DoRA, and adapter_config.json does not say use_dora".to_owned();
         }
         if let Some(layer) = layer_of(name).filter(|layer| *layer >= self.config.n_layers) {
             return format!(

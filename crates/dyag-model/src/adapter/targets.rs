@@ -54,6 +54,27 @@ impl AdapterConfig {
         Ok(sites)
     }
 
+    /// Refuses keys of `rank_pattern` and `alpha_pattern` that match no matrix adapted. PEFT passes over them; who types one means something.
+    ///
+    /// # Errors
+    /// As [`AdapterConfig::sites`], and when a key matches nothing.
+    pub fn check_patterns(&self, config: &DecoderConfig) -> Result<(), AdapterError> {
+        let modules: Vec<String> = self.sites(config)?.into_keys().map(Site::module).collect();
+        let ranks = self.rank_pattern.iter().map(|(key, _)| ("rank_pattern", key));
+        for (place, key) in ranks.chain(self.alpha_pattern.iter().map(|(key, _)| ("alpha_pattern", key))) {
+            let compiled = compile_patterns(place, &[(key.clone(), ())])?;
+            let mut any = false;
+            for module in &modules {
+                any |= first_match(place, &compiled, module)?.is_some();
+            }
+            if !any {
+                let example = modules.first().cloned().unwrap_or_default();
+                return Err(AdapterError::PatternOfNothing { place: place.to_owned(), pattern: key.clone(), example });
+            }
+        }
+        Ok(())
+    }
+
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     fn scale(&self, rank: usize, alpha: f64) -> f32 {
         let rank = rank as f64;
@@ -78,6 +99,42 @@ pub fn parse_targets(text: &str, config: &DecoderConfig) -> Result<Vec<Projectio
     chosen.sort();
     chosen.dedup();
     Ok(chosen)
+}
+
+impl TargetModules {
+    /// Reads `--target-modules` as a user types it: `all-linear`; names with commas between, each the end of a module's name (`q_proj`, `layers.1.mlp.up_proj`); or, where there is a
+    /// character that no name has (one of `\ ^ $ * + ? ( ) [ ] { } |`), a regular expression for whole names of modules.
+    ///
+    /// # Errors
+    /// When a name is none of the model's, there is none, or the expression is none.
+    pub fn parse(text: &str, config: &DecoderConfig) -> Result<Self, AdapterError> {
+        if text.contains(|c: char| r"\^$*+?()[]{}|".contains(c)) {
+            let pattern = Self::Pattern(text.to_owned());
+            Filter::new("target_modules", &pattern)?;
+            return Ok(pattern);
+        }
+        if text.trim().eq_ignore_ascii_case("all-linear") {
+            return Ok(Self::Names(sorted(Projection::all(config).iter().map(|p| p.short_name().to_owned()))));
+        }
+        let modules: Vec<String> = (0..config.n_layers)
+            .flat_map(|layer| Projection::all(config).iter().map(move |&projection| Site { layer, projection }.module()))
+            .collect();
+        let mut names = Vec::new();
+        for name in text.split(',').map(str::trim) {
+            if name.is_empty() || !modules.iter().any(|module| is_suffix(name, module)) {
+                return Err(unknown_target(name, config));
+            }
+            names.push(name.to_owned());
+        }
+        Ok(Self::Names(sorted(names.into_iter())))
+    }
+}
+
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn unknown_target(name: &str, config: &DecoderConfig) -> AdapterError {

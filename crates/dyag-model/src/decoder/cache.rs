@@ -59,6 +59,9 @@ impl<D: Device> Decoder<D> {
             first += entry.ids.len();
         }
         let angles = Angles::new(device, &self.config, &tokens);
+        if let Some(adapter) = adapter {
+            self.prepare(adapter);
+        }
         let pass = Pass { device, config: &self.config, rows: ids.len(), spans: &spans, angles: &angles, adapter, dropout: None, few };
         let width = self.config.n_kv_heads * self.config.head_size;
         let mut x = self.embed(&ids);

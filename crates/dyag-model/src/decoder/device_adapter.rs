@@ -1,10 +1,12 @@
 //! An adapter, or anything of an adapter's shape (gradients, moments), in device buffers.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use dyag_kernels::Device;
 use dyag_kernels::device::LowRankPair;
 
+use super::dora::Stretches;
 use crate::adapter::{Adapter, LoraPair, Site};
 
 /// One low-rank pair on the device.
@@ -17,65 +19,98 @@ pub struct DevicePair<D: Device> {
     pub a: D::Buffer,
     /// `[out, R]`.
     pub b: D::Buffer,
+    /// Magnitudes `[out]`, of a weight-decomposed adapter alone.
+    pub magnitude: Option<D::Buffer>,
 }
 
 impl<D: Device> DevicePair<D> {
     /// The pair as an operation takes it.
     pub(super) fn borrowed(&self) -> LowRankPair<'_, D::Buffer> {
-        let Self { rank, scale, a, b } = self;
+        let Self { rank, scale, a, b, magnitude: _ } = self;
         LowRankPair { a, b, rank: *rank, scale: *scale }
+    }
+
+    /// Its tensors: A, B, magnitudes where it has them.
+    pub fn tensors(&self) -> impl Iterator<Item = &D::Buffer> {
+        [&self.a, &self.b].into_iter().chain(&self.magnitude)
+    }
+
+    /// [`DevicePair::tensors`], to be changed.
+    pub fn tensors_mut(&mut self) -> impl Iterator<Item = &mut D::Buffer> {
+        [&mut self.a, &mut self.b].into_iter().chain(&mut self.magnitude)
+    }
+
+    /// The same shape with other tensors, each made from the one that stands there.
+    fn map(&self, mut make: impl FnMut(&D::Buffer) -> D::Buffer) -> Self {
+        let Self { rank, scale, a, b, magnitude } = self;
+        Self { rank: *rank, scale: *scale, a: make(a), b: make(b), magnitude: magnitude.as_ref().map(make) }
     }
 }
 
 /// A whole adapter on the device.
 pub struct DeviceAdapter<D: Device> {
     /// The pairs, in order of layer, then projection.
-    pub pairs: BTreeMap<Site, DevicePair<D>>,
+    pairs: BTreeMap<Site, DevicePair<D>>,
+    /// What magnitudes come to beside the base's matrices, from the first pass after they were changed.
+    pub(super) stretches: OnceLock<Stretches<D>>,
 }
 
 impl<D: Device> DeviceAdapter<D> {
+    /// An adapter of these pairs.
+    pub fn new(pairs: BTreeMap<Site, DevicePair<D>>) -> Self {
+        Self { pairs, stretches: OnceLock::new() }
+    }
+
+    /// The pairs, in order of layer, then projection.
+    pub fn pairs(&self) -> &BTreeMap<Site, DevicePair<D>> {
+        &self.pairs
+    }
+
+    /// The pairs, to be changed: what was computed from them is forgotten.
+    pub fn pairs_mut(&mut self) -> &mut BTreeMap<Site, DevicePair<D>> {
+        self.stretches = OnceLock::new();
+        &mut self.pairs
+    }
+
     /// Copies an adapter to the device.
     pub fn upload(device: &D, adapter: &Adapter) -> Self {
-        let upload =
-            |pair: &LoraPair| DevicePair { rank: pair.rank, scale: pair.scale, a: device.upload(&pair.a), b: device.upload(&pair.b) };
-        Self { pairs: adapter.pairs.iter().map(|(site, pair)| (*site, upload(pair))).collect() }
+        let upload = |LoraPair { rank, scale, a, b, magnitude }: &LoraPair| DevicePair {
+            rank: *rank,
+            scale: *scale,
+            a: device.upload(a),
+            b: device.upload(b),
+            magnitude: magnitude.as_ref().map(|magnitude| device.upload(magnitude)),
+        };
+        Self::new(adapter.pairs.iter().map(|(site, pair)| (*site, upload(pair))).collect())
     }
 
     /// Copies it back.
     pub fn download(&self, device: &D) -> Adapter {
-        let download = |pair: &DevicePair<D>| LoraPair {
-            rank: pair.rank,
-            scale: pair.scale,
-            a: device.download(&pair.a),
-            b: device.download(&pair.b),
+        let download = |DevicePair { rank, scale, a, b, magnitude }: &DevicePair<D>| LoraPair {
+            rank: *rank,
+            scale: *scale,
+            a: device.download(a),
+            b: device.download(b),
+            magnitude: magnitude.as_ref().map(|magnitude| device.download(magnitude)),
         };
         Adapter { pairs: self.pairs.iter().map(|(site, pair)| (*site, download(pair))).collect() }
     }
 
     /// Zeros in the shape of `other`: gradients, moments.
     pub fn zeros_like(device: &D, other: &Self) -> Self {
-        let zeros = |pair: &DevicePair<D>| DevicePair {
-            rank: pair.rank,
-            scale: pair.scale,
-            a: device.zeros(device.len(&pair.a)),
-            b: device.zeros(device.len(&pair.b)),
-        };
-        Self { pairs: other.pairs.iter().map(|(site, pair)| (*site, zeros(pair))).collect() }
+        let zeros = |pair: &DevicePair<D>| pair.map(|like| device.zeros(device.len(like)));
+        Self::new(other.pairs.iter().map(|(site, pair)| (*site, zeros(pair))).collect())
     }
 
     /// Sets all elements to zero.
     pub fn fill_zero(&mut self, device: &D) {
-        device.run(|| {
-            for pair in self.pairs.values_mut() {
-                device.fill_zero(&mut pair.a);
-                device.fill_zero(&mut pair.b);
-            }
-        });
+        device.run(|| self.pairs_mut().values_mut().flat_map(DevicePair::tensors_mut).for_each(|tensor| device.fill_zero(tensor)));
     }
 
     /// Square of the L2 norm over all elements, in the order of the sites.
     pub fn sum_of_squares(&self, device: &D) -> f64 {
-        self.pairs.values().map(|pair| device.sum_of_squares(&pair.a) + device.sum_of_squares(&pair.b)).sum()
+        let of_pair = |pair: &DevicePair<D>| pair.tensors().map(|tensor| device.sum_of_squares(tensor)).sum::<f64>();
+        self.pairs.values().map(of_pair).sum()
     }
 
     /// The lowest adapted layer.

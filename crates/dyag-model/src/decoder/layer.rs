@@ -12,7 +12,7 @@ use dyag_kernels::device::{AttentionGradients, AttentionInputs, AttentionResult,
 
 use super::device_adapter::DeviceAdapter;
 use super::norms::{HeadNorms, Normed, OutputNorm};
-use super::projection::{Backward, Linear, Projected, Projecting};
+use super::projection::{Backward, Linear, Projected, Projecting, Trace};
 use super::rope::{Angles, Turns};
 use super::training::Dropout;
 use crate::config::DecoderConfig;
@@ -74,8 +74,8 @@ pub(super) struct Queries<D: Device> {
     inv_rms: D::Buffer,
     /// q and k before their heads were normalised.
     raw: Option<[Normed<D>; 2]>,
-    /// The pairs' narrow products, one for each matrix.
-    narrow: Vec<Option<D::Buffer>>,
+    /// What the pairs leave, one for each matrix.
+    narrow: Vec<Trace<D>>,
 }
 
 /// What lies between a layer's attention and its last projection.
@@ -86,15 +86,15 @@ pub(super) struct Middle<D: Device> {
     u: D::Buffer,
     /// What o gave, where it was normalised.
     raw: Option<Normed<D>>,
-    /// The pairs' narrow products: of o, and of gate and up.
-    of_o: Option<D::Buffer>,
-    narrow: Vec<Option<D::Buffer>>,
+    /// What the pairs leave: of o, and of gate and up.
+    of_o: Trace<D>,
+    narrow: Vec<Trace<D>>,
 }
 
 /// What a layer's last projection leaves for the backward.
 pub(super) struct Tail<D: Device> {
-    /// The pair's narrow product.
-    narrow: Option<D::Buffer>,
+    /// What the pair left.
+    trace: Trace<D>,
     /// What the projection gave, where it was normalised.
     raw: Option<Normed<D>>,
 }
@@ -120,7 +120,7 @@ struct Reach {
 struct OfAttention<D: Device> {
     a: D::Buffer,
     log_sum_exp: D::Buffer,
-    narrow: Option<D::Buffer>,
+    trace: Trace<D>,
     raw: Option<Normed<D>>,
 }
 
@@ -206,8 +206,8 @@ impl<D: Device> Layer<D> {
         let ([mut q, mut k, v], narrow) = match &self.qkv {
             Qkv::Separate(parts) => apart(projecting.forward(parts.each_ref(), &n1, None, false)),
             Qkv::Fused(qkv) => {
-                let [Projected { y, u }] = projecting.forward([qkv], &n1, None, false);
-                (pass.split(&y, qkv_widths(pass.config), |len| pass.device.scratch(len)), vec![u])
+                let [Projected { y, trace }] = projecting.forward([qkv], &n1, None, false);
+                (pass.split(&y, qkv_widths(pass.config), |len| pass.device.scratch(len)), vec![trace])
             }
         };
         let raw = self.head_norms.as_ref().map(|norms| norms.forward(pass, [&mut q, &mut k]));
@@ -226,8 +226,8 @@ impl<D: Device> Layer<D> {
         let ([g, u], narrow) = match &self.gate_up {
             GateUp::Separate(parts) => apart(projecting.forward(parts.each_ref(), &n2, None, true)),
             GateUp::Fused(gate_up) => {
-                let [Projected { y, u }] = projecting.forward([gate_up], &n2, None, true);
-                (pass.split(&y, [f, f], |len| projecting.activations(len)), vec![u])
+                let [Projected { y, trace }] = projecting.forward([gate_up], &n2, None, true);
+                (pass.split(&y, [f, f], |len| projecting.activations(len)), vec![trace])
             }
         };
         Middle { m, inv_rms, g, u, raw, of_o, narrow }
@@ -238,8 +238,8 @@ impl<D: Device> Layer<D> {
         let projecting = pass.projecting(layer);
         let mut h = projecting.activations(pass.rows * pass.config.intermediate_size);
         pass.device.gated(pass.config.activation, &middle.g, &middle.u, &mut h);
-        let (y, raw, narrow) = self.feed_forward_output_norm.project(pass, &projecting, &self.down, &h, &middle.m);
-        (y, Tail { narrow, raw })
+        let (y, raw, trace) = self.feed_forward_output_norm.project(pass, &projecting, &self.down, &h, &middle.m);
+        (y, Tail { trace, raw })
     }
 
     /// Attention's output joined to the residual stream, and the feed-forward block on top.
@@ -284,7 +284,7 @@ impl<D: Device> Layer<D> {
         gradients: &mut DeviceAdapter<D>,
         d_x: &mut D::Buffer,
     ) {
-        let adapted = |linear: &Linear<D>| gradients.pairs.contains_key(&linear.site(layer));
+        let adapted = |linear: &Linear<D>| gradients.pairs().contains_key(&linear.site(layer));
         let below = gradients.lowest_layer().is_some_and(|lowest| lowest < layer);
         let into_qkv = below
             || match &self.qkv {
@@ -299,13 +299,13 @@ impl<D: Device> Layer<D> {
             };
         let reach = Reach { below, into_qkv, into_attention, into_gate_up };
         let Activations { x, qkv, a, log_sum_exp, mut middle } = saved;
-        let (of_o, raw) = (middle.of_o.take(), middle.raw.take());
+        let (of_o, raw) = (std::mem::take(&mut middle.of_o), middle.raw.take());
         let [x, a] = [x, a].map(|buffer| pass.device.expand(buffer));
         middle.m = pass.device.expand(middle.m);
         let mut way = Way { gradients, d_x, reach };
         self.feed_forward_backward(pass, layer, middle, tail, &mut way);
         if into_attention {
-            let of_attention = OfAttention { a, log_sum_exp, narrow: of_o, raw };
+            let of_attention = OfAttention { a, log_sum_exp, trace: of_o, raw };
             self.attention_backward(pass, layer, (&x, qkv), of_attention, &mut way);
         }
     }
@@ -325,7 +325,7 @@ impl<D: Device> Layer<D> {
         let mut d_h = reach.into_gate_up.then(|| projecting.activations(pass.rows * f));
         let d_raw = self.feed_forward_output_norm.backward(pass, d_x, tail.raw);
         let d_y = d_raw.as_ref().unwrap_or(d_x);
-        projecting.backward([Backward { linear: &self.down, d_y, u: tail.narrow.as_ref() }], &h, gradients, d_h.as_mut());
+        projecting.backward([Backward { linear: &self.down, d_y, trace: &tail.trace }], &h, gradients, d_h.as_mut());
         drop(d_raw);
         drop(h);
         let Some(d_h) = d_h else { return };
@@ -333,15 +333,15 @@ impl<D: Device> Layer<D> {
         drop(d_h);
         let (n2, _) = pass.norm(&m, &self.feed_forward_norm);
         let mut d_n2 = reach.into_attention.then(|| device.scratch(pass.rows * pass.config.hidden_size));
-        let narrow = |i: usize| narrow[i].as_ref();
+        let trace = |i: usize| &narrow[i];
         match &self.gate_up {
             GateUp::Separate([gate, up]) => {
-                let parts = [Backward { linear: gate, d_y: &d_g, u: narrow(0) }, Backward { linear: up, d_y: &d_u, u: narrow(1) }];
+                let parts = [Backward { linear: gate, d_y: &d_g, trace: trace(0) }, Backward { linear: up, d_y: &d_u, trace: trace(1) }];
                 projecting.backward(parts, &n2, gradients, d_n2.as_mut());
             }
             GateUp::Fused(gate_up) => {
                 let d = pass.join([(&d_g, f), (&d_u, f)], |len| projecting.activations(len));
-                projecting.backward([Backward { linear: gate_up, d_y: &d, u: narrow(0) }], &n2, gradients, d_n2.as_mut());
+                projecting.backward([Backward { linear: gate_up, d_y: &d, trace: trace(0) }], &n2, gradients, d_n2.as_mut());
             }
         }
         if let Some(d_n2) = d_n2 {
@@ -354,14 +354,14 @@ impl<D: Device> Layer<D> {
         pass: &Pass<'_, D>,
         layer: usize,
         (x, qkv): (&D::Buffer, Queries<D>),
-        OfAttention { a, log_sum_exp, narrow: of_o, raw }: OfAttention<D>,
+        OfAttention { a, log_sum_exp, trace: of_o, raw }: OfAttention<D>,
         Way { gradients, d_x, reach }: &mut Way<'_, D>,
     ) {
         let (device, projecting) = (pass.device, pass.projecting(layer));
         let mut d_a = reach.into_qkv.then(|| device.scratch(device.len(&a)));
         let d_raw = self.attention_output_norm.backward(pass, d_x, raw);
         let d_y = d_raw.as_ref().unwrap_or(d_x);
-        projecting.backward([Backward { linear: &self.o, d_y, u: of_o.as_ref() }], &a, gradients, d_a.as_mut());
+        projecting.backward([Backward { linear: &self.o, d_y, trace: &of_o }], &a, gradients, d_a.as_mut());
         drop(d_raw);
         let Some(d_a) = d_a else { return };
         let Queries { q, k, v, inv_rms, raw, narrow } = qkv;
@@ -378,20 +378,20 @@ impl<D: Device> Layer<D> {
         }
         let (n1, _) = pass.norm(x, &self.attention_norm);
         let mut d_n1 = reach.below.then(|| device.scratch(pass.rows * hidden_size));
-        let narrow = |i: usize| narrow[i].as_ref();
+        let trace = |i: usize| &narrow[i];
         match &self.qkv {
             Qkv::Separate([q, k, v]) => {
                 let parts = [
-                    Backward { linear: q, d_y: &d_q, u: narrow(0) },
-                    Backward { linear: k, d_y: &d_k, u: narrow(1) },
-                    Backward { linear: v, d_y: &d_v, u: narrow(2) },
+                    Backward { linear: q, d_y: &d_q, trace: trace(0) },
+                    Backward { linear: k, d_y: &d_k, trace: trace(1) },
+                    Backward { linear: v, d_y: &d_v, trace: trace(2) },
                 ];
                 projecting.backward(parts, &n1, gradients, d_n1.as_mut());
             }
             Qkv::Fused(qkv) => {
                 let [q_width, k_width, v_width] = qkv_widths(pass.config);
                 let d = pass.join([(&d_q, q_width), (&d_k, k_width), (&d_v, v_width)], |len| device.scratch(len));
-                projecting.backward([Backward { linear: qkv, d_y: &d, u: narrow(0) }], &n1, gradients, d_n1.as_mut());
+                projecting.backward([Backward { linear: qkv, d_y: &d, trace: trace(0) }], &n1, gradients, d_n1.as_mut());
             }
         }
         if let Some(d_n1) = d_n1 {
@@ -400,12 +400,12 @@ impl<D: Device> Layer<D> {
     }
 }
 
-/// Results and narrow products, apart.
-fn apart<D: Device, const N: usize>(projected: [Projected<D>; N]) -> ([D::Buffer; N], Vec<Option<D::Buffer>>) {
-    let mut narrow = Vec::with_capacity(N);
-    let y = projected.map(|Projected { y, u }| {
-        narrow.push(u);
+/// Results and what pairs leave, apart.
+fn apart<D: Device, const N: usize>(projected: [Projected<D>; N]) -> ([D::Buffer; N], Vec<Trace<D>>) {
+    let mut traces = Vec::with_capacity(N);
+    let y = projected.map(|Projected { y, trace }| {
+        traces.push(trace);
         y
     });
-    (y, narrow)
+    (y, traces)
 }

@@ -5,6 +5,7 @@
 
 mod cache;
 mod device_adapter;
+mod dora;
 mod generate;
 mod head;
 mod layer;
@@ -28,11 +29,12 @@ pub use device_adapter::{DeviceAdapter, DevicePair};
 pub use generate::{GenerateError, GenerateLimits, Generated, StopReason, Watch};
 pub use head::LOGITS_BYTES;
 pub use likelihood::{Continuations, Likelihood};
-pub use pack::{Pack, Target};
+pub use pack::{Noise, Pack, Target};
 pub use sampling::SamplingOptions;
 pub use sequence::Sequence;
 pub use training::{Checkpointing, Dropout, StepOptions};
 
+use dora::DecoderId;
 use layer::{GateUp, Layer, Qkv};
 use norms::{HeadNorms, OutputNorm};
 use projection::Linear;
@@ -46,6 +48,7 @@ pub struct Decoder<D: Device> {
     final_norm: D::Buffer,
     head: D::Weight,
     logits_bytes: usize,
+    id: DecoderId,
 }
 
 impl<D: Device> Decoder<D> {
@@ -60,6 +63,7 @@ impl<D: Device> Decoder<D> {
             config: config.clone(),
             device,
             logits_bytes: LOGITS_BYTES,
+            id: DecoderId::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use dyag_kernels::Device;
 
 use super::layer::Pass;
-use super::projection::{Linear, Projected, Projecting};
+use super::projection::{Linear, Projected, Projecting, Trace};
 
 /// What went into a norm.
 pub(super) struct Normed<D: Device> {
@@ -61,7 +61,7 @@ pub(super) struct OutputNorm<D: Device> {
 }
 
 impl<D: Device> OutputNorm<D> {
-    /// `residual + norm(project(x))`, or without the norm; also what the projection gave, where it was normalised, and the pair's narrow product.
+    /// `residual + norm(project(x))`, or without the norm; also what the projection gave, where it was normalised, and what the pair left.
     pub(super) fn project(
         &self,
         pass: &Pass<'_, D>,
@@ -69,17 +69,17 @@ impl<D: Device> OutputNorm<D> {
         linear: &Linear<D>,
         x: &D::Buffer,
         residual: &D::Buffer,
-    ) -> (D::Buffer, Option<Normed<D>>, Option<D::Buffer>) {
+    ) -> (D::Buffer, Option<Normed<D>>, Trace<D>) {
         let Some(gain) = &self.gain else {
-            let [Projected { y, u }] = projecting.forward([linear], x, Some(residual), false);
-            return (y, None, u);
+            let [Projected { y, trace }] = projecting.forward([linear], x, Some(residual), false);
+            return (y, None, trace);
         };
-        let [Projected { y: raw, u }] = projecting.forward([linear], x, None, false);
+        let [Projected { y: raw, trace }] = projecting.forward([linear], x, None, false);
         let device = pass.device;
         let (mut y, mut inv_rms) = (device.scratch(device.len(&raw)), device.scratch(pass.rows));
         device.rms_norm(&raw, gain, pass.config.rms_norm_eps, &mut y, &mut inv_rms);
         device.add(&mut y, residual);
-        (y, Some(Normed { x: raw, inv_rms }), u)
+        (y, Some(Normed { x: raw, inv_rms }), trace)
     }
 
     /// The gradient of what the projection gave, where it was normalised; `d_y` is that of the block's output.

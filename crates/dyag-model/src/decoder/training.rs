@@ -67,7 +67,7 @@ impl<D: Device> Decoder<D> {
         options: &StepOptions,
         gradients: &mut DeviceAdapter<D>,
     ) -> LossSum {
-        assert!(adapter.pairs.keys().eq(gradients.pairs.keys()), "gradients have the adapter's sites");
+        assert!(adapter.pairs().keys().eq(gradients.pairs().keys()), "gradients have the adapter's sites");
         self.device.run(|| self.loss_and_gradients_here(adapter, pack, options, gradients))
     }
 
@@ -83,6 +83,15 @@ impl<D: Device> Decoder<D> {
         let lowest = adapter.lowest_layer().unwrap_or(self.layers.len());
         let mut kept = Vec::with_capacity(self.layers.len());
         let mut x = self.embed(&pack.ids);
+        if !pack.noise.is_empty() {
+            let mut noise = vec![0.0; self.device.len(&x)];
+            let channels = self.config.hidden_size;
+            for one in &pack.noise {
+                let rows = &mut noise[one.rows.start * channels..one.rows.end * channels];
+                rows.iter_mut().zip(one.values(channels)).for_each(|(to, value)| *to = value);
+            }
+            self.device.add(&mut x, &self.device.upload(&noise));
+        }
         for (i, layer) in self.layers.iter().enumerate() {
             let (y, activations, tail) = layer.forward(&pass, i, x);
             kept.push(match options.checkpointing {
@@ -148,6 +157,9 @@ impl<D: Device> Decoder<D> {
         dropout: Option<Dropout>,
     ) -> Pass<'a, D> {
         let rows = pack.ids.len();
+        if let Some(adapter) = adapter {
+            self.prepare(adapter);
+        }
         assert_eq!(pack.spans.iter().map(|span| span.queries.len()).sum::<usize>(), rows, "every row is a query of one span");
         Pass { device: &self.device, config: &self.config, rows, spans: &pack.spans, angles, adapter, dropout, few: false }
     }

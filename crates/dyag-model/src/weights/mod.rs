@@ -17,6 +17,8 @@ pub use source::{ModelSource, SourceKind};
 
 use dyag_kernels::WeightMatrix;
 
+use crate::adapter::{Projection, Site};
+
 /// All weights of a decoder, where they lie.
 #[derive(Clone, Debug)]
 pub struct DecoderWeights {
@@ -28,6 +30,25 @@ pub struct DecoderWeights {
     pub final_norm: Vec<f32>,
     /// `[V, C]`; a clone of `embedding` when the head is tied.
     pub head: WeightMatrix,
+}
+
+impl DecoderWeights {
+    /// The matrix at `site`; `None` where this model has none: another layer, or one that it fuses with others.
+    pub fn matrix(&self, site: Site) -> Option<&WeightMatrix> {
+        let layer = self.layers.get(site.layer)?;
+        match (site.projection, &layer.qkv, &layer.gate_up) {
+            (Projection::Q, QkvWeights::Separate { q, .. }, _) => Some(q),
+            (Projection::K, QkvWeights::Separate { k, .. }, _) => Some(k),
+            (Projection::V, QkvWeights::Separate { v, .. }, _) => Some(v),
+            (Projection::Qkv, QkvWeights::Fused(qkv), _) => Some(qkv),
+            (Projection::O, _, _) => Some(&layer.o),
+            (Projection::Gate, _, GateUpWeights::Separate { gate, .. }) => Some(gate),
+            (Projection::Up, _, GateUpWeights::Separate { up, .. }) => Some(up),
+            (Projection::GateUp, _, GateUpWeights::Fused(gate_up)) => Some(gate_up),
+            (Projection::Down, _, _) => Some(&layer.down),
+            _ => None,
+        }
+    }
 }
 
 /// Weights of one layer.

@@ -37,7 +37,14 @@ impl Bench {
 
     pub(crate) fn settings(&self, config: &TrainConfig) -> AdapterConfig {
         let projections = parse_targets(&config.lora.target_modules.join(","), &self.model.config).expect("known names");
-        AdapterConfig::new(&projections, config.lora.rank, config.lora.alpha)
+        let LoraSettings { rank, alpha, rslora, dora, rank_pattern, alpha_pattern, .. } = &config.lora;
+        AdapterConfig {
+            rank_stabilised: *rslora,
+            weight_decomposed: *dora,
+            rank_pattern: rank_pattern.clone(),
+            alpha_pattern: alpha_pattern.clone(),
+            ..AdapterConfig::new(&projections, *rank, *alpha)
+        }
     }
 }
 
@@ -49,6 +56,7 @@ pub(crate) fn config() -> TrainConfig {
         batch_size: 2,
         accumulation: 2,
         learning_rate: 5e-3,
+        lora_plus_ratio: None,
         schedule: ScheduleKind::Cosine,
         warmup_ratio: 0.1,
         clip: 0.3,
@@ -59,11 +67,16 @@ pub(crate) fn config() -> TrainConfig {
         max_seq_length: 64,
         truncate: false,
         dropout: 0.0,
+        neftune_alpha: None,
         share_prefixes: true,
         lora: LoraSettings {
             rank: 4,
             alpha: 8.0,
             rslora: false,
+            dora: false,
+            rank_pattern: Vec::new(),
+            alpha_pattern: Vec::new(),
+            target_text: None,
             target_modules: ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"].map(str::to_owned).to_vec(),
             initial_adapter: None,
         },
@@ -75,6 +88,22 @@ pub(crate) fn config() -> TrainConfig {
         checkpointing: CheckpointingChoice::Layer,
         save_steps: None,
         save_total_limit: 2,
+    }
+}
+
+/// Those settings with all that LoRA has been varied by: scale, magnitudes, ranks, learning rates, noise.
+pub(crate) fn varied() -> TrainConfig {
+    TrainConfig {
+        lora_plus_ratio: Some(4.0),
+        neftune_alpha: Some(5.0),
+        lora: LoraSettings {
+            rslora: true,
+            dora: true,
+            rank_pattern: vec![("1.self_attn.q_proj".to_owned(), 2), ("v_proj".to_owned(), 6)],
+            alpha_pattern: vec![("mlp.*".to_owned(), 3.0)],
+            ..config().lora
+        },
+        ..config()
     }
 }
 
@@ -135,7 +164,7 @@ impl Place {
         let output = self.output();
         let resume = open_output(&output, &resume)?;
         let settings = bench.settings(&config);
-        let mut adapter = Adapter::init(&bench.model.config, &settings, config.seed).expect("an adapter");
+        let mut adapter = Adapter::init_on(&bench.model.config, &bench.model.weights, &settings, config.seed).expect("an adapter");
         adapter.pairs.values_mut().flat_map(|pair| pair.a.iter_mut()).for_each(|value| *value *= self.initial_scale);
         let inputs = TrainInputs {
             decoder: &bench.decoder,

@@ -10,7 +10,7 @@ use dyag_model::decoder::{Decoder, DeviceAdapter, Pack};
 use dyag_text::{Dataset, ExampleOptions, LossTokens, Truncation};
 use dyag_train::config::CheckpointingChoice;
 use dyag_train::memory::{self, AvailableMemory};
-use dyag_train::optimizer::AdamW;
+use dyag_train::optimizer::{AdamW, AdamWSettings};
 use dyag_train::packing::{PackOptions, Sequence, pack};
 use dyag_train::plan::{MemoryNeeds, plan_memory};
 use dyag_train::step::{GradientOptions, norm_and_scale, summed_gradients};
@@ -66,6 +66,7 @@ pub(super) fn measure<D: Device>(
         weights_bytes: files.model().source.n_bytes,
         n_parameters: initial.n_parameters(),
         rank: RANK,
+        weight_decomposed: false,
         longest_rows: sequences.iter().map(Sequence::n_rows).max().unwrap_or(0),
         rows_of_a_step: (0..runs).map(|step| step_of(step).iter().map(|s| s.n_rows()).sum()).max().unwrap_or(0),
         activation_bytes: decoder.device().activation_bytes(),
@@ -78,7 +79,7 @@ pub(super) fn measure<D: Device>(
     let device = &**decoder.device();
     let mut adapter = DeviceAdapter::upload(device, &initial);
     let mut gradients = DeviceAdapter::zeros_like(device, &adapter);
-    let mut optimizer = AdamW::new(device, &adapter, 0.0);
+    let mut optimizer = AdamW::new(device, &adapter, AdamWSettings { weight_decay: 0.0, b_ratio: 1.0 });
     let mut take_step = |packs: &[Pack]| {
         let options = GradientOptions { checkpointing: plan.checkpointing(), dropout: 0.0, seed: 42, step: 0 };
         let sum = summed_gradients(decoder, &adapter, packs, options, &mut gradients, &AtomicBool::new(false)).expect("nobody stops it");

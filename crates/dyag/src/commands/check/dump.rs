@@ -22,10 +22,13 @@ pub(super) struct Facts {
     dtype: String,
     /// Optimiser steps.
     pub(super) steps: usize,
-    pub(super) learning_rate: f32,
+    pub(super) learning_rate: f64,
     pub(super) betas: [f32; 2],
     pub(super) eps: f32,
     pub(super) weight_decay: f32,
+    /// Learning rate of B and of magnitudes as a multiple of A's, as PEFT's `create_loraplus_optimizer` groups them; absent or null: one for all.
+    #[serde(default)]
+    pub(super) loraplus_lr_ratio: Option<f64>,
     /// Gradients of a larger norm are scaled down to it; absent or null: never.
     #[serde(default)]
     pub(super) max_grad_norm: Option<f64>,
@@ -80,7 +83,7 @@ impl Dump {
 
     /// The values of `name`, which must have that shape.
     pub(super) fn floats(&self, name: &str, shape: &[usize]) -> anyhow::Result<Vec<f32>> {
-        let tensor = self.file.tensor(name).with_context(|| self.missing(name))?;
+        let tensor = self.file.tensor(name).or_else(|| self.file.tensor(&in_model(name))).with_context(|| self.missing(name))?;
         ensure!(tensor.shape == shape, "{}: tensor `{name}` has shape {:?}, expected {shape:?}", self.path.display(), tensor.shape);
         Ok(tensor.to_f32()?)
     }
@@ -117,15 +120,29 @@ impl Dump {
     fn check_names(&self, adapter: &Adapter) -> anyhow::Result<()> {
         let expected: BTreeSet<String> =
             adapter.named_tensors().flat_map(|(name, _)| [format!("grad.{name}"), format!("final.{name}")]).collect();
-        if let Some(name) = expected.iter().find(|name| self.file.tensor(name).is_none()) {
+        let is_there = |name: &str| self.file.tensor(name).is_some() || self.file.tensor(&in_model(name)).is_some();
+        if let Some(name) = expected.iter().find(|name| !is_there(name)) {
             bail!("{}; is this the dump of this adapter?", self.missing(name));
         }
-        let foreign = |name: &&str| (name.starts_with("grad.") || name.starts_with("final.")) && !expected.contains(*name);
+        let known = |name: &str| expected.contains(name) || expected.contains(in_file(name));
+        let foreign = |name: &&str| (name.starts_with("grad.") || name.starts_with("final.")) && !known(name);
         match self.file.names().find(foreign) {
             Some(name) => bail!("{}: tensor `{name}` is of no matrix of this adapter; is this its dump?", self.path.display()),
             None => Ok(()),
         }
     }
+}
+
+/// Magnitudes are called so in a model that PEFT made; its files leave the end out, and dumps may do either.
+const IN_MODEL: &str = ".weight";
+const MAGNITUDE: &str = ".lora_magnitude_vector";
+
+fn in_model(name: &str) -> String {
+    if name.ends_with(MAGNITUDE) { format!("{name}{IN_MODEL}") } else { name.to_owned() }
+}
+
+fn in_file(name: &str) -> &str {
+    name.strip_suffix(IN_MODEL).filter(|name| name.ends_with(MAGNITUDE)).unwrap_or(name)
 }
 
 fn read_facts(path: &Path) -> anyhow::Result<Facts> {
@@ -137,6 +154,9 @@ fn read_facts(path: &Path) -> anyhow::Result<Facts> {
     ensure!((1..=10_000).contains(&facts.steps), "{path}: steps is {}, expected 1 to 10000", facts.steps);
     if let Some(norm) = facts.max_grad_norm {
         ensure!(norm > 0.0, "{path}: max_grad_norm is {norm}, expected a number above 0, or null for no clipping");
+    }
+    if let Some(ratio) = facts.loraplus_lr_ratio {
+        ensure!(ratio > 0.0, "{path}: loraplus_lr_ratio is {ratio}, expected a number above 0, or null for one learning rate");
     }
     if let Some(Bf16Errors { logits_max_relative_to_largest, grad_relative_l2_worst, grad_relative_l2_mean }) = facts.bf16 {
         let all = [logits_max_relative_to_largest, grad_relative_l2_worst, grad_relative_l2_mean];

@@ -41,11 +41,6 @@ struct GradientErrors {
     mean: f64,
 }
 
-/// `[R, in]` and `[out, R]` of every pair, in the order of [`Adapter::named_tensors`].
-fn shapes(adapter: &Adapter) -> Vec<[usize; 2]> {
-    adapter.pairs.values().flat_map(|pair| [[pair.rank, pair.a.len() / pair.rank], [pair.b.len() / pair.rank, pair.rank]]).collect()
-}
-
 impl<D: Device> Subject<'_, D> {
     /// Everything, in single precision.
     pub(super) fn compare_f32(&self) -> anyhow::Result<Vec<Quantity>> {
@@ -124,7 +119,7 @@ impl<D: Device> Subject<'_, D> {
         let n_tokens = self.n_tokens();
         let gradients = gradients.download(self.device());
         let (mut worst, mut sum, mut count) = (Largest::new(), 0.0, 0.0);
-        for ((name, ours), shape) in gradients.named_tensors().zip(shapes(self.adapter)) {
+        for (name, shape, ours) in gradients.shaped_tensors() {
             let theirs = self.dump.floats(&format!("grad.{name}"), &shape)?;
             let error = relative_l2(widened(ours, &theirs).map(|(ours, theirs)| (ours / n_tokens, theirs)));
             worst.see(error, name);
@@ -174,8 +169,8 @@ impl<D: Device> Subject<'_, D> {
         gradient_scale: f64,
     ) {
         let facts = &self.dump.facts;
-        let step = AdamwStep {
-            learning_rate: facts.learning_rate,
+        let step = |ratio: f64| AdamwStep {
+            learning_rate: (facts.learning_rate * ratio) as f32,
             beta1: facts.betas[0],
             beta2: facts.betas[1],
             eps: facts.eps,
@@ -183,17 +178,22 @@ impl<D: Device> Subject<'_, D> {
             t: t as u32,
             gradient_scale: gradient_scale as f32,
         };
-        let moments = first.pairs.values_mut().zip(second.pairs.values_mut());
-        for ((pair, gradient), (first, second)) in adapter.pairs.values_mut().zip(gradients.pairs.values()).zip(moments) {
-            self.device().adamw(step, &gradient.a, &mut pair.a, &mut first.a, &mut second.a);
-            self.device().adamw(step, &gradient.b, &mut pair.b, &mut first.b, &mut second.b);
+        // A, then B, then magnitudes.
+        let ratio = facts.loraplus_lr_ratio.unwrap_or(1.0);
+        let steps = [step(1.0), step(ratio), step(ratio)];
+        let moments = first.pairs_mut().values_mut().zip(second.pairs_mut().values_mut());
+        for ((pair, gradient), (first, second)) in adapter.pairs_mut().values_mut().zip(gradients.pairs().values()).zip(moments) {
+            let tensors = pair.tensors_mut().zip(gradient.tensors()).zip(first.tensors_mut().zip(second.tensors_mut()));
+            for (((parameter, gradient), (first, second)), step) in tensors.zip(steps) {
+                self.device().adamw(step, gradient, parameter, first, second);
+            }
         }
     }
 
     /// The relative error of final minus initial values, of the worst tensor.
     fn moved(&self, ours: &Adapter) -> anyhow::Result<Largest<String>> {
         let mut worst = Largest::new();
-        for (((name, initial), (_, ours)), shape) in self.adapter.named_tensors().zip(ours.named_tensors()).zip(shapes(self.adapter)) {
+        for ((name, initial), (_, shape, ours)) in self.adapter.named_tensors().zip(ours.shaped_tensors()) {
             let theirs = self.dump.floats(&format!("final.{name}"), &shape)?;
             let pairs =
                 widened(ours, &theirs).zip(initial).map(|((ours, theirs), start)| (ours - f64::from(*start), theirs - f64::from(*start)));

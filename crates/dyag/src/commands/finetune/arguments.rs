@@ -88,6 +88,10 @@ pub(super) struct TrainingArgs {
     #[arg(long, value_name = "RATE", default_value_t = 2e-4)]
     pub(super) learning_rate: f64,
 
+    /// Learning rate of B (and of --use-dora's magnitudes) as a multiple of A's, as LoRA+ has it; 16 is usual
+    #[arg(long, value_name = "RATIO")]
+    pub(super) lora_plus_ratio: Option<f64>,
+
     /// Course of the learning rate after the warm-up
     #[arg(long, value_enum, value_name = "COURSE", default_value_t = ScheduleChoice::Cosine)]
     pub(super) schedule: ScheduleChoice,
@@ -104,7 +108,11 @@ pub(super) struct TrainingArgs {
     #[arg(long, value_name = "RATE", default_value_t = 0.0)]
     pub(super) weight_decay: f64,
 
-    /// Seed of the adapter, the order of examples and the dropout
+    /// Noise on the embeddings while training, uniform in ±ALPHA / sqrt(tokens x channels) (NEFTune); 5 is usual. Beginnings are then not shared
+    #[arg(long, value_name = "ALPHA")]
+    pub(super) neftune_alpha: Option<f64>,
+
+    /// Seed of the adapter, the order of examples, the dropout and the noise
     #[arg(long, value_name = "N", default_value_t = 42)]
     pub(super) seed: u64,
 
@@ -130,11 +138,23 @@ pub(super) struct AdapterArgs {
     pub(super) lora_alpha: Option<f64>,
 
     /// Scale by alpha / sqrt(rank), as rank-stabilised LoRA does
-    #[arg(long)]
-    pub(super) rslora: bool,
+    #[arg(long, alias = "rslora")]
+    pub(super) use_rslora: bool,
 
-    /// Matrices to adapt: names such as q_proj with commas between, or all-linear [default: all-linear, or those of --init-adapter]
-    #[arg(long, value_name = "NAMES")]
+    /// Train a magnitude of each output channel too, as DoRA does
+    #[arg(long)]
+    pub(super) use_dora: bool,
+
+    /// Another rank for the modules whose names end with what this regular expression matches, as PEFT matches it; may be given several times, the first that matches decides
+    #[arg(long, value_name = "PATTERN=R", value_parser = pattern_pair::<usize>)]
+    pub(super) rank_pattern: Vec<(String, usize)>,
+
+    /// Another alpha, likewise
+    #[arg(long, value_name = "PATTERN=ALPHA", value_parser = pattern_pair::<f64>)]
+    pub(super) alpha_pattern: Vec<(String, f64)>,
+
+    /// Matrices to adapt: ends of names of modules with commas between (q_proj), a regular expression for whole names (.*\.(0|1)\..*_proj), or all-linear [default: all-linear, or those of --init-adapter]
+    #[arg(long, value_name = "NAMES|REGEX|all-linear")]
     pub(super) target_modules: Option<String>,
 
     /// Share of the adapter's inputs that are dropped while training
@@ -223,6 +243,13 @@ pub(super) struct ComputingArgs {
     /// Most memory to use, such as 2.5GB [default: what the system has available]
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     memory_limit: Option<u64>,
+}
+
+/// `PATTERN=NUMBER`, the number after the last `=`.
+fn pattern_pair<T: std::str::FromStr>(text: &str) -> Result<(String, T), String> {
+    let pair = text.rsplit_once('=').filter(|(pattern, _)| !pattern.is_empty());
+    let number = pair.and_then(|(pattern, number)| Some((pattern.to_owned(), number.trim().parse().ok()?)));
+    number.ok_or_else(|| "expected PATTERN=NUMBER, such as self_attn.v_proj=8".to_owned())
 }
 
 /// What is printed.

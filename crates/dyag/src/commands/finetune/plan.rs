@@ -30,7 +30,7 @@ pub(super) fn print(plan: &Plan<'_>) {
     let Plan { files, data, config, n_parameters, memory, work, kernel, output, verbose } = plan;
     let line = |what: &str, text: String| note(format!("{what:<11} {text}"));
     line("base model", files.summary());
-    line("adapter", describe_adapter(&config.lora, *n_parameters));
+    line("adapter", describe_adapter(config, *n_parameters));
     line("data", describe_data(&data.audit));
     if let Some(audit) = &data.validation_audit {
         line("validation", describe_data(audit));
@@ -45,6 +45,9 @@ pub(super) fn print(plan: &Plan<'_>) {
         note(format!("warning: validation: {warning}"));
     }
     line("work", describe_work(work, config));
+    if config.neftune_alpha.is_some() && config.share_prefixes {
+        note("note: beginnings that examples have in common are not shared: with noise on the embeddings each has its own");
+    }
     let MemoryPlan { max_pack_tokens, available_bytes, available_source, .. } = memory;
     let available = if *available_bytes == u64::MAX { String::new() } else { format!(" of {}", gigabytes(*available_bytes)) };
     line("memory", format!("{}{available} ({available_source}), {max_pack_tokens} tokens at a time", gigabytes(memory.total_bytes())));
@@ -55,15 +58,28 @@ pub(super) fn print(plan: &Plan<'_>) {
     line("output", output.display().to_string());
 }
 
-fn describe_adapter(lora: &LoraSettings, n_parameters: usize) -> String {
-    let LoraSettings { rank, alpha, rslora, target_modules, initial_adapter } = lora;
-    let stabilised = if *rslora { ", rank-stabilised" } else { "" };
-    let start = if initial_adapter.is_some() { ", from a trained adapter" } else { "" };
-    format!(
-        "rank {rank}, alpha {alpha}{stabilised}, on {}; {} trained numbers{start}",
-        target_modules.join(" "),
-        thousands(n_parameters as u64)
-    )
+fn describe_adapter(config: &TrainConfig, n_parameters: usize) -> String {
+    let LoraSettings { rank, alpha, rslora, dora, rank_pattern, alpha_pattern, target_modules, target_text, initial_adapter } =
+        &config.lora;
+    let mut text = format!("rank {rank}, alpha {alpha}");
+    let others = |what: &str, n: usize| if n > 0 { format!(", {n} other {what}{}", if n > 1 { "s" } else { "" }) } else { String::new() };
+    text += &others("rank", rank_pattern.len());
+    text += &others("alpha", alpha_pattern.len());
+    for (is_so, what) in [(*rslora, ", rank-stabilised"), (*dora, ", with magnitudes (DoRA)")] {
+        text += if is_so { what } else { "" };
+    }
+    let on = target_text.as_ref().map_or_else(|| target_modules.join(" "), |asked| format!("{asked} ({})", target_modules.join(" ")));
+    text += &format!(", on {on}; {} trained numbers", thousands(n_parameters as u64));
+    if initial_adapter.is_some() {
+        text += ", from a trained adapter";
+    }
+    if let Some(ratio) = config.lora_plus_ratio {
+        text += &format!("; B learns {ratio} times as fast (LoRA+)");
+    }
+    if let Some(alpha) = config.neftune_alpha {
+        text += &format!("; noise on the embeddings, alpha {alpha} (NEFTune)");
+    }
+    text
 }
 
 fn describe_data(audit: &Audit) -> String {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use dyag_kernels::Precision;
-use dyag_model::adapter::{Adapter, AdapterConfig, Projection, Site, WEIGHTS_FILE, parse_targets};
+use dyag_model::adapter::{Adapter, AdapterConfig, Projection, Site, TargetModules, WEIGHTS_FILE};
 use dyag_model::config::DecoderConfig;
 use dyag_text::{Date, LossTokens};
 use dyag_train::TrainConfig;
@@ -44,10 +44,12 @@ impl Settings {
             batch_size,
             accumulation,
             learning_rate,
+            lora_plus_ratio,
             schedule,
             warmup_ratio,
             clip,
             weight_decay,
+            neftune_alpha,
             seed,
             no_shuffle,
             no_shared_prefix,
@@ -62,6 +64,7 @@ impl Settings {
             batch_size,
             accumulation,
             learning_rate,
+            lora_plus_ratio,
             schedule: match schedule {
                 ScheduleChoice::Cosine => ScheduleKind::Cosine,
                 ScheduleChoice::Linear => ScheduleKind::Linear,
@@ -79,6 +82,7 @@ impl Settings {
             max_seq_length: *max_seq_length,
             truncate: *truncate,
             dropout,
+            neftune_alpha,
             share_prefixes: !no_shared_prefix,
             lora,
             precision: match precision {
@@ -103,28 +107,36 @@ impl Settings {
 
 /// The adapter to start from, fresh or read, with its settings in PEFT's words and in ours.
 fn resolve_adapter(args: AdapterArgs, seed: u64, files: &ModelFiles) -> anyhow::Result<(AdapterConfig, Adapter, LoraSettings)> {
-    let AdapterArgs { lora_rank, lora_alpha, rslora, target_modules, dropout, init_adapter } = args;
+    let AdapterArgs { lora_rank, lora_alpha, use_rslora, use_dora, rank_pattern, alpha_pattern, target_modules, dropout, init_adapter } =
+        args;
     let model = files.config();
-    let targets = target_modules.map(|text| parse_targets(&text, model)).transpose().context("--target-modules")?;
+    let targets = target_modules.map(|text| TargetModules::parse(&text, model)).transpose().context("--target-modules")?;
     let (mut settings, adapter, initial_adapter) = match &init_adapter {
         None => {
-            let targets = targets.unwrap_or_else(|| Projection::all(model).to_vec());
-            let mut settings = AdapterConfig::new(&targets, lora_rank.unwrap_or(DEFAULT_RANK), lora_alpha.unwrap_or(DEFAULT_ALPHA));
-            settings.rank_stabilised = rslora;
-            let adapter = Adapter::init(model, &settings, seed).context("--lora-rank, --target-modules")?;
+            let (rank, alpha) = (lora_rank.unwrap_or(DEFAULT_RANK), lora_alpha.unwrap_or(DEFAULT_ALPHA));
+            let mut settings = AdapterConfig::new(Projection::all(model), rank, alpha);
+            settings.rank_stabilised = use_rslora;
+            settings.weight_decomposed = use_dora;
+            settings.rank_pattern = distinct("--rank-pattern", rank_pattern)?;
+            settings.alpha_pattern = distinct("--alpha-pattern", alpha_pattern)?;
+            settings.targets = targets.unwrap_or(settings.targets);
+            settings.check_patterns(model).context("--target-modules, --rank-pattern, --alpha-pattern")?;
+            let adapter = Adapter::init_on(model, files.weights(), &settings, seed).context("--lora-rank, --rank-pattern")?;
             (settings, adapter, None)
         }
         Some(folder) => {
             let (settings, adapter) = read_adapter(folder, model)?;
-            check_agrees(folder, &settings, lora_rank, lora_alpha, rslora)?;
-            if let Some(targets) = targets
-                && adapter.pairs.keys().any(|site| !targets.contains(&site.projection))
-            {
-                bail!(
-                    "--target-modules: the adapter of --init-adapter {} acts on other matrices; leave --target-modules out",
-                    folder.display()
-                );
-            }
+            let asked = AdapterConfig {
+                rank: lora_rank.unwrap_or(settings.rank),
+                alpha: lora_alpha.unwrap_or(settings.alpha),
+                rank_stabilised: use_rslora || settings.rank_stabilised,
+                weight_decomposed: use_dora || settings.weight_decomposed,
+                rank_pattern: if rank_pattern.is_empty() { settings.rank_pattern.clone() } else { rank_pattern },
+                alpha_pattern: if alpha_pattern.is_empty() { settings.alpha_pattern.clone() } else { alpha_pattern },
+                targets: targets.unwrap_or_else(|| settings.targets.clone()),
+                ..settings.clone()
+            };
+            check_agrees(folder, &settings, &asked, model)?;
             let weights = folder.join(WEIGHTS_FILE);
             let sum = hash_file(&weights).with_context(|| format!("cannot read {}", weights.display()))?;
             (settings, adapter, Some(sum))
@@ -136,6 +148,10 @@ fn resolve_adapter(args: AdapterArgs, seed: u64, files: &ModelFiles) -> anyhow::
         rank: settings.rank,
         alpha: settings.alpha,
         rslora: settings.rank_stabilised,
+        dora: settings.weight_decomposed,
+        rank_pattern: settings.rank_pattern.clone(),
+        alpha_pattern: settings.alpha_pattern.clone(),
+        target_text: target_text(&settings.targets),
         target_modules: module_names(adapter.pairs.keys()),
         initial_adapter,
     };
@@ -149,21 +165,51 @@ fn read_adapter(folder: &Path, model: &DecoderConfig) -> anyhow::Result<(Adapter
 }
 
 /// Flags that say something else than the adapter to start from are a mistake.
-fn check_agrees(
-    folder: &Path,
-    settings: &AdapterConfig,
-    rank: Option<usize>,
-    alpha: Option<f64>,
-    rank_stabilised: bool,
-) -> anyhow::Result<()> {
+fn check_agrees(folder: &Path, settings: &AdapterConfig, asked: &AdapterConfig, model: &DecoderConfig) -> anyhow::Result<()> {
     let differs = |flag: &str, asked: String, has: String| {
         bail!("{flag} {asked}: the adapter of --init-adapter {} has {has}; leave {flag} out", folder.display())
     };
-    match (rank, alpha) {
-        (Some(rank), _) if rank != settings.rank => differs("--lora-rank", rank.to_string(), settings.rank.to_string()),
-        (_, Some(alpha)) if alpha != settings.alpha => differs("--lora-alpha", alpha.to_string(), settings.alpha.to_string()),
-        _ if rank_stabilised && !settings.rank_stabilised => differs("--rslora", String::new(), "a scale of alpha / rank".to_owned()),
-        _ => Ok(()),
+    let sites = |config: &AdapterConfig| config.sites(model).map(|sites| sites.into_keys().collect::<Vec<Site>>());
+    if asked.rank != settings.rank {
+        differs("--lora-rank", asked.rank.to_string(), settings.rank.to_string())
+    } else if asked.alpha != settings.alpha {
+        differs("--lora-alpha", asked.alpha.to_string(), settings.alpha.to_string())
+    } else if asked.rank_stabilised != settings.rank_stabilised {
+        differs("--use-rslora", String::new(), "a scale of alpha / rank".to_owned())
+    } else if asked.weight_decomposed != settings.weight_decomposed {
+        differs("--use-dora", String::new(), "no magnitudes".to_owned())
+    } else if asked.rank_pattern != settings.rank_pattern {
+        differs("--rank-pattern", pairs(&asked.rank_pattern), pairs(&settings.rank_pattern))
+    } else if asked.alpha_pattern != settings.alpha_pattern {
+        differs("--alpha-pattern", pairs(&asked.alpha_pattern), pairs(&settings.alpha_pattern))
+    } else if sites(asked).context("--target-modules")? != sites(settings)? {
+        bail!("--target-modules: the adapter of --init-adapter {} acts on other matrices; leave --target-modules out", folder.display())
+    } else {
+        Ok(())
+    }
+}
+
+/// `PATTERN=NUMBER` again, with commas between.
+fn pairs<T: std::fmt::Display>(pairs: &[(String, T)]) -> String {
+    let written: Vec<String> = pairs.iter().map(|(pattern, number)| format!("{pattern}={number}")).collect();
+    if written.is_empty() { "none".to_owned() } else { written.join(", ") }
+}
+
+/// adapter_config.json keeps patterns as keys of an object.
+fn distinct<T: std::fmt::Display>(flag: &str, given: Vec<(String, T)>) -> anyhow::Result<Vec<(String, T)>> {
+    let twice = given.iter().enumerate().find(|(i, (pattern, _))| given[..*i].iter().any(|(other, _)| other == pattern));
+    if let Some((_, (pattern, number))) = twice {
+        bail!("{flag} {pattern}={number}: the same pattern was given before; expected each once");
+    }
+    Ok(given)
+}
+
+/// What was asked for, where the names of the adapted matrices do not say it.
+fn target_text(targets: &TargetModules) -> Option<String> {
+    match targets {
+        TargetModules::AllLinear => None,
+        TargetModules::Names(names) => names.iter().any(|name| name.contains('.')).then(|| names.join(",")),
+        TargetModules::Pattern(pattern) => Some(pattern.clone()),
     }
 }
 
