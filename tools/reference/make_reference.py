@@ -3,6 +3,8 @@
 
     make_reference.py MODEL_DIR ADAPTER_DIR OUT_DIR [--rows 12,9] [--steps 10] [--lora-plus-ratio R] [--text FILE] [--no-bf16]
     dyag check --model MODEL_DIR --adapter ADAPTER_DIR --reference OUT_DIR/reference.safetensors
+    make_reference.py MODEL_DIR all-weights OUT_DIR        all weights are trained, and not an adapter
+    dyag check --model MODEL_DIR --reference OUT_DIR/reference.safetensors
 
 Needs torch, transformers, peft, safetensors. Everything is computed in float32 with plain attention.
 
@@ -35,8 +37,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 NO_LOSS = -100
 
 
+ALL_WEIGHTS = "all-weights"
+
+
 def load(model_dir, adapter_dir, dtype):
     base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype, attn_implementation="eager")
+    if adapter_dir == ALL_WEIGHTS:
+        return base.eval()
     return PeftModel.from_pretrained(base, adapter_dir, is_trainable=True).eval()
 
 
@@ -134,7 +141,9 @@ def make_reference(model_dir, adapter_dir, out_dir, row_lengths, *, steps=10, le
     if lora_plus_ratio is not None:
         constants["loraplus_lr_ratio"] = lora_plus_ratio
     model = load(model_dir, adapter_dir, torch.float32)
-    names = set(load_file(os.path.join(adapter_dir, "adapter_model.safetensors")))
+    names = set(adapter_parameters(model))
+    if adapter_dir != ALL_WEIGHTS:
+        names = set(load_file(os.path.join(adapter_dir, "adapter_model.safetensors")))
     if names != set(adapter_parameters(model)):
         raise SystemExit(f"the file and the model disagree on {sorted(names ^ set(adapter_parameters(model)))}")
     tokens = None
@@ -144,8 +153,9 @@ def make_reference(model_dir, adapter_dir, out_dir, row_lengths, *, steps=10, le
     batch, labels = make_batch(row_lengths, model.config.vocab_size, seed, tokens)
     dump = {**batch, "labels": labels}
     with torch.no_grad():
-        with model.disable_adapter():
-            dump["base_logits"] = model(**batch).logits.clone()
+        if adapter_dir != ALL_WEIGHTS:
+            with model.disable_adapter():
+                dump["base_logits"] = model(**batch).logits.clone()
         prompt_tokens = min(prompt_tokens, row_lengths[0])
         dump["greedy_ids"] = greedy(model, batch["input_ids"][:1, :prompt_tokens], new_tokens)
     dump["logits"], loss, gradients = forward_and_gradients(model, batch, labels)
@@ -170,7 +180,7 @@ def make_reference(model_dir, adapter_dir, out_dir, row_lengths, *, steps=10, le
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model_dir")
-    parser.add_argument("adapter_dir")
+    parser.add_argument("adapter_dir", help=f"or {ALL_WEIGHTS}")
     parser.add_argument("out_dir")
     parser.add_argument("--rows", default="12,9", help="tokens of each row, with commas between (default 12,9)")
     parser.add_argument("--steps", type=int, default=10, help="optimiser steps (default 10)")

@@ -225,6 +225,9 @@ pub trait Device: Send + Sync {
     /// Makes a frozen matrix usable.
     fn load_weight(&self, weight: &WeightMatrix) -> Self::Weight;
 
+    /// A frozen matrix `[rows, cols]` of values that were computed, as products read it: rounded where they round it.
+    fn freeze(&self, values: &Self::Buffer, rows: usize, cols: usize) -> Self::Weight;
+
     /// A buffer of `len` elements for a result that is written whole before it is read: what it holds until then is not said.
     fn scratch(&self, len: usize) -> Self::Buffer;
 
@@ -290,6 +293,15 @@ pub trait Device: Send + Sync {
 
     /// `d_x += r * (w*d_y - x * r² * mean(x * w * d_y))`; the weight is frozen.
     fn rms_norm_backward(&self, d_y: &Self::Buffer, x: &Self::Buffer, w: &Self::Buffer, inv_rms: &Self::Buffer, d_x: &mut Self::Buffer);
+
+    /// The gain's gradient of [`Device::rms_norm`]: `d_w += Σ_t d_y * x * r`.
+    fn rms_norm_gain_backward(&self, d_y: &Self::Buffer, x: &Self::Buffer, inv_rms: &Self::Buffer, d_w: &mut Self::Buffer);
+
+    /// A matrix' gradient where it is trained itself: `d_w += d_yᵀ x` `[out, in]`, in f32. Takes activations.
+    fn weight_backward(&self, d_y: &Self::Buffer, x: &Self::Buffer, rows: usize, d_w: &mut Self::Buffer);
+
+    /// A bias' gradient: `d_b += Σ_t d_y`. Takes activations.
+    fn bias_backward(&self, d_y: &Self::Buffer, d_b: &mut Self::Buffer);
 
     /// LayerNorm (Ba et al. 2016) of `x`, or of `x + residual`: `y = w * (x - mean) / sqrt(variance + eps) + b` over each row of `w.len()` channels, the variance being
     /// the mean square of `x - mean`.

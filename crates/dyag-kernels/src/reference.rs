@@ -115,6 +115,10 @@ impl Device for ReferenceDevice {
         weight.clone()
     }
 
+    fn freeze(&self, values: &Vec<f32>, rows: usize, cols: usize) -> WeightMatrix {
+        WeightMatrix::from_f32(values, rows, cols)
+    }
+
     fn scratch(&self, len: usize) -> Vec<f32> {
         vec![f32::NAN; len]
     }
@@ -199,6 +203,30 @@ impl Device for ReferenceDevice {
             for j in 0..c {
                 d_x[i * c + j] += (r * (f64::from(w[j]) * f64::from(d_y[j]) - f64::from(x[j]) * r * r * mean)) as f32;
             }
+        }
+    }
+
+    fn rms_norm_gain_backward(&self, d_y: &Vec<f32>, x: &Vec<f32>, inv_rms: &Vec<f32>, d_w: &mut Vec<f32>) {
+        let c = d_w.len();
+        for (j, d_w) in d_w.iter_mut().enumerate() {
+            let term = |i: usize| f64::from(d_y[i * c + j]) * f64::from(x[i * c + j]) * f64::from(inv_rms[i]);
+            *d_w = (f64::from(*d_w) + (0..inv_rms.len()).map(term).sum::<f64>()) as f32;
+        }
+    }
+
+    fn weight_backward(&self, d_y: &Vec<f32>, x: &Vec<f32>, rows: usize, d_w: &mut Vec<f32>) {
+        let (n, k) = (d_y.len() / rows, x.len() / rows);
+        for (i, d_w) in d_w.iter_mut().enumerate() {
+            let (row, col) = (i / k, i % k);
+            let sum: f64 = (0..rows).map(|t| f64::from(d_y[t * n + row]) * f64::from(x[t * k + col])).sum();
+            *d_w = (f64::from(*d_w) + sum) as f32;
+        }
+    }
+
+    fn bias_backward(&self, d_y: &Vec<f32>, d_b: &mut Vec<f32>) {
+        let n = d_b.len();
+        for (j, d_b) in d_b.iter_mut().enumerate() {
+            *d_b = (f64::from(*d_b) + d_y.chunks_exact(n).map(|row| f64::from(row[j])).sum::<f64>()) as f32;
         }
     }
 

@@ -292,11 +292,12 @@ fn read_json<T: DeserializeOwned>(path: &Path, kind: &'static str) -> Result<T, 
 }
 
 /// Names that a companion file must not have.
-pub(crate) const OWN_FILES: [&str; 6] = [
+pub(crate) const OWN_FILES: [&str; 7] = [
     MANIFEST_FILE,
     STATE_FILE,
     folder::SUMS_FILE,
     crate::optimizer::OPTIMIZER_FILE,
+    crate::tensors::MODEL_FILE,
     dyag_model::adapter::CONFIG_FILE,
     dyag_model::adapter::WEIGHTS_FILE,
 ];

@@ -21,6 +21,24 @@ pub enum CheckpointingChoice {
     Auto,
 }
 
+/// What is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// An adapter beside frozen weights.
+    #[default]
+    Lora,
+    /// All weights.
+    Full,
+}
+
+impl Method {
+    /// Whether it is the one that manifests do not name.
+    fn is_lora(&self) -> bool {
+        *self == Self::Lora
+    }
+}
+
 /// The adapter that is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoraSettings {
@@ -89,7 +107,10 @@ pub struct TrainConfig {
     pub neftune_alpha: Option<f64>,
     /// Compute tokens that examples begin with in common once.
     pub share_prefixes: bool,
-    /// The adapter.
+    /// What is trained.
+    #[serde(default, skip_serializing_if = "Method::is_lora")]
+    pub method: Method,
+    /// The adapter; of no meaning where all weights are trained.
     pub lora: LoraSettings,
     /// `f32` or `bf16`.
     pub precision: String,
@@ -150,7 +171,10 @@ impl TrainConfig {
                 return bad(setting, format!("expected a number from {low} to {high}, found {value}"));
             }
         }
-        if self.lora.target_modules.is_empty() {
+        if self.method == Method::Full && self.lora_plus_ratio.is_some() {
+            return bad("--lora-plus-ratio", "--method full trains no adapter; leave it out".to_owned());
+        }
+        if self.method == Method::Lora && self.lora.target_modules.is_empty() {
             return bad("--target-modules", "expected at least one module name, found none".to_owned());
         }
         Ok(())
@@ -183,6 +207,7 @@ impl TrainConfig {
             dropout,
             neftune_alpha,
             share_prefixes,
+            method,
             lora: LoraSettings { rank, alpha, rslora, dora, rank_pattern, alpha_pattern, target_modules, target_text, initial_adapter },
             precision,
             validation_split,
@@ -212,6 +237,7 @@ impl TrainConfig {
             ("--dropout", json!(dropout)),
             ("--neftune-alpha", json!(neftune_alpha)),
             ("sharing of prefixes (--no-shared-prefix)", json!(share_prefixes)),
+            ("--method", json!(method)),
             ("--lora-rank", json!(rank)),
             ("--lora-alpha", json!(alpha)),
             ("--use-rslora", json!(rslora)),
@@ -253,6 +279,7 @@ pub(crate) mod tests {
             dropout: 0.0,
             neftune_alpha: None,
             share_prefixes: true,
+            method: Method::Lora,
             lora: LoraSettings {
                 rank: 16,
                 alpha: 32.0,

@@ -1,6 +1,6 @@
 //! What a run leaves: checkpoints, the final adapter; and how it comes back from a checkpoint.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dyag_kernels::Device;
 use dyag_model::adapter::Adapter;
@@ -8,6 +8,7 @@ use dyag_model::decoder::DeviceAdapter;
 use serde_json::{Map, json};
 
 use crate::checkpoint::{Checkpoint, OWN_FILES, STATE_FILE, TrainerState, folder_of};
+use crate::config::Method;
 use crate::error::TrainError;
 use crate::event::Event;
 use crate::folder::NewFolder;
@@ -15,6 +16,7 @@ use crate::manifest::{MANIFEST_FILE, Manifest, Metrics};
 use crate::memory::peak_resident_bytes;
 use crate::optimizer::{AdamW, AdamWSettings};
 use crate::run::{FINAL_FOLDER, Outcome, Run, TrainInputs};
+use crate::tensors::{read_model, write_model};
 
 impl<D: Device> TrainInputs<'_, D> {
     /// The manifest of a run from these inputs.
@@ -24,14 +26,28 @@ impl<D: Device> TrainInputs<'_, D> {
         Manifest::new(base, conversation, dataset, self.config.clone(), kernel, metrics)
     }
 
-    /// Writes what every adapter's folder holds.
-    fn write_adapter(&self, folder: &NewFolder, adapter: &Adapter, manifest: &Manifest) -> Result<(), TrainError> {
-        adapter.save(folder.path(), &self.adapter_config).map_err(Box::new)?;
+    /// Writes what every folder of an adapter, or of a model that was trained whole, holds.
+    fn write_trained(&self, folder: &NewFolder, trained: &DeviceAdapter<D>, manifest: &Manifest) -> Result<(), TrainError> {
+        let (device, model) = (&**self.decoder.device(), self.decoder.config());
+        if trained.is_whole() {
+            write_model(device, model, trained, folder.path())?;
+        } else {
+            trained.download(device).save(folder.path(), &self.adapter_config).map_err(Box::new)?;
+        }
         for companion in self.companions {
             assert!(!OWN_FILES.contains(&companion.name.as_str()), "{} would hide one of our own files", companion.name);
             folder.write(&companion.name, &companion.content)?;
         }
         folder.write_json(MANIFEST_FILE, manifest)
+    }
+
+    /// Reads what [`TrainInputs::write_trained`] wrote.
+    fn read_trained(&self, folder: &Path) -> Result<DeviceAdapter<D>, TrainError> {
+        let (device, model) = (&**self.decoder.device(), self.decoder.config());
+        match self.config.method {
+            Method::Full => read_model(device, model, folder),
+            Method::Lora => Ok(DeviceAdapter::upload(device, &Adapter::load(folder, model).map_err(Box::new)?)),
+        }
     }
 }
 
@@ -74,8 +90,8 @@ impl<D: Device> Run<'_, D> {
         let target = folder_of(self.inputs.output, self.state.step);
         let folder = NewFolder::create(&target)?;
         let manifest = self.inputs.manifest(self.metrics(self.state.step));
-        self.inputs.write_adapter(&folder, &self.adapter.download(device), &manifest)?;
-        self.optimizer.save(device, folder.path())?;
+        self.inputs.write_trained(&folder, &self.adapter, &manifest)?;
+        self.optimizer.save(device, self.inputs.decoder.config(), folder.path())?;
         folder.write_json(STATE_FILE, &self.state)?;
         folder.write_sums()?;
         folder.publish()?;
@@ -95,15 +111,14 @@ impl<D: Device> Run<'_, D> {
 
     /// Leaves the last adapter, or the best one, as the final one.
     pub(crate) fn finish(self, listener: &mut dyn FnMut(Event<'_>)) -> Result<Outcome, TrainError> {
-        let device = &**self.inputs.decoder.device();
         let best = self.state.best.map(|best| best.step).filter(|_| self.inputs.config.load_best);
         let adapter_step = best.unwrap_or(self.state.step);
-        let adapter = if adapter_step == self.state.step {
-            self.adapter.download(device)
+        let best = if adapter_step == self.state.step {
+            None
         } else {
             let checkpoint = Checkpoint::open(&folder_of(self.inputs.output, adapter_step))?;
             listener(Event::Note(format!("the adapter of step {adapter_step}, the best on the validation set, is kept")));
-            Adapter::load(&checkpoint.folder, self.inputs.decoder.config()).map_err(Box::new)?
+            Some(self.inputs.read_trained(&checkpoint.folder)?)
         };
         let metrics = self.metrics(adapter_step);
         let mut manifest = self.inputs.manifest(metrics.clone());
@@ -117,7 +132,7 @@ impl<D: Device> Run<'_, D> {
         ]);
         let target = self.inputs.output.join(FINAL_FOLDER);
         let folder = NewFolder::create(&target)?;
-        self.inputs.write_adapter(&folder, &adapter, &manifest)?;
+        self.inputs.write_trained(&folder, best.as_ref().unwrap_or(&self.adapter), &manifest)?;
         folder.publish()?;
         Ok(Outcome::Finished { folder: target, metrics, speed })
     }
@@ -147,9 +162,9 @@ pub(crate) fn restore<D: Device>(
         return Err(inconsistent("max_pack_tokens is 0".to_owned()));
     }
     let n_updates = u32::try_from(state.step).map_err(|_| inconsistent(format!("step {} is too large", state.step)))?;
-    let adapter = Adapter::load(&checkpoint.folder, inputs.decoder.config()).map_err(Box::new)?;
-    let adapter = DeviceAdapter::upload(device, &adapter);
-    let optimizer = AdamW::load(device, &adapter, AdamWSettings::of(&inputs.config), n_updates, &checkpoint.folder)?;
+    let adapter = inputs.read_trained(&checkpoint.folder)?;
+    let optimizer =
+        AdamW::load(device, &adapter, inputs.decoder.config(), AdamWSettings::of(&inputs.config), n_updates, &checkpoint.folder)?;
     Ok((adapter, optimizer, state))
 }
 

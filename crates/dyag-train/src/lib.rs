@@ -22,6 +22,7 @@ pub mod plan;
 pub mod run;
 pub mod schedule;
 pub mod step;
+mod tensors;
 
 pub use config::TrainConfig;
 pub use error::TrainError;

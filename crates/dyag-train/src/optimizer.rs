@@ -1,17 +1,16 @@
-//! AdamW (Loshchilov & Hutter 2019) over an adapter on a device.
+//! AdamW (Loshchilov & Hutter 2019) over an adapter, or all weights, on a device.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use dyag_kernels::Device;
 use dyag_kernels::device::AdamwStep;
 use dyag_model::adapter::Site;
+use dyag_model::config::DecoderConfig;
 use dyag_model::decoder::{DeviceAdapter, DevicePair};
-use dyag_model::weights::SafetensorsFile;
-use safetensors::{Dtype, View};
 
 use crate::config::TrainConfig;
 use crate::error::TrainError;
+use crate::tensors::{DeviceTensor, TensorFile, write_tensors};
 
 /// Name of the optimiser's file in a checkpoint.
 pub const OPTIMIZER_FILE: &str = "optimizer.safetensors";
@@ -23,7 +22,7 @@ const EPS: f32 = 1e-8;
 /// What of an optimiser is a setting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWSettings {
-    /// Decoupled decay, of every tensor.
+    /// Decoupled decay: of every tensor of an adapter; of matrices alone where all weights are trained, as Transformers' trainer has it.
     pub weight_decay: f32,
     /// Learning rate of B, and of magnitudes, as a multiple of A's (LoRA+, Hayou et al. 2024; grouped as PEFT's `create_loraplus_optimizer` does).
     pub b_ratio: f64,
@@ -82,7 +81,15 @@ impl<D: Device> AdamW<D> {
         // A, then B, then magnitudes.
         let steps = [step(learning_rate), step(learning_rate * *b_ratio), step(learning_rate * *b_ratio)];
         assert!(adapter.pairs().keys().eq(gradients.pairs().keys()) && adapter.pairs().keys().eq(first.pairs().keys()), "one shape");
+        assert!(adapter.whole().keys().eq(gradients.whole().keys()) && adapter.whole().keys().eq(first.whole().keys()), "one shape");
         device.run(|| {
+            let moments = first.whole_mut().values_mut().zip(second.whole_mut().values_mut());
+            for (((part, parameter), gradient), (first, second)) in
+                adapter.whole_mut().iter_mut().zip(gradients.whole().values()).zip(moments)
+            {
+                let decay = if part.is_matrix() { *weight_decay } else { 0.0 };
+                device.adamw(AdamwStep { weight_decay: decay, ..steps[0] }, gradient, parameter, first, second);
+            }
             let moments = first.pairs_mut().values_mut().zip(second.pairs_mut().values_mut());
             for ((pair, gradient), (first, second)) in adapter.pairs_mut().values_mut().zip(gradients.pairs().values()).zip(moments) {
                 let tensors = pair.tensors_mut().zip(gradient.tensors()).zip(first.tensors_mut().zip(second.tensors_mut()));
@@ -94,44 +101,39 @@ impl<D: Device> AdamW<D> {
     }
 
     /// Writes the moments into `folder`, a tensor at a time.
-    pub fn save(&self, device: &D, folder: &Path) -> Result<(), TrainError> {
+    pub fn save(&self, device: &D, model: &DecoderConfig, folder: &Path) -> Result<(), TrainError> {
         let path = folder.join(OPTIMIZER_FILE);
         let mut tensors = Vec::new();
         for (moment, adapter) in [("first", &self.first), ("second", &self.second)] {
+            for (part, buffer) in adapter.whole() {
+                tensors.push((format!("{moment}.{}", part.name(model)), DeviceTensor::flat(device, buffer)));
+            }
             for (site, pair) in adapter.pairs() {
                 for (name, buffer) in tensor_names(moment, *site).into_iter().zip(pair.tensors()) {
-                    tensors.push((name, DeviceTensor { device, buffer, shape: [device.len(buffer)] }));
+                    tensors.push((name, DeviceTensor::flat(device, buffer)));
                 }
             }
         }
-        let metadata = [("updates".to_owned(), self.n_updates.to_string())].into();
-        safetensors::serialize_to_file(tensors, Some(metadata), &path).map_err(|error| match error {
-            safetensors::SafeTensorError::IoError(source) => TrainError::Io { action: "write", path, source },
-            other => TrainError::Io { action: "write", path, source: std::io::Error::other(other.to_string()) },
-        })
+        write_tensors(tensors, ("updates", &self.n_updates.to_string()), &path)
     }
 
     /// Reads what [`AdamW::save`] wrote for an adapter of this shape after `n_updates` updates.
     pub fn load(
         device: &D,
         adapter: &DeviceAdapter<D>,
+        model: &DecoderConfig,
         settings: AdamWSettings,
         n_updates: u32,
         folder: &Path,
     ) -> Result<Self, TrainError> {
-        let path = folder.join(OPTIMIZER_FILE);
-        let file = SafetensorsFile::open(&path).map_err(|source| TrainError::Model { source: Box::new(source) })?;
-        let read = |name: &str, like: &D::Buffer| {
-            let expected = device.len(like);
-            let bad = |problem: String| TrainError::Data(format!("{}: tensor `{name}`: {problem}", path.display()));
-            let tensor = file.tensor(name).ok_or_else(|| bad("expected by the adapter's configuration, but missing".to_owned()))?;
-            let values = tensor.to_f32().map_err(|source| TrainError::Model { source: Box::new(source) })?;
-            if values.len() != expected {
-                return Err(bad(format!("expected {expected} values, found {}", values.len())));
-            }
-            Ok(device.upload(&values))
-        };
+        let file = TensorFile::open(&folder.join(OPTIMIZER_FILE))?;
+        let read = |name: &str, like: &D::Buffer| file.upload(device, name, device.len(like));
         let read_all = |moment: &str| -> Result<DeviceAdapter<D>, TrainError> {
+            if adapter.is_whole() {
+                let tensors =
+                    adapter.whole().iter().map(|(part, like)| Ok((*part, read(&format!("{moment}.{}", part.name(model)), like)?)));
+                return Ok(DeviceAdapter::of_whole(tensors.collect::<Result<_, TrainError>>()?));
+            }
             let pairs = adapter.pairs().iter().map(|(site, like)| {
                 let [a, b, m] = tensor_names(moment, *site);
                 let magnitude = like.magnitude.as_ref().map(|like| read(&m, like)).transpose()?;
@@ -148,29 +150,4 @@ impl<D: Device> AdamW<D> {
 fn tensor_names(moment: &str, site: Site) -> [String; 3] {
     let [a, b] = site.tensor_names();
     [a, b, site.magnitude_name()].map(|name| format!("{moment}.{name}"))
-}
-
-/// A buffer on its way into a file, brought from the device when its turn comes.
-struct DeviceTensor<'a, D: Device> {
-    device: &'a D,
-    buffer: &'a D::Buffer,
-    shape: [usize; 1],
-}
-
-impl<D: Device> View for DeviceTensor<'_, D> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.device.download(self.buffer).iter().flat_map(|value| value.to_le_bytes()).collect()
-    }
-
-    fn data_len(&self) -> usize {
-        4 * self.shape[0]
-    }
 }

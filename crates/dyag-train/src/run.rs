@@ -9,6 +9,7 @@ use dyag_kernels::Device;
 use dyag_model::adapter::{Adapter, AdapterConfig};
 use dyag_model::config::DecoderConfig;
 use dyag_model::decoder::{Decoder, DeviceAdapter, Pack};
+use dyag_model::weights::DecoderWeights;
 
 use crate::checkpoint::{self, Best, Checkpoint, TrainerState};
 use crate::config::TrainConfig;
@@ -44,6 +45,8 @@ pub struct Companion {
 pub struct TrainInputs<'a, D: Device> {
     /// The base model on its device.
     pub decoder: &'a Decoder<D>,
+    /// The base model's weights, where all are trained.
+    pub weights: Option<&'a DecoderWeights>,
     /// The adapter to start from; a resumed run reads its own.
     pub adapter: Adapter,
     /// What adapter_config.json will say.
@@ -182,6 +185,8 @@ pub(crate) struct Run<'a, D: Device> {
     pub(crate) optimizer: AdamW<D>,
     pub(crate) state: TrainerState,
     gradients: DeviceAdapter<D>,
+    /// The decoder of the weights as they are now, where those are trained.
+    own: Option<Decoder<D>>,
     validation_packs: Vec<Pack>,
     schedule: Schedule,
     total_steps: u64,
@@ -220,7 +225,10 @@ impl<'a, D: Device> Run<'a, D> {
                 restore(checkpoint, &inputs)?
             }
             None => {
-                let adapter = DeviceAdapter::upload(device, &inputs.adapter);
+                let adapter = match inputs.weights {
+                    Some(weights) => DeviceAdapter::of_weights(device, inputs.decoder.config(), weights),
+                    None => DeviceAdapter::upload(device, &inputs.adapter),
+                };
                 let optimizer = AdamW::new(device, &adapter, AdamWSettings::of(&inputs.config));
                 (adapter, optimizer, TrainerState::start(inputs.memory.max_pack_tokens))
             }
@@ -240,10 +248,11 @@ impl<'a, D: Device> Run<'a, D> {
         let mut speed = Speed::default();
         records.iter().for_each(|record| speed.add(record));
         listener(Event::Begin { step: state.step, total_steps, resumed_from: inputs.resume.as_ref().map(|c| c.folder.as_path()) });
-        Ok(Self {
+        let mut run = Self {
             adapter,
             optimizer,
             gradients,
+            own: None,
             validation_packs,
             schedule: Schedule::new(schedule, learning_rate, warmup_ratio, total_steps),
             total_steps,
@@ -256,7 +265,26 @@ impl<'a, D: Device> Run<'a, D> {
             state,
             inputs,
             _lock: lock,
-        })
+        };
+        run.renew_decoder();
+        Ok(run)
+    }
+
+    /// The decoder that computes now.
+    fn decoder(&self) -> &Decoder<D> {
+        self.own.as_ref().unwrap_or(self.inputs.decoder)
+    }
+
+    /// Makes the decoder of weights that were changed.
+    fn renew_decoder(&mut self) {
+        if !self.adapter.is_whole() {
+            return;
+        }
+        // The old one goes first: there is room for one.
+        self.own = None;
+        let base = self.inputs.decoder;
+        let made = base.device().run(|| Decoder::of_whole(base.device().clone(), base.config(), &self.adapter));
+        self.own = Some(made.with_logits_bytes(self.inputs.memory.logits_bytes));
     }
 
     fn is_done(&self) -> bool {
@@ -303,7 +331,8 @@ impl<'a, D: Device> Run<'a, D> {
             seed: self.inputs.config.seed,
             step: self.state.step,
         };
-        let Some(sum) = summed_gradients(self.inputs.decoder, &self.adapter, &packs, options, &mut self.gradients, stop) else {
+        let decoder = self.own.as_ref().unwrap_or(self.inputs.decoder);
+        let Some(sum) = summed_gradients(decoder, &self.adapter, &packs, options, &mut self.gradients, stop) else {
             return Ok(None);
         };
         let device = &**self.inputs.decoder.device();
@@ -315,6 +344,7 @@ impl<'a, D: Device> Run<'a, D> {
             }
         }
         self.optimizer.step(device, &mut self.adapter, &self.gradients, learning_rate, scale as f32);
+        self.renew_decoder();
         let step_s = started.elapsed().as_secs_f64();
 
         let mut state = self.state.clone();
@@ -366,7 +396,7 @@ impl<'a, D: Device> Run<'a, D> {
 
     /// Measures the validation set and keeps account of the best.
     fn validate(&mut self) -> ValidationRecord {
-        let sum = summed_loss(self.inputs.decoder, &self.adapter, &self.validation_packs);
+        let sum = summed_loss(self.decoder(), &self.adapter, &self.validation_packs);
         let loss = sum.loss_sum_nats / sum.n_tokens;
         let record = ValidationRecord { loss, token_accuracy: sum.n_correct / sum.n_tokens, n_tokens: sum.n_tokens as u64 };
         let state = &mut self.state;

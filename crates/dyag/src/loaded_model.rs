@@ -8,9 +8,10 @@ use anyhow::{Context as _, bail};
 use dyag_eval::results::TrainingFile;
 use dyag_kernels::Device as _;
 use dyag_kernels::cpu_device::CpuDevice;
-use dyag_model::adapter::Adapter;
+use dyag_model::adapter::{Adapter, CONFIG_FILE};
 use dyag_model::decoder::{Continuations, Decoder, DeviceAdapter, GenerateLimits, Generated, Likelihood, SamplingOptions, Sequence, Watch};
 use dyag_text::{Conversation, Date, ExampleOptions, Message, Role, SourceLine};
+use dyag_train::folder::hash_file;
 use dyag_train::manifest::{BaseMatch, MANIFEST_FILE, Manifest};
 
 use crate::cli::QuantizeChoice;
@@ -32,7 +33,7 @@ pub(crate) enum SystemChoice {
 /// Which model, as typed.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ModelArgs {
-    /// Folder of the adapter, as `dyag finetune` (`OUT/final`) or PEFT wrote it; without it the base model answers
+    /// Folder of the adapter, as `dyag finetune` (`OUT/final`) or PEFT wrote it, or of a model that was trained whole; without it the base model answers
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
 
@@ -81,8 +82,15 @@ impl LoadedModel {
         let LoadSettings { adapter: adapter_folder, base_model, quantize, system, engine } = settings;
         let device = Arc::new(engine.open()?);
         let manifest = adapter_folder.as_deref().map(read_manifest).transpose()?.flatten();
-        let from_manifest = base_model.is_none();
+        // What `finetune --method full` leaves is a whole model, which needs no base.
+        let whole = adapter_folder.as_deref().filter(|folder| folder.join("config.json").exists() && !folder.join(CONFIG_FILE).exists());
+        if let (Some(folder), Some(base)) = (whole, &base_model) {
+            bail!("{} is a whole model and no adapter: --base-model {base} has nothing to do; leave it out", folder.display());
+        }
+        let is_whole = whole.is_some();
+        let from_manifest = base_model.is_none() && !is_whole;
         let base_path = match (base_model, &manifest, &adapter_folder) {
+            (None, _, Some(folder)) if is_whole => folder.display().to_string(),
             (Some(path), _, _) => path,
             (None, Some(manifest), _) => manifest.base_model.path.clone(),
             (None, None, Some(folder)) => {
@@ -99,10 +107,10 @@ impl LoadedModel {
         }
         let mut files = opened?;
         files.quantize(quantize, &device)?;
-        if let (Some(manifest), Some(folder)) = (&manifest, &adapter_folder) {
+        if let (Some(manifest), Some(folder), false) = (&manifest, &adapter_folder, is_whole) {
             check_base(manifest, folder, &files)?;
         }
-        let adapter = adapter_folder.as_deref().map(|folder| Adapter::load(folder, files.config())).transpose()?;
+        let adapter = adapter_folder.as_deref().filter(|_| !is_whole).map(|folder| Adapter::load(folder, files.config())).transpose()?;
         let adapter = adapter.map(|adapter| DeviceAdapter::upload(&*device, &adapter));
         let decoder = Decoder::new(Arc::clone(&device), files.config(), files.weights());
         if verbose {
@@ -142,9 +150,9 @@ impl LoadedModel {
     /// SHA-256 of the adapter's weights; none without an adapter.
     pub(crate) fn adapter_hash(&self) -> anyhow::Result<Option<String>> {
         let Some(folder) = &self.adapter_folder else { return Ok(None) };
-        let path = folder.join("adapter_model.safetensors");
-        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Some(dyag_text::sha256_hex(&bytes)))
+        let name = if self.adapter.is_some() { "adapter_model.safetensors" } else { "model.safetensors" };
+        let path = folder.join(name);
+        Ok(Some(hash_file(&path).with_context(|| format!("cannot read {}", path.display()))?))
     }
 
     /// How long the adapter was trained, where its manifest says.

@@ -18,6 +18,7 @@ mod product;
 mod project;
 #[cfg(test)]
 mod tests;
+mod trained;
 mod transpose;
 
 use std::sync::Arc;
@@ -108,9 +109,34 @@ impl CpuDevice {
         FewRows { level: self.level, precision: self.precision, int8: self.int8 }
     }
 
+    /// The numbers of a buffer in f32, copied where they are bf16.
+    fn widened<'a>(&self, buffer: &'a CpuBuffer) -> Widened<'a> {
+        let Some(halves) = buffer.halves() else { return Widened::Borrowed(buffer) };
+        let mut widened = self.scratch(halves.len());
+        self.threads.install(|| elementwise::from_halves(self.level, halves, &mut widened));
+        Widened::Owned(widened)
+    }
+
     /// Number of threads.
     pub fn threads(&self) -> usize {
         self.threads.current_num_threads()
+    }
+}
+
+/// Numbers in f32, as they were or copied.
+enum Widened<'a> {
+    Borrowed(&'a CpuBuffer),
+    Owned(CpuBuffer),
+}
+
+impl std::ops::Deref for Widened<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Borrowed(buffer) => buffer,
+            Self::Owned(buffer) => buffer,
+        }
     }
 }
 
@@ -149,6 +175,10 @@ impl Device for CpuDevice {
 
     fn load_weight(&self, weight: &WeightMatrix) -> WeightMatrix {
         weight.clone()
+    }
+
+    fn freeze(&self, values: &CpuBuffer, rows: usize, cols: usize) -> WeightMatrix {
+        self.threads.install(|| trained::freeze(self.precision, values, rows, cols))
     }
 
     fn scratch(&self, len: usize) -> CpuBuffer {
@@ -280,6 +310,23 @@ impl Device for CpuDevice {
 
     fn rms_norm_backward(&self, d_y: &CpuBuffer, x: &CpuBuffer, w: &CpuBuffer, inv_rms: &CpuBuffer, d_x: &mut CpuBuffer) {
         self.threads.install(|| elementwise::rms_norm_backward(self.level, d_y, x, w, inv_rms, d_x));
+    }
+
+    fn rms_norm_gain_backward(&self, d_y: &CpuBuffer, x: &CpuBuffer, inv_rms: &CpuBuffer, d_w: &mut CpuBuffer) {
+        self.threads.install(|| trained::add_gain_gradient(d_y, x, inv_rms, d_w));
+    }
+
+    fn weight_backward(&self, d_y: &CpuBuffer, x: &CpuBuffer, rows: usize, d_w: &mut CpuBuffer) {
+        let (n, k) = (d_y.n_elements() / rows, x.n_elements() / rows);
+        assert_eq!(d_w.len(), n * k);
+        let sizes = Matmul { m: n, n: k, k: rows, transpose_a: true, transpose_b: false, alpha: 1.0, beta: 1.0 };
+        let (d_y, x) = (self.widened(d_y), self.widened(x));
+        self.threads.install(|| self.plain_product(sizes, &d_y, &x, d_w));
+    }
+
+    fn bias_backward(&self, d_y: &CpuBuffer, d_b: &mut CpuBuffer) {
+        let d_y = self.widened(d_y);
+        self.threads.install(|| trained::add_sums(&d_y, d_b));
     }
 
     fn layer_norm(

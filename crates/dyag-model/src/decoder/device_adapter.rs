@@ -1,4 +1,4 @@
-//! An adapter, or anything of an adapter's shape (gradients, moments), in device buffers.
+//! What is trained, or anything of its shape (gradients, moments), in device buffers: an adapter, or all weights.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -7,6 +7,7 @@ use dyag_kernels::Device;
 use dyag_kernels::device::LowRankPair;
 
 use super::dora::Stretches;
+use super::whole::{Part, WholeGradients};
 use crate::adapter::{Adapter, LoraPair, Site};
 
 /// One low-rank pair on the device.
@@ -47,10 +48,12 @@ impl<D: Device> DevicePair<D> {
     }
 }
 
-/// A whole adapter on the device.
+/// A whole adapter on the device, or all weights of a model where those are trained.
 pub struct DeviceAdapter<D: Device> {
     /// The pairs, in order of layer, then projection.
     pairs: BTreeMap<Site, DevicePair<D>>,
+    /// All weights, as the model's files have them; empty when an adapter is trained.
+    whole: WholeGradients<D>,
     /// What magnitudes come to beside the base's matrices, from the first pass after they were changed.
     pub(super) stretches: OnceLock<Stretches<D>>,
 }
@@ -58,7 +61,27 @@ pub struct DeviceAdapter<D: Device> {
 impl<D: Device> DeviceAdapter<D> {
     /// An adapter of these pairs.
     pub fn new(pairs: BTreeMap<Site, DevicePair<D>>) -> Self {
-        Self { pairs, stretches: OnceLock::new() }
+        Self { pairs, whole: BTreeMap::new(), stretches: OnceLock::new() }
+    }
+
+    /// All weights of a model.
+    pub fn of_whole(whole: BTreeMap<Part, D::Buffer>) -> Self {
+        Self { pairs: BTreeMap::new(), whole, stretches: OnceLock::new() }
+    }
+
+    /// All weights, where those are trained.
+    pub fn whole(&self) -> &BTreeMap<Part, D::Buffer> {
+        &self.whole
+    }
+
+    /// [`DeviceAdapter::whole`], to be changed.
+    pub fn whole_mut(&mut self) -> &mut BTreeMap<Part, D::Buffer> {
+        &mut self.whole
+    }
+
+    /// Whether all weights are trained, and not an adapter.
+    pub fn is_whole(&self) -> bool {
+        !self.whole.is_empty()
     }
 
     /// The pairs, in order of layer, then projection.
@@ -99,22 +122,30 @@ impl<D: Device> DeviceAdapter<D> {
     /// Zeros in the shape of `other`: gradients, moments.
     pub fn zeros_like(device: &D, other: &Self) -> Self {
         let zeros = |pair: &DevicePair<D>| pair.map(|like| device.zeros(device.len(like)));
-        Self::new(other.pairs.iter().map(|(site, pair)| (*site, zeros(pair))).collect())
+        let whole = other.whole.iter().map(|(part, like)| (*part, device.zeros(device.len(like)))).collect();
+        let pairs = other.pairs.iter().map(|(site, pair)| (*site, zeros(pair))).collect();
+        Self { pairs, whole, stretches: OnceLock::new() }
     }
 
     /// Sets all elements to zero.
     pub fn fill_zero(&mut self, device: &D) {
-        device.run(|| self.pairs_mut().values_mut().flat_map(DevicePair::tensors_mut).for_each(|tensor| device.fill_zero(tensor)));
+        device.run(|| {
+            self.whole.values_mut().for_each(|tensor| device.fill_zero(tensor));
+            self.pairs_mut().values_mut().flat_map(DevicePair::tensors_mut).for_each(|tensor| device.fill_zero(tensor));
+        });
     }
 
     /// Square of the L2 norm over all elements, in the order of the sites.
     pub fn sum_of_squares(&self, device: &D) -> f64 {
         let of_pair = |pair: &DevicePair<D>| pair.tensors().map(|tensor| device.sum_of_squares(tensor)).sum::<f64>();
-        self.pairs.values().map(of_pair).sum()
+        self.pairs.values().map(of_pair).chain(self.whole.values().map(|tensor| device.sum_of_squares(tensor))).sum()
     }
 
-    /// The lowest adapted layer.
+    /// The lowest layer that is trained.
     pub fn lowest_layer(&self) -> Option<usize> {
+        if self.is_whole() {
+            return Some(0);
+        }
         self.pairs.keys().map(|site| site.layer).min()
     }
 }

@@ -4,7 +4,9 @@ use dyag_kernels::Device;
 use dyag_kernels::device::LossSum;
 
 use super::Decoder;
+use super::device_adapter::DeviceAdapter;
 use super::pack::Target;
+use super::whole::Part;
 
 /// Bytes the logits of a chunk take at most unless said otherwise: 331 rows of Qwen's 151,936 tokens. Every chunk reads the whole head twice.
 pub const LOGITS_BYTES: usize = 192 << 20;
@@ -40,7 +42,8 @@ impl<D: Device> Decoder<D> {
     }
 
     /// Loss over `targets`, and, when `d_x` is given, its gradient added there.
-    pub(super) fn head_loss(&self, x: &D::Buffer, targets: &[Target], mut d_x: Option<&mut D::Buffer>) -> LossSum {
+    /// With it, gradients of the last norm and the head are added to `gradients`, where those are trained.
+    pub(super) fn head_loss(&self, x: &D::Buffer, targets: &[Target], mut d_x: Option<(&mut D::Buffer, &mut DeviceAdapter<D>)>) -> LossSum {
         let (device, c, v) = (&*self.device, self.config.hidden_size, self.config.vocab_size);
         let mut sum = LossSum::default();
         for chunk in targets.chunks(self.rows_a_chunk()) {
@@ -52,9 +55,15 @@ impl<D: Device> Decoder<D> {
             assert!(ids.iter().all(|id| (*id as usize) < v), "a target is not below the vocabulary's {v}");
             let weights: Vec<f32> = chunk.iter().map(|target| target.weight).collect();
             device.cross_entropy(&mut logits, &ids, &weights, &mut sum);
-            if let Some(d_x) = &mut d_x {
+            if let Some((d_x, gradients)) = &mut d_x {
                 let (mut d_n, mut d_rows) = (device.scratch(rows.len() * c), device.zeros(rows.len() * c));
                 device.linear_backward(&self.head, &logits, rows.len(), None, &mut d_n, false);
+                if gradients.is_whole() {
+                    let head = if self.config.tied_head { Part::Embedding } else { Part::Head };
+                    device.weight_backward(&logits, &n, rows.len(), gradients.whole_mut().get_mut(&head).expect("all are there"));
+                    let of_norm = gradients.whole_mut().get_mut(&Part::FinalNorm).expect("all are there");
+                    device.rms_norm_gain_backward(&d_n, &gathered, &inv_rms, of_norm);
+                }
                 device.rms_norm_backward(&d_n, &gathered, &self.final_norm, &inv_rms, &mut d_rows);
                 device.scatter_add_rows(&d_rows, &rows, c, d_x);
             }

@@ -15,6 +15,7 @@ use super::norms::{HeadNorms, Normed, OutputNorm};
 use super::projection::{Backward, Linear, Projected, Projecting, Trace};
 use super::rope::{Angles, Turns};
 use super::training::Dropout;
+use super::whole::{LayerPart, Part};
 use crate::config::DecoderConfig;
 
 /// A layer's frozen weights on the device.
@@ -285,7 +286,7 @@ impl<D: Device> Layer<D> {
         d_x: &mut D::Buffer,
     ) {
         let adapted = |linear: &Linear<D>| gradients.pairs().contains_key(&linear.site(layer));
-        let below = gradients.lowest_layer().is_some_and(|lowest| lowest < layer);
+        let below = gradients.is_whole() || gradients.lowest_layer().is_some_and(|lowest| lowest < layer);
         let into_qkv = below
             || match &self.qkv {
                 Qkv::Separate(parts) => parts.iter().any(adapted),
@@ -323,7 +324,9 @@ impl<D: Device> Layer<D> {
         let mut h = projecting.activations(pass.rows * f);
         device.gated(pass.config.activation, &d_g, &d_u, &mut h);
         let mut d_h = reach.into_gate_up.then(|| projecting.activations(pass.rows * f));
-        let d_raw = self.feed_forward_output_norm.backward(pass, d_x, tail.raw);
+        let whole = |part: LayerPart| Part::Layer(layer, part);
+        let of_gain = gradients.whole_mut().get_mut(&whole(LayerPart::FeedForwardOutputNorm));
+        let d_raw = self.feed_forward_output_norm.backward(pass, d_x, tail.raw, of_gain);
         let d_y = d_raw.as_ref().unwrap_or(d_x);
         projecting.backward([Backward { linear: &self.down, d_y, trace: &tail.trace }], &h, gradients, d_h.as_mut());
         drop(d_raw);
@@ -345,6 +348,9 @@ impl<D: Device> Layer<D> {
             }
         }
         if let Some(d_n2) = d_n2 {
+            if let Some(d_gain) = gradients.whole_mut().get_mut(&whole(LayerPart::FeedForwardNorm)) {
+                device.rms_norm_gain_backward(&d_n2, &m, &inv_rms, d_gain);
+            }
             device.rms_norm_backward(&d_n2, &m, &self.feed_forward_norm, &inv_rms, d_x);
         }
     }
@@ -359,7 +365,9 @@ impl<D: Device> Layer<D> {
     ) {
         let (device, projecting) = (pass.device, pass.projecting(layer));
         let mut d_a = reach.into_qkv.then(|| device.scratch(device.len(&a)));
-        let d_raw = self.attention_output_norm.backward(pass, d_x, raw);
+        let whole = |part: LayerPart| Part::Layer(layer, part);
+        let of_gain = gradients.whole_mut().get_mut(&whole(LayerPart::AttentionOutputNorm));
+        let d_raw = self.attention_output_norm.backward(pass, d_x, raw, of_gain);
         let d_y = d_raw.as_ref().unwrap_or(d_x);
         projecting.backward([Backward { linear: &self.o, d_y, trace: &of_o }], &a, gradients, d_a.as_mut());
         drop(d_raw);
@@ -374,7 +382,8 @@ impl<D: Device> Layer<D> {
         device.rope(&mut d_q, n_heads, head_size, &angles.cos, &angles.sin, true);
         device.rope(&mut d_k, n_kv_heads, head_size, &angles.cos, &angles.sin, true);
         if let Some((norms, raw)) = self.head_norms.as_ref().zip(raw) {
-            [d_q, d_k] = norms.backward(pass, [d_q, d_k], raw);
+            let mut of_gains = gradients.whole_mut().range_mut(whole(LayerPart::QNorm)..=whole(LayerPart::KNorm)).map(|(_, d_gain)| d_gain);
+            [d_q, d_k] = norms.backward(pass, [d_q, d_k], raw, [of_gains.next(), of_gains.next()]);
         }
         let (n1, _) = pass.norm(x, &self.attention_norm);
         let mut d_n1 = reach.below.then(|| device.scratch(pass.rows * hidden_size));
@@ -395,6 +404,9 @@ impl<D: Device> Layer<D> {
             }
         }
         if let Some(d_n1) = d_n1 {
+            if let Some(d_gain) = gradients.whole_mut().get_mut(&whole(LayerPart::AttentionNorm)) {
+                device.rms_norm_gain_backward(&d_n1, x, &inv_rms, d_gain);
+            }
             device.rms_norm_backward(&d_n1, x, &self.attention_norm, &inv_rms, d_x);
         }
     }

@@ -17,6 +17,7 @@ mod rope;
 mod sampling;
 mod sequence;
 mod training;
+mod whole;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub use pack::{Noise, Pack, Target};
 pub use sampling::SamplingOptions;
 pub use sequence::Sequence;
 pub use training::{Checkpointing, Dropout, StepOptions};
+pub use whole::{LayerPart, Part};
 
 use dora::DecoderId;
 use layer::{GateUp, Layer, Qkv};
@@ -55,15 +57,55 @@ impl<D: Device> Decoder<D> {
     /// Puts the weights where `device` computes.
     pub fn new(device: Arc<D>, config: &DecoderConfig, weights: &DecoderWeights) -> Self {
         let layers = weights.layers.iter().map(|weights| load_layer(&*device, weights)).collect();
-        Self {
-            embedding: device.load_weight(&weights.embedding),
-            layers,
-            final_norm: device.upload(&weights.final_norm),
-            head: device.load_weight(&weights.head),
-            config: config.clone(),
-            device,
-            logits_bytes: LOGITS_BYTES,
-            id: DecoderId::new(),
+        let (embedding, head) = (device.load_weight(&weights.embedding), device.load_weight(&weights.head));
+        let final_norm = device.upload(&weights.final_norm);
+        Self::of_parts(device, config, embedding, layers, final_norm, head)
+    }
+
+    fn of_parts(
+        device: Arc<D>,
+        config: &DecoderConfig,
+        embedding: D::Weight,
+        layers: Vec<Layer<D>>,
+        final_norm: D::Buffer,
+        head: D::Weight,
+    ) -> Self {
+        let (config, id) = (config.clone(), DecoderId::new());
+        Self { device, config, embedding, layers, final_norm, head, logits_bytes: LOGITS_BYTES, id }
+    }
+
+    /// A layer whose parts come from functions by their place.
+    fn layer_of(
+        config: &DecoderConfig,
+        layer: usize,
+        weight: &dyn Fn(Part) -> D::Weight,
+        gain: &dyn Fn(Part) -> D::Buffer,
+        bias: &dyn Fn(Part) -> Option<D::Buffer>,
+    ) -> Layer<D> {
+        use crate::adapter::Projection;
+        let part = |part: LayerPart| Part::Layer(layer, part);
+        let linear = |projection: Projection| {
+            let (weight, bias) = (weight(part(LayerPart::Weight(projection))), bias(part(LayerPart::Bias(projection))));
+            Linear::new(projection, weight, bias, projection.sizes(config))
+        };
+        let gain = |of: LayerPart| gain(part(of));
+        let output_norm = |of: LayerPart| OutputNorm { gain: config.output_norms.then(|| gain(of)) };
+        let (qkv, gate_up) = if config.fused {
+            (Qkv::Fused(linear(Projection::Qkv)), GateUp::Fused(linear(Projection::GateUp)))
+        } else {
+            let qkv = [Projection::Q, Projection::K, Projection::V].map(linear);
+            (Qkv::Separate(qkv), GateUp::Separate([Projection::Gate, Projection::Up].map(linear)))
+        };
+        Layer {
+            attention_norm: gain(LayerPart::AttentionNorm),
+            qkv,
+            head_norms: config.head_norms.then(|| HeadNorms { gains: [gain(LayerPart::QNorm), gain(LayerPart::KNorm)] }),
+            o: linear(Projection::O),
+            attention_output_norm: output_norm(LayerPart::AttentionOutputNorm),
+            feed_forward_norm: gain(LayerPart::FeedForwardNorm),
+            gate_up,
+            down: linear(Projection::Down),
+            feed_forward_output_norm: output_norm(LayerPart::FeedForwardOutputNorm),
         }
     }
 

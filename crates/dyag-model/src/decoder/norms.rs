@@ -39,16 +39,30 @@ impl<D: Device> HeadNorms<D> {
     }
 
     /// Gradients of q and k as they were before.
-    pub(super) fn backward(&self, pass: &Pass<'_, D>, d_heads: [D::Buffer; 2], raw: [Normed<D>; 2]) -> [D::Buffer; 2] {
-        let [d_q, d_k] = d_heads;
-        let [q, k] = raw;
+    /// The gains' gradients are added to `d_gains`, where those are trained.
+    pub(super) fn backward(
+        &self,
+        pass: &Pass<'_, D>,
+        [d_q, d_k]: [D::Buffer; 2],
+        [q, k]: [Normed<D>; 2],
+        [d_q_gain, d_k_gain]: [Option<&mut D::Buffer>; 2],
+    ) -> [D::Buffer; 2] {
         let [q_gain, k_gain] = &self.gains;
-        [(d_q, q, q_gain), (d_k, k, k_gain)].map(|(d_y, raw, gain)| norm_backward(pass.device, &d_y, raw, gain))
+        [norm_backward(pass.device, &d_q, q, q_gain, d_q_gain), norm_backward(pass.device, &d_k, k, k_gain, d_k_gain)]
     }
 }
 
-fn norm_backward<D: Device>(device: &D, d_y: &D::Buffer, Normed { x, inv_rms }: Normed<D>, gain: &D::Buffer) -> D::Buffer {
+fn norm_backward<D: Device>(
+    device: &D,
+    d_y: &D::Buffer,
+    Normed { x, inv_rms }: Normed<D>,
+    gain: &D::Buffer,
+    d_gain: Option<&mut D::Buffer>,
+) -> D::Buffer {
     let x = device.expand(x);
+    if let Some(d_gain) = d_gain {
+        device.rms_norm_gain_backward(d_y, &x, &inv_rms, d_gain);
+    }
     let mut d_x = device.zeros(device.len(&x));
     device.rms_norm_backward(d_y, &x, gain, &inv_rms, &mut d_x);
     d_x
@@ -82,8 +96,14 @@ impl<D: Device> OutputNorm<D> {
         (y, Some(Normed { x: raw, inv_rms }), trace)
     }
 
-    /// The gradient of what the projection gave, where it was normalised; `d_y` is that of the block's output.
-    pub(super) fn backward(&self, pass: &Pass<'_, D>, d_y: &D::Buffer, raw: Option<Normed<D>>) -> Option<D::Buffer> {
-        self.gain.as_ref().zip(raw).map(|(gain, raw)| norm_backward(pass.device, d_y, raw, gain))
+    /// The gradient of what the projection gave, where it was normalised; `d_y` is that of the block's output. The gain's gradient is added to `d_gain`, where it is trained.
+    pub(super) fn backward(
+        &self,
+        pass: &Pass<'_, D>,
+        d_y: &D::Buffer,
+        raw: Option<Normed<D>>,
+        d_gain: Option<&mut D::Buffer>,
+    ) -> Option<D::Buffer> {
+        self.gain.as_ref().zip(raw).map(|(gain, raw)| norm_backward(pass.device, d_y, raw, gain, d_gain))
     }
 }

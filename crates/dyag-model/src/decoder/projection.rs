@@ -9,6 +9,7 @@ use dyag_kernels::{Device, WeightMatrix};
 use super::device_adapter::{DeviceAdapter, DevicePair};
 use super::dora::Stretch;
 use super::training::Dropout;
+use super::whole::{LayerPart, Part as Place};
 use crate::adapter::{Projection, Site};
 
 /// A frozen matrix on the device.
@@ -35,14 +36,13 @@ pub(super) struct Lora<'a, D: Device> {
 impl<D: Device> Linear<D> {
     /// Puts a matrix and its bias (empty: none) on the device.
     pub(super) fn load(device: &D, projection: Projection, weight: &WeightMatrix, bias: &[f32]) -> Self {
-        Self {
-            projection,
-            weight: device.load_weight(weight),
-            bias: (!bias.is_empty()).then(|| device.upload(bias)),
-            n_in: weight.cols(),
-            n_out: weight.rows(),
-            squares: OnceLock::new(),
-        }
+        let bias = (!bias.is_empty()).then(|| device.upload(bias));
+        Self::new(projection, device.load_weight(weight), bias, (weight.cols(), weight.rows()))
+    }
+
+    /// A matrix that is on the device.
+    pub(super) fn new(projection: Projection, weight: D::Weight, bias: Option<D::Buffer>, (n_in, n_out): (usize, usize)) -> Self {
+        Self { projection, weight, bias, n_in, n_out, squares: OnceLock::new() }
     }
 
     /// Where this matrix sits in `layer`.
@@ -245,6 +245,21 @@ impl<D: Device> Projecting<'_, D> {
         gradients: &mut DeviceAdapter<D>,
         mut d_x: Option<&mut D::Buffer>,
     ) {
+        if gradients.is_whole() {
+            for Backward { linear, d_y, .. } in &parts {
+                let of = |part: LayerPart| Place::Layer(self.layer, part);
+                let whole = gradients.whole_mut();
+                self.device.weight_backward(
+                    d_y,
+                    x,
+                    self.rows,
+                    whole.get_mut(&of(LayerPart::Weight(linear.projection))).expect("all are there"),
+                );
+                if let Some(d_bias) = whole.get_mut(&of(LayerPart::Bias(linear.projection))) {
+                    self.device.bias_backward(d_y, d_bias);
+                }
+            }
+        }
         if self.dropout.is_some() {
             for (i, Backward { linear, d_y, trace }) in parts.into_iter().enumerate() {
                 let lora = linear.lora(self.layer, self.adapter, self.dropout);

@@ -8,6 +8,7 @@ use super::device_adapter::DeviceAdapter;
 use super::layer::{Activations, Layer, Pass};
 use super::pack::Pack;
 use super::rope::Angles;
+use super::whole::Part;
 
 /// What of the forward pass is kept for the backward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,7 @@ impl<D: Device> Decoder<D> {
         gradients: &mut DeviceAdapter<D>,
     ) -> LossSum {
         assert!(adapter.pairs().keys().eq(gradients.pairs().keys()), "gradients have the adapter's sites");
+        assert!(adapter.whole().keys().eq(gradients.whole().keys()), "gradients have the weights' places");
         self.device.run(|| self.loss_and_gradients_here(adapter, pack, options, gradients))
     }
 
@@ -102,7 +104,7 @@ impl<D: Device> Decoder<D> {
             x = y;
         }
         let mut d_x = self.device.zeros(pack.ids.len() * self.config.hidden_size);
-        let sum = self.head_loss(&x, &pack.targets, Some(&mut d_x));
+        let sum = self.head_loss(&x, &pack.targets, Some((&mut d_x, &mut *gradients)));
         drop(x);
         for (i, layer) in self.layers.iter().enumerate().rev() {
             let Some((kept, tail)) = kept.pop().flatten() else { break };
@@ -112,6 +114,13 @@ impl<D: Device> Decoder<D> {
                 Kept::Input(x) => Layer::compacted(&*self.device, layer.activations(&pass, i, x)),
             };
             layer.backward(&pass, i, (activations, tail), gradients, &mut d_x);
+        }
+        if let Some(d_embedding) = gradients.whole_mut().get_mut(&Part::Embedding) {
+            if self.config.embedding_scale != 1.0 {
+                self.device.scale(self.config.embedding_scale, &mut d_x);
+            }
+            let rows: Vec<usize> = pack.ids.iter().map(|id| *id as usize).collect();
+            self.device.scatter_add_rows(&d_x, &rows, self.config.hidden_size, d_embedding);
         }
         sum
     }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use dyag_kernels::device::AttentionSpan;
 use dyag_model::adapter::Adapter;
 use dyag_model::config::DecoderConfig;
-use dyag_model::decoder::{Pack, Target};
+use dyag_model::decoder::{Pack, Part, Target};
 use dyag_model::weights::SafetensorsFile;
 use serde::Deserialize;
 
@@ -65,7 +65,7 @@ pub(super) struct Dump {
 
 impl Dump {
     /// Opens the dump at `path` and checks all but its floating-point values.
-    pub(super) fn open(path: &Path, config: &DecoderConfig, adapter: &Adapter) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, config: &DecoderConfig, adapter: Option<&Adapter>) -> anyhow::Result<Self> {
         let facts_path = path.with_file_name("reference.json");
         let facts = read_facts(&facts_path)?;
         let file = SafetensorsFile::open(path)?;
@@ -77,7 +77,11 @@ impl Dump {
         }
         let (pack, places) = lay_out(path, shape, config.vocab_size, [&ids.0, &mask.0, &labels.0])?;
         let dump = Self { path: path.to_owned(), facts_path, facts, file, pack, places, shape, vocab_size: config.vocab_size };
-        dump.check_names(adapter)?;
+        let names = match adapter {
+            Some(adapter) => adapter.named_tensors().map(|(name, _)| name).collect(),
+            None => Part::all(config).into_iter().map(|part| part.name(config)).collect(),
+        };
+        dump.check_names(names)?;
         Ok(dump)
     }
 
@@ -116,10 +120,9 @@ impl Dump {
         format!("{}: tensor `{name}` is missing; tools/reference/make_reference.py makes whole dumps", self.path.display())
     }
 
-    /// Every adapter tensor needs its gradient and its final values, and none may be of another adapter.
-    fn check_names(&self, adapter: &Adapter) -> anyhow::Result<()> {
-        let expected: BTreeSet<String> =
-            adapter.named_tensors().flat_map(|(name, _)| [format!("grad.{name}"), format!("final.{name}")]).collect();
+    /// Every trained tensor needs its gradient and its final values, and none may be of another adapter.
+    fn check_names(&self, names: Vec<String>) -> anyhow::Result<()> {
+        let expected: BTreeSet<String> = names.iter().flat_map(|name| [format!("grad.{name}"), format!("final.{name}")]).collect();
         let is_there = |name: &str| self.file.tensor(name).is_some() || self.file.tensor(&in_model(name)).is_some();
         if let Some(name) = expected.iter().find(|name| !is_there(name)) {
             bail!("{}; is this the dump of this adapter?", self.missing(name));

@@ -15,7 +15,7 @@ use dyag_kernels::reference::ReferenceDevice;
 use dyag_kernels::{Device, Precision};
 use dyag_model::Model;
 use dyag_model::adapter::Adapter;
-use dyag_model::decoder::Decoder;
+use dyag_model::decoder::{Decoder, DeviceAdapter};
 use serde_json::{Value, json};
 
 use crate::cli::{DeviceChoice, PrecisionChoice};
@@ -35,9 +35,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     model: PathBuf,
 
-    /// Folder of the adapter: adapter_config.json and adapter_model.safetensors
+    /// Folder of the adapter: adapter_config.json and adapter_model.safetensors; without it the dump is of a model whose weights are all trained
     #[arg(long, value_name = "DIR")]
-    adapter: PathBuf,
+    adapter: Option<PathBuf>,
 
     /// The dump, with reference.json beside it, as tools/reference/make_reference.py makes them
     #[arg(long, value_name = "FILE.safetensors")]
@@ -111,11 +111,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
     };
     let model = Model::load_with_config(&model, config.as_deref())?;
-    let adapter = Adapter::load(&adapter, &model.config)?;
-    let dump = Dump::open(&reference, &model.config, &adapter)?;
+    let adapter = adapter.map(|folder| Adapter::load(&folder, &model.config)).transpose()?;
+    let dump = Dump::open(&reference, &model.config, adapter.as_ref())?;
     let outcome = match device {
-        Chosen::Cpu(device) => compare(device, &model, &adapter, &dump, tolerance_factor)?,
-        Chosen::Reference(device) => compare(device, &model, &adapter, &dump, tolerance_factor)?,
+        Chosen::Cpu(device) => compare(device, &model, adapter.as_ref(), &dump, tolerance_factor)?,
+        Chosen::Reference(device) => compare(device, &model, adapter.as_ref(), &dump, tolerance_factor)?,
     };
     if json {
         terminal::print_json(&as_json(&outcome))?;
@@ -125,11 +125,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if outcome.quantities.iter().all(Quantity::passes) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn compare<D: Device>(device: D, model: &Model, adapter: &Adapter, dump: &Dump, factor: f64) -> anyhow::Result<Outcome> {
+fn compare<D: Device>(device: D, model: &Model, adapter: Option<&Adapter>, dump: &Dump, factor: f64) -> anyhow::Result<Outcome> {
     let kernel = device.describe();
     let precision = device.precision();
     let decoder = Decoder::new(Arc::new(device), &model.config, &model.weights);
-    let subject = Subject { decoder: &decoder, adapter, dump, factor };
+    let trained = match adapter {
+        Some(adapter) => DeviceAdapter::upload(&**decoder.device(), adapter),
+        None => DeviceAdapter::of_weights(&**decoder.device(), &model.config, &model.weights),
+    };
+    let subject = Subject { decoder: &decoder, trained, dump, factor };
     Ok(match precision {
         Precision::F32 => Outcome { kernel, quantities: subject.compare_f32()?, not_compared: &[] },
         Precision::Bf16 => Outcome { kernel, quantities: subject.compare_bf16()?, not_compared: NOT_IN_BF16 },

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use anyhow::{Context as _, ensure};
 use dyag_kernels::Device;
 use dyag_kernels::device::AdamwStep;
-use dyag_model::adapter::Adapter;
 use dyag_model::decoder::{Checkpointing, Decoder, DeviceAdapter, GenerateLimits, SamplingOptions, StepOptions};
 
 use super::compare::{Largest, Quantity, relative_l2, relative_to_largest, widened};
@@ -29,10 +28,18 @@ const CLIP_EPSILON: f64 = 1e-6;
 /// What is compared with what.
 pub(super) struct Subject<'a, D: Device> {
     pub(super) decoder: &'a Decoder<D>,
-    pub(super) adapter: &'a Adapter,
+    /// What is trained, before the first step: an adapter, or all weights.
+    pub(super) trained: DeviceAdapter<D>,
     pub(super) dump: &'a Dump,
     /// What every tolerance is multiplied with; a lower bound is divided by it.
     pub(super) factor: f64,
+}
+
+/// A tensor of what is trained.
+struct Tensor {
+    name: String,
+    shape: Vec<usize>,
+    values: Vec<f32>,
 }
 
 /// A gradient and how far it is off.
@@ -44,15 +51,17 @@ struct GradientErrors {
 impl<D: Device> Subject<'_, D> {
     /// Everything, in single precision.
     pub(super) fn compare_f32(&self) -> anyhow::Result<Vec<Quantity>> {
-        let uploaded = DeviceAdapter::upload(self.device(), self.adapter);
-        let mut quantities =
-            vec![self.logits("base logits", "base_logits", None, LOGITS)?, self.logits("logits", "logits", Some(&uploaded), LOGITS)?];
-        let (loss, gradients) = self.gradients(&uploaded);
+        let mut quantities = Vec::new();
+        if !self.trained.is_whole() {
+            quantities.push(self.logits("base logits", "base_logits", None, LOGITS)?);
+        }
+        quantities.push(self.logits("logits", "logits", Some(&self.trained), LOGITS)?);
+        let (loss, gradients) = self.gradients(&self.trained);
         let theirs = f64::from(self.dump.floats("loss", &[1])?[0]);
         quantities.push(self.quantity("loss", (loss - theirs).abs() / theirs.abs(), LOSS, String::new()));
         let errors = self.gradient_errors(&gradients)?;
         quantities.push(self.quantity("gradients", errors.worst.error, GRADIENT, errors.worst.at.unwrap_or_default()));
-        quantities.extend(self.steps(uploaded)?);
+        quantities.extend(self.steps()?);
         quantities.push(self.greedy()?);
         Ok(quantities)
     }
@@ -70,9 +79,8 @@ impl<D: Device> Subject<'_, D> {
             quantity.at_least = Some(BF16_AT_LEAST * theirs / self.factor);
             quantity
         };
-        let uploaded = DeviceAdapter::upload(self.device(), self.adapter);
-        let logits = self.logits("logits", "logits", Some(&uploaded), 0.0)?;
-        let (loss, gradients) = self.gradients(&uploaded);
+        let logits = self.logits("logits", "logits", Some(&self.trained), 0.0)?;
+        let (loss, gradients) = self.gradients(&self.trained);
         let theirs = f64::from(self.dump.floats("loss", &[1])?[0]);
         let GradientErrors { worst, mean } = self.gradient_errors(&gradients)?;
         let worst_name = worst.at.unwrap_or_default();
@@ -111,17 +119,18 @@ impl<D: Device> Subject<'_, D> {
     fn gradients(&self, adapter: &DeviceAdapter<D>) -> (f64, DeviceAdapter<D>) {
         let mut gradients = DeviceAdapter::zeros_like(self.device(), adapter);
         let options = StepOptions { checkpointing: Checkpointing::Layer, dropout: None };
-        let sum = self.decoder.loss_and_gradients(adapter, &self.dump.pack, &options, &mut gradients);
+        let whole = adapter.is_whole().then(|| Decoder::of_whole(self.decoder.device().clone(), self.decoder.config(), adapter));
+        let decoder = whole.as_ref().unwrap_or(self.decoder);
+        let sum = decoder.loss_and_gradients(adapter, &self.dump.pack, &options, &mut gradients);
         (sum.loss_sum_nats / sum.n_tokens, gradients)
     }
 
     fn gradient_errors(&self, gradients: &DeviceAdapter<D>) -> anyhow::Result<GradientErrors> {
         let n_tokens = self.n_tokens();
-        let gradients = gradients.download(self.device());
         let (mut worst, mut sum, mut count) = (Largest::new(), 0.0, 0.0);
-        for (name, shape, ours) in gradients.shaped_tensors() {
+        for Tensor { name, shape, values: ours } in self.tensors(gradients) {
             let theirs = self.dump.floats(&format!("grad.{name}"), &shape)?;
-            let error = relative_l2(widened(ours, &theirs).map(|(ours, theirs)| (ours / n_tokens, theirs)));
+            let error = relative_l2(widened(&ours, &theirs).map(|(ours, theirs)| (ours / n_tokens, theirs)));
             worst.see(error, name);
             sum += error;
             count += 1.0;
@@ -134,8 +143,9 @@ impl<D: Device> Subject<'_, D> {
     }
 
     /// The optimiser's steps: losses, norms before clipping, and how far each tensor has moved at the end.
-    fn steps(&self, mut adapter: DeviceAdapter<D>) -> anyhow::Result<[Quantity; 3]> {
+    fn steps(&self) -> anyhow::Result<[Quantity; 3]> {
         let facts = &self.dump.facts;
+        let mut adapter = self.copy_of_trained();
         let mut moments = [DeviceAdapter::zeros_like(self.device(), &adapter), DeviceAdapter::zeros_like(self.device(), &adapter)];
         let (mut losses, mut norms) = (Vec::new(), Vec::new());
         for t in 1..=facts.steps {
@@ -152,7 +162,7 @@ impl<D: Device> Subject<'_, D> {
             let largest = relative_to_largest(ours.into_iter().zip(theirs.into_iter().map(f64::from)));
             Ok(self.quantity(name, largest.error, tolerance, largest.at.map_or_else(String::new, |i| format!("step {}", i + 1))))
         };
-        let moved = self.moved(&adapter.download(self.device()))?;
+        let moved = self.moved(&adapter)?;
         Ok([
             list(&format!("losses of {n} steps"), "losses", losses, LOSS)?,
             list("gradient norms", "grad_norms", norms, GRADIENT_NORM)?,
@@ -181,6 +191,10 @@ impl<D: Device> Subject<'_, D> {
         // A, then B, then magnitudes.
         let ratio = facts.loraplus_lr_ratio.unwrap_or(1.0);
         let steps = [step(1.0), step(ratio), step(ratio)];
+        let moments = first.whole_mut().values_mut().zip(second.whole_mut().values_mut());
+        for ((parameter, gradient), (first, second)) in adapter.whole_mut().values_mut().zip(gradients.whole().values()).zip(moments) {
+            self.device().adamw(steps[0], gradient, parameter, first, second);
+        }
         let moments = first.pairs_mut().values_mut().zip(second.pairs_mut().values_mut());
         for ((pair, gradient), (first, second)) in adapter.pairs_mut().values_mut().zip(gradients.pairs().values()).zip(moments) {
             let tensors = pair.tensors_mut().zip(gradient.tensors()).zip(first.tensors_mut().zip(second.tensors_mut()));
@@ -191,15 +205,38 @@ impl<D: Device> Subject<'_, D> {
     }
 
     /// The relative error of final minus initial values, of the worst tensor.
-    fn moved(&self, ours: &Adapter) -> anyhow::Result<Largest<String>> {
+    fn moved(&self, ours: &DeviceAdapter<D>) -> anyhow::Result<Largest<String>> {
         let mut worst = Largest::new();
-        for ((name, initial), (_, shape, ours)) in self.adapter.named_tensors().zip(ours.shaped_tensors()) {
+        for (before, Tensor { name, shape, values: ours }) in self.tensors(&self.trained).into_iter().zip(self.tensors(ours)) {
             let theirs = self.dump.floats(&format!("final.{name}"), &shape)?;
-            let pairs =
-                widened(ours, &theirs).zip(initial).map(|((ours, theirs), start)| (ours - f64::from(*start), theirs - f64::from(*start)));
+            let pairs = widened(&ours, &theirs)
+                .zip(before.values)
+                .map(|((ours, theirs), start)| (ours - f64::from(start), theirs - f64::from(start)));
             worst.see(relative_l2(pairs), name);
         }
         Ok(worst)
+    }
+
+    /// The tensors of what is trained, or of its gradients, as the dump names them.
+    fn tensors(&self, trained: &DeviceAdapter<D>) -> Vec<Tensor> {
+        let config = self.decoder.config();
+        let whole = trained.whole().iter().map(|(part, buffer)| Tensor {
+            name: part.name(config),
+            shape: part.shape(config),
+            values: self.device().download(buffer),
+        });
+        let adapter = trained.download(self.device());
+        let of_pairs = adapter.shaped_tensors().map(|(name, shape, values)| Tensor { name, shape, values: values.to_vec() });
+        whole.chain(of_pairs).collect()
+    }
+
+    fn copy_of_trained(&self) -> DeviceAdapter<D> {
+        let device = self.device();
+        if self.trained.is_whole() {
+            let copy = self.trained.whole().iter().map(|(part, buffer)| (*part, device.upload(&device.download(buffer))));
+            return DeviceAdapter::of_whole(copy.collect());
+        }
+        DeviceAdapter::upload(device, &self.trained.download(device))
     }
 
     /// The most likely tokens after the prompt: as many must be the same as there are.
@@ -207,9 +244,9 @@ impl<D: Device> Subject<'_, D> {
         let (prompt, theirs) = self.dump.greedy()?;
         let n_prompt = prompt.len();
         let limits = GenerateLimits { max_new_tokens: theirs.len(), stop_ids: Vec::new(), batch: 1, numbers: Vec::new() };
-        let adapter = DeviceAdapter::upload(self.device(), self.adapter);
-        let generated =
-            self.decoder.generate(Some(&adapter), &[prompt], &SamplingOptions::GREEDY, &limits, &mut |_, _| ControlFlow::Continue(()))?;
+        let generated = self
+            .decoder
+            .generate(Some(&self.trained), &[prompt], &SamplingOptions::GREEDY, &limits, &mut |_, _| ControlFlow::Continue(()))?;
         let ours = &generated.first().context("one prompt gives one sequence")?.ids;
         ensure!(
             ours.len() == theirs.len(),

@@ -84,9 +84,9 @@ pub(super) struct TrainingArgs {
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(super) accumulation: usize,
 
-    /// Highest learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 2e-4)]
-    pub(super) learning_rate: f64,
+    /// Highest learning rate [default: 2e-4, or 2e-5 with --method full]
+    #[arg(long, value_name = "RATE")]
+    pub(super) learning_rate: Option<f64>,
 
     /// Learning rate of B (and of --use-dora's magnitudes) as a multiple of A's, as LoRA+ has it; 16 is usual
     #[arg(long, value_name = "RATIO")]
@@ -129,6 +129,10 @@ pub(super) struct TrainingArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Adapter")]
 pub(super) struct AdapterArgs {
+    /// What is trained
+    #[arg(long, value_enum, value_name = "METHOD", default_value_t = MethodChoice::Lora)]
+    pub(super) method: MethodChoice,
+
     /// Rank of the adapter [default: 16, or that of --init-adapter]
     #[arg(long, value_name = "R")]
     pub(super) lora_rank: Option<usize>,
@@ -164,6 +168,15 @@ pub(super) struct AdapterArgs {
     /// Start from this adapter (a folder as PEFT or dyag writes it), not from a fresh one
     #[arg(long, value_name = "DIR")]
     pub(super) init_adapter: Option<PathBuf>,
+}
+
+/// What is trained, as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum MethodChoice {
+    /// A small adapter beside the base model's frozen weights
+    Lora,
+    /// All weights: `final` is then a whole model. Takes 16 to 20 bytes of memory a parameter
+    Full,
 }
 
 /// What is learned from.

@@ -143,3 +143,32 @@ pub(super) fn companions(files: &ModelFiles) -> anyhow::Result<Vec<Companion>> {
     }
     Ok(companions)
 }
+
+/// Files that make the folder of a model that was trained whole a model's: its configuration, with weights in F32.
+pub(super) fn configuration(files: &ModelFiles) -> anyhow::Result<Vec<Companion>> {
+    let json = |name: &str, value: &serde_json::Value| -> anyhow::Result<Companion> {
+        Ok(Companion { name: name.to_owned(), content: format!("{}\n", serde_json::to_string_pretty(value)?).into_bytes() })
+    };
+    let read = |name: &str| -> anyhow::Result<Option<serde_json::Value>> {
+        let path = files.path().join(name);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{}: not JSON", path.display()))?))
+    };
+    let Some(mut config) = read("config.json")? else {
+        bail!("--method full: {} has no config.json", files.path().display());
+    };
+    // Transformers 4 and 5 name it differently.
+    for key in ["torch_dtype", "dtype"] {
+        if config.get(key).is_some() {
+            config[key] = json!("float32");
+        }
+    }
+    let mut companions = vec![json("config.json", &config)?];
+    if let Some(generation) = read("generation_config.json")? {
+        companions.push(json("generation_config.json", &generation)?);
+    }
+    Ok(companions)
+}

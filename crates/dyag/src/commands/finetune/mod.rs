@@ -11,10 +11,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use dyag_kernels::Device as _;
 use dyag_model::decoder::Decoder;
 use dyag_train::checkpoint::{Resume, open_output};
+use dyag_train::config::Method;
 use dyag_train::memory::{self, AvailableMemory};
 use dyag_train::plan::{MemoryNeeds, MemoryPlan, largest_step_rows, plan_memory, plan_work};
 use dyag_train::{TrainConfig, TrainInputs, train};
@@ -51,14 +52,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let max_pack_tokens = checkpoint.as_ref().map(|checkpoint| checkpoint.state.max_pack_tokens);
     // With dropout nothing is kept in bf16.
     let activation_bytes = if config.dropout > 0.0 { 4 } else { device.activation_bytes() };
-    let memory = fit(&config, &data, &files, (initial.n_parameters(), activation_bytes), memory_limit, max_pack_tokens)?;
+    let is_whole = config.method == Method::Full;
+    if is_whole && quantize.is_some() {
+        bail!("--quantize: --method full trains all weights in F32; leave --quantize out");
+    }
+    let n_parameters = if is_whole { usize::try_from(files.model().source.n_parameters)? } else { initial.n_parameters() };
+    let memory = fit(&config, &data, &files, (n_parameters, activation_bytes), memory_limit, max_pack_tokens)?;
     let work = plan_work(&data.train, &config, files.config(), &memory);
     let ReportArgs { json, verbose } = report;
     plan::print(&plan::Plan {
         files: &files,
         data: &data,
         config: &config,
-        n_parameters: initial.n_parameters(),
+        n_parameters,
         memory: &memory,
         work: &work,
         kernel: &device.describe(),
@@ -70,8 +76,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let decoder = Decoder::new(device, files.config(), files.weights()).with_logits_bytes(memory.logits_bytes);
     let mut base = files.base_model();
     base.path = absolute(&base.path)?;
+    let mut companions = data::companions(&files)?;
+    if is_whole {
+        companions.extend(data::configuration(&files)?);
+    }
     let inputs = TrainInputs {
         decoder: &decoder,
+        weights: is_whole.then(|| files.weights()),
         adapter: initial,
         adapter_config,
         train: &data.train,
@@ -79,7 +90,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         base_model: base,
         conversation: data.conversation.clone(),
         dataset: data.facts.clone(),
-        companions: &data::companions(&files)?,
+        companions: &companions,
         config,
         memory: &memory,
         output: &output,
@@ -102,7 +113,8 @@ fn fit(
 ) -> anyhow::Result<MemoryPlan> {
     let needs = MemoryNeeds {
         model: files.config(),
-        weights_bytes: files.model().source.n_bytes,
+        // Where all weights are trained, products read a copy beside the numbers that are trained.
+        weights_bytes: if config.method == Method::Full { 4 * n_parameters as u64 } else { files.model().source.n_bytes },
         n_parameters,
         rank: config.lora.rank_pattern.iter().map(|(_, rank)| *rank).fold(config.lora.rank, usize::max),
         weight_decomposed: config.lora.dora,

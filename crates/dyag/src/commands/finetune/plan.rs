@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dyag_text::Audit;
 use dyag_train::TrainConfig;
-use dyag_train::config::LoraSettings;
+use dyag_train::config::{LoraSettings, Method};
 use dyag_train::error::gigabytes;
 use dyag_train::plan::{MemoryPlan, WorkPlan};
 
@@ -30,7 +30,10 @@ pub(super) fn print(plan: &Plan<'_>) {
     let Plan { files, data, config, n_parameters, memory, work, kernel, output, verbose } = plan;
     let line = |what: &str, text: String| note(format!("{what:<11} {text}"));
     line("base model", files.summary());
-    line("adapter", describe_adapter(config, *n_parameters));
+    match config.method {
+        Method::Lora => line("adapter", describe_adapter(config, *n_parameters)),
+        Method::Full => line("weights", format!("all are trained: {} numbers", thousands(*n_parameters as u64))),
+    }
     line("data", describe_data(&data.audit));
     if let Some(audit) = &data.validation_audit {
         line("validation", describe_data(audit));

@@ -8,11 +8,11 @@ use dyag_model::adapter::{Adapter, AdapterConfig, Projection, Site, TargetModule
 use dyag_model::config::DecoderConfig;
 use dyag_text::{Date, LossTokens};
 use dyag_train::TrainConfig;
-use dyag_train::config::{CheckpointingChoice, LoraSettings};
+use dyag_train::config::{CheckpointingChoice, LoraSettings, Method};
 use dyag_train::folder::hash_file;
 use dyag_train::schedule::ScheduleKind;
 
-use super::arguments::{AdapterArgs, Checkpointing, DataArgs, LossChoice, SavingArgs, ScheduleChoice, TrainingArgs};
+use super::arguments::{AdapterArgs, Checkpointing, DataArgs, LossChoice, MethodChoice, SavingArgs, ScheduleChoice, TrainingArgs};
 use crate::model_files::ModelFiles;
 
 /// What the arguments came to.
@@ -24,6 +24,9 @@ pub(super) struct Settings {
     pub(super) initial: Adapter,
 }
 
+const DEFAULT_RATE: f64 = 2e-4;
+/// Where all weights are trained.
+const DEFAULT_RATE_OF_ALL: f64 = 2e-5;
 const DEFAULT_RANK: usize = 16;
 const DEFAULT_ALPHA: f64 = 32.0;
 
@@ -57,7 +60,15 @@ impl Settings {
         let DataArgs { max_seq_length, truncate, loss, validation: _, validation_split, date: _ } = data;
         let SavingArgs { save_steps, save_total_limit, load_best, early_stopping_patience } = saving;
         let dropout = adapter.dropout;
-        let (adapter_config, initial, lora) = resolve_adapter(adapter, seed, files)?;
+        let (method, default_rate) = match adapter.method {
+            MethodChoice::Lora => (Method::Lora, DEFAULT_RATE),
+            MethodChoice::Full => (Method::Full, DEFAULT_RATE_OF_ALL),
+        };
+        let learning_rate = learning_rate.unwrap_or(default_rate);
+        let (adapter_config, initial, lora) = match method {
+            Method::Lora => resolve_adapter(adapter, seed, files)?,
+            Method::Full => no_adapter(&adapter)?,
+        };
         let config = TrainConfig {
             epochs,
             max_steps,
@@ -84,6 +95,7 @@ impl Settings {
             dropout,
             neftune_alpha,
             share_prefixes: !no_shared_prefix,
+            method,
             lora,
             precision: match precision {
                 Precision::F32 => "f32".to_owned(),
@@ -105,10 +117,62 @@ impl Settings {
     }
 }
 
+/// What stands for the adapter where all weights are trained. Flags of an adapter are a mistake then.
+fn no_adapter(args: &AdapterArgs) -> anyhow::Result<(AdapterConfig, Adapter, LoraSettings)> {
+    let AdapterArgs {
+        method: _,
+        lora_rank,
+        lora_alpha,
+        use_rslora,
+        use_dora,
+        rank_pattern,
+        alpha_pattern,
+        target_modules,
+        dropout,
+        init_adapter,
+    } = args;
+    let typed = [
+        ("--lora-rank", lora_rank.is_some()),
+        ("--lora-alpha", lora_alpha.is_some()),
+        ("--use-rslora", *use_rslora),
+        ("--use-dora", *use_dora),
+        ("--rank-pattern", !rank_pattern.is_empty()),
+        ("--alpha-pattern", !alpha_pattern.is_empty()),
+        ("--target-modules", target_modules.is_some()),
+        ("--dropout", *dropout > 0.0),
+        ("--init-adapter", init_adapter.is_some()),
+    ];
+    if let Some((flag, _)) = typed.iter().find(|(_, typed)| *typed) {
+        bail!("{flag}: --method full trains all weights and no adapter; leave {flag} out");
+    }
+    let lora = LoraSettings {
+        rank: DEFAULT_RANK,
+        alpha: DEFAULT_ALPHA,
+        rslora: false,
+        dora: false,
+        rank_pattern: Vec::new(),
+        alpha_pattern: Vec::new(),
+        target_modules: Vec::new(),
+        target_text: None,
+        initial_adapter: None,
+    };
+    Ok((AdapterConfig::new(&[], DEFAULT_RANK, DEFAULT_ALPHA), Adapter::default(), lora))
+}
+
 /// The adapter to start from, fresh or read, with its settings in PEFT's words and in ours.
 fn resolve_adapter(args: AdapterArgs, seed: u64, files: &ModelFiles) -> anyhow::Result<(AdapterConfig, Adapter, LoraSettings)> {
-    let AdapterArgs { lora_rank, lora_alpha, use_rslora, use_dora, rank_pattern, alpha_pattern, target_modules, dropout, init_adapter } =
-        args;
+    let AdapterArgs {
+        method: _,
+        lora_rank,
+        lora_alpha,
+        use_rslora,
+        use_dora,
+        rank_pattern,
+        alpha_pattern,
+        target_modules,
+        dropout,
+        init_adapter,
+    } = args;
     let model = files.config();
     let targets = target_modules.map(|text| TargetModules::parse(&text, model)).transpose().context("--target-modules")?;
     let (mut settings, adapter, initial_adapter) = match &init_adapter {
