@@ -15,6 +15,7 @@ import sys
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
+from make_reference import adapter_parameters
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -31,7 +32,7 @@ def main():
     base = AutoModelForCausalLM.from_pretrained(o.model_dir, dtype=torch.float32, attn_implementation="eager")
     model = PeftModel.from_pretrained(base, o.adapter_dir, is_trainable=True).eval()
     in_file = load_file(os.path.join(o.adapter_dir, "adapter_model.safetensors"))
-    in_model = {name.replace(".default.", "."): p for name, p in model.named_parameters() if p.requires_grad}
+    in_model = adapter_parameters(model)
     problems = [f"PEFT has no place for {name}" for name in in_file if name not in in_model]
     problems += [f"PEFT misses {name}" for name in in_model if name not in in_file]
     problems += [f"PEFT reads other values in {n}" for n, t in in_file.items() if n in in_model and not torch.equal(t.float(), in_model[n].data)]

@@ -86,17 +86,17 @@ fn whatever_varies_lora_changes_the_run() {
     let lora = || config().lora;
     let plain = losses(config());
     let variants = [
-        ("scale", 1, TrainConfig { lora: LoraSettings { rslora: true, ..lora() }, ..config() }),
-        ("magnitudes", 1, TrainConfig { lora: LoraSettings { dora: true, ..lora() }, ..config() }),
-        ("ranks", 1, TrainConfig { lora: LoraSettings { rank_pattern: vec![("q_proj".to_owned(), 1)], ..lora() }, ..config() }),
-        ("alphas", 1, TrainConfig { lora: LoraSettings { alpha_pattern: vec![("q_proj".to_owned(), 80.0)], ..lora() }, ..config() }),
-        ("learning rates", 1, TrainConfig { lora_plus_ratio: Some(4.0), ..config() }),
+        ("scale", 2, TrainConfig { lora: LoraSettings { rslora: true, ..lora() }, ..config() }),
+        ("magnitudes", 2, TrainConfig { lora: LoraSettings { dora: true, ..lora() }, ..config() }),
+        ("ranks", 2, TrainConfig { lora: LoraSettings { rank_pattern: vec![("q_proj".to_owned(), 1)], ..lora() }, ..config() }),
+        ("alphas", 2, TrainConfig { lora: LoraSettings { alpha_pattern: vec![("q_proj".to_owned(), 80.0)], ..lora() }, ..config() }),
+        ("learning rates", 2, TrainConfig { lora_plus_ratio: Some(4.0), ..config() }),
         ("noise", 0, TrainConfig { neftune_alpha: Some(5.0), ..config() }),
     ];
     for (what, first, config) in variants {
         let varied = losses(config);
-        // A fresh adapter changes nothing yet, whatever its kind; noise acts from the first step on.
-        if first == 1 {
+        // A fresh adapter changes nothing yet, whatever its kind, and the first step is of the warm-up; noise acts from the start.
+        if first > 0 {
             assert!((plain[0] - varied[0]).abs() < 1e-5 * plain[0], "{what}: {} and {}", plain[0], varied[0]);
         }
         assert!((plain[first..].iter().zip(&varied[first..])).all(|(a, b)| (a - b).abs() > 1e-6), "{what}: {plain:?} {varied:?}");

@@ -155,9 +155,14 @@ fn variants_of_lora_are_trained_kept_and_shown() {
     assert_eq!((&manifest["config"]["lora_plus_ratio"], &manifest["config"]["neftune_alpha"]), (&16.0.into(), &5.0.into()));
     assert_eq!(manifest["config"]["lora"]["target_text"], config["target_modules"]);
     let shown = succeeds(&place, &["inspect", "out/final"]).stdout;
-    for fragment in
-        ["weight_decomposed", "rank_stabilised", "self_attn.[qvo]_proj", "0.self_attn.q_proj", "learning_rate_of_b", "neftune_alpha"]
-    {
+    for fragment in [
+        "weight decomposed    true",
+        "rank stabilised      true",
+        "self_attn.[qvo]_proj",
+        "0.self_attn.q_proj",
+        "learning rate of b   0.0032",
+        "neftune alpha        5.0",
+    ] {
         assert!(shown.contains(fragment), "no {fragment:?} in {shown}");
     }
     // It goes on and starts other runs only as what it is, and answers.

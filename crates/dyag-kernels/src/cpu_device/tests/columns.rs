@@ -1,6 +1,8 @@
 //! What weight-decomposed adapters take, on every instruction set against the scalar references.
 
+use super::super::columns;
 use super::*;
+use crate::rounding::to_bf16;
 
 /// Scaled columns with and without what is added, in f32 and as activations; sums of column products likewise.
 fn of_columns<D: Device>(device: &D, rows: usize, width: usize) -> Vec<Vec<f32>> {
@@ -75,5 +77,35 @@ fn norms_of_adapted_rows() {
             let norms: Vec<f32> = of_norms(&ReferenceDevice::new(Precision::F32), &w, rank)[0].iter().map(|square| square.sqrt()).collect();
             assert_close(&w.row_norms(), &norms, 1e-6, format.name());
         }
+    }
+}
+
+/// Activations in bf16, which a device keeps only where it multiplies in it, on every level all the same.
+#[test]
+fn columns_in_bf16_are_those_of_the_widened_numbers_rounded() {
+    let (rows, width) = (21, 300);
+    let narrow = |values: &[f32]| values.iter().map(|v| to_bf16(*v)).collect::<Vec<u16>>();
+    let wide = |values: &[u16]| values.iter().map(|v| f32::from_bits(u32::from(*v) << 16)).collect::<Vec<f32>>();
+    let [x, residual] = [1, 2].map(|seed| numbers(seed, rows * width));
+    let [factors, bias, old] = [3, 4, 5].map(|seed| numbers(seed, width));
+    let x_narrow = narrow(&x);
+    let x_rounded = wide(&x_narrow);
+    for level in cpu::available().into_iter().map(Level::vector) {
+        for beside in [(None, None), (Some(&bias[..]), None), (None, Some(&residual[..])), (Some(&bias[..]), Some(&residual[..]))] {
+            let scaled = |x: &[f32]| {
+                let mut y = poisoned(rows * width);
+                columns::scale(level, x, &factors, beside, &mut y);
+                narrow(&y)
+            };
+            let (mut of_narrow, mut of_wide) = (vec![0x7fc0; rows * width], vec![0x7fc0; rows * width]);
+            columns::scale_narrow(level, &x_narrow, &factors, beside, &mut of_narrow);
+            columns::scale_to_narrow(level, &x, &factors, beside, &mut of_wide);
+            assert!(of_narrow == scaled(&x_rounded) && of_wide == scaled(&x), "{level:?}");
+        }
+        let [mut expected, mut of_both, mut of_one] = [(); 3].map(|()| old.clone());
+        columns::sum(level, &x_rounded, &x_rounded, &factors, &mut expected);
+        columns::sum_narrow(level, &x_narrow, &x_narrow, &factors, &mut of_both);
+        columns::sum_with_narrow(level, &x_rounded, &x_narrow, &factors, &mut of_one);
+        assert!(expected == of_both && expected == of_one, "{level:?}");
     }
 }
