@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     bench, benchmark, check, chunk, compare_models, evaluate_finetuned, finetune, generate_questions, generate_training, inspect,
-    query_finetuned, rules,
+    models, query_finetuned, rules,
 };
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Check(Box<check::Args>),
     /// Show what a model, an adapter, chunks or a dataset hold; check a dataset
     Inspect(Box<inspect::Args>),
+    /// List, fetch, describe and remove models by name
+    Models(models::Args),
     /// Measure the machine, and a model's products, training and generation on it
     Bench(Box<bench::Args>),
 }
