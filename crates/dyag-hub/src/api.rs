@@ -123,7 +123,8 @@ impl Api<'_> {
             if !matches!(reply.status, 200 | 301 | 302 | 303 | 307 | 308) {
                 return Err(self.refusal(&reply, &what, Some(file)));
             }
-            let tag = reply.header("x-linked-etag").or_else(|| reply.header("etag")).map(|tag| tag.trim_start_matches("W/").trim_matches('"'));
+            let tag =
+                reply.header("x-linked-etag").or_else(|| reply.header("etag")).map(|tag| tag.trim_start_matches("W/").trim_matches('"'));
             let blob = match tag.map(str::len) {
                 Some(64) => tag.map(BlobId::sha256),
                 Some(40) => tag.map(BlobId::git_sha1),
@@ -157,13 +158,12 @@ impl Api<'_> {
             return Failure::again(what, &reply.server, format!("status {}", reply.status));
         }
         let endpoint = client.origin.as_str().to_owned();
-        let unknown = |repo: &RepoId| HubError::UnknownRepo { repo: repo.clone(), endpoint: endpoint.clone(), has_token: client.has_token() };
+        let unknown =
+            |repo: &RepoId| HubError::UnknownRepo { repo: repo.clone(), endpoint: endpoint.clone(), has_token: client.has_token() };
         let page = format!("{endpoint}/{}", name.repo);
         let error = match (reply.status, code) {
             (401 | 403, "GatedRepo") => HubError::Gated { repo: name.repo.clone(), page, has_token: client.has_token() },
-            (_, "RevisionNotFound") => {
-                HubError::UnknownRevision { repo: name.repo.clone(), revision: name.revision().to_owned(), page }
-            }
+            (_, "RevisionNotFound") => HubError::UnknownRevision { repo: name.repo.clone(), revision: name.revision().to_owned(), page },
             (_, "RepoNotFound") => unknown(&name.repo),
             (401, _) if client.has_token() => HubError::BadToken { endpoint, status: 401 },
             // To those without a token the hub says the same of private repositories and of those that are not there.

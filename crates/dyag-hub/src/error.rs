@@ -80,7 +80,9 @@ pub enum HubError {
     },
 
     /// The token is not one that the hub knows.
-    #[error("{endpoint} does not accept the access token (status {status}): it is mistyped, expired or revoked. Make a new one, or unset it: models that are not gated need none")]
+    #[error(
+        "{endpoint} does not accept the access token (status {status}): it is mistyped, expired or revoked. Make a new one, or unset it: models that are not gated need none"
+    )]
     BadToken {
         /// The hub.
         endpoint: String,

@@ -117,7 +117,9 @@ pub(crate) fn needed(name: &HubName, listing: &Listing) -> Result<Vec<RemoteFile
                 let some: Vec<&str> = ggufs.iter().take(20).map(String::as_str).collect();
                 format!("it has GGUF files; name one, as in {}:{first}. There are {}", name.repo, some.join(", "))
             }
-            None => format!("expected {WEIGHTS} or {WEIGHTS_INDEX}, found neither, and no GGUF file (weights in .bin or .pth are not read)"),
+            None => {
+                format!("expected {WEIGHTS} or {WEIGHTS_INDEX}, found neither, and no GGUF file (weights in .bin or .pth are not read)")
+            }
         }));
     }
     if !has("config.json") {

@@ -199,8 +199,32 @@ mod tests {
     #[test]
     fn what_could_lead_elsewhere_is_no_name() {
         for text in [
-            "", "a", "a/", "/b", "a/b/c", "../b", "a/..", "a--b/c", "a/b--c", "a b/c", "é/b", "a/.b", "a/b@", "a/b@../x", "a/b@x//y", "a/b@/x",
-            "a/b@x/.y", "a/b:", "a/b:c.bin", "a/b:../c.gguf", "a/b:/c.gguf", "a/b:c/./d.gguf", "a/b:c\\d.gguf", "a/b@x y", "a/b:c\n.gguf", "a/b?c",
+            "",
+            "a",
+            "a/",
+            "/b",
+            "a/b/c",
+            "../b",
+            "a/..",
+            "a--b/c",
+            "a/b--c",
+            "a b/c",
+            "é/b",
+            "a/.b",
+            "a/b@",
+            "a/b@../x",
+            "a/b@x//y",
+            "a/b@/x",
+            "a/b@x/.y",
+            "a/b:",
+            "a/b:c.bin",
+            "a/b:../c.gguf",
+            "a/b:/c.gguf",
+            "a/b:c/./d.gguf",
+            "a/b:c\\d.gguf",
+            "a/b@x y",
+            "a/b:c\n.gguf",
+            "a/b?c",
         ] {
             let error = text.parse::<HubName>().expect_err(text).to_string();
             assert!(error.contains("organisation/name"), "{error}");

@@ -121,8 +121,9 @@ fn wanted(api: &Api<'_>, listing: &Listing) -> Result<Vec<Wanted>, HubError> {
             return Err(HubError::Hostile {
                 host: api.client.origin.as_str().to_owned(),
                 what: name,
-                problem: "expected its size and its hash (in the listing, or as headers X-Linked-Size and X-Linked-ETag or ETag), found none"
-                    .to_owned(),
+                problem:
+                    "expected its size and its hash (in the listing, or as headers X-Linked-Size and X-Linked-ETag or ETag), found none"
+                        .to_owned(),
             });
         };
         files.push(Wanted { name, size, id });

@@ -20,7 +20,10 @@ fn refused(hub: &TestHub, file: &str) -> (String, Place) {
 #[test]
 fn a_wrong_hash_leaves_nothing() {
     for (repo, algorithm) in [
-        (TestRepo::new("acme/small").file("config.json", "{}").large("model.safetensors", noise(9000, 1)).told_hash(&"a".repeat(64)), "SHA-256"),
+        (
+            TestRepo::new("acme/small").file("config.json", "{}").large("model.safetensors", noise(9000, 1)).told_hash(&"a".repeat(64)),
+            "SHA-256",
+        ),
         (
             TestRepo::new("acme/small").file("config.json", "{}").told_hash(&"b".repeat(40)).large("model.safetensors", noise(9000, 1)),
             "git SHA-1",
@@ -99,7 +102,9 @@ fn a_body_longer_than_promised_is_not_read_on() {
 
 #[test]
 fn names_that_lead_elsewhere() {
-    for name in ["../../../evil.json", "/etc/evil.json", "a/../../evil.json", "..\\evil.json", "a//evil.json", "evil\u{0}.json", "C:evil.json", "."] {
+    for name in
+        ["../../../evil.json", "/etc/evil.json", "a/../../evil.json", "..\\evil.json", "a//evil.json", "evil\u{0}.json", "C:evil.json", "."]
+    {
         let hub = TestHub::with(small_model(1000).file(name, "x"));
         let (message, place) = refused(&hub, "evil.json");
         assert!(message.contains("the name of a file"), "{name}: {message}");
@@ -114,7 +119,10 @@ fn wrong_listings() {
         ("[]", "JSON"),
         ("{\"siblings\": []}", "sha"),
         ("{\"sha\": \"../../x\", \"siblings\": []}", "commit"),
-        ("{\"sha\": \"0123456789012345678901234567890123456789\", \"siblings\": [{\"rfilename\": \"config.json\", \"size\": 1, \"blobId\": \"../x\"}]}", "hash"),
+        (
+            "{\"sha\": \"0123456789012345678901234567890123456789\", \"siblings\": [{\"rfilename\": \"config.json\", \"size\": 1, \"blobId\": \"../x\"}]}",
+            "hash",
+        ),
         (
             "{\"sha\": \"0123456789012345678901234567890123456789\", \"siblings\": [{\"rfilename\": \"a\"}, {\"rfilename\": \"a\"}]}",
             "twice",

@@ -30,7 +30,10 @@ fn a_model_lands_in_the_layout_that_others_read() {
         #[cfg(unix)]
         {
             let target = fs::read_link(&path).expect("a link");
-            assert!(target.starts_with("../../blobs") && target.file_name().is_some_and(|hash| hash.len() == 64 || hash.len() == 40), "{target:?}");
+            assert!(
+                target.starts_with("../../blobs") && target.file_name().is_some_and(|hash| hash.len() == 64 || hash.len() == 40),
+                "{target:?}"
+            );
         }
     }
     assert_eq!(fs::read_to_string(place.cache().join("models--acme--small/refs/main")).expect("a reference"), commit);
@@ -81,8 +84,7 @@ fn large_files_come_in_parallel_ranges() {
     let hub = TestHub::with(small_model(4 << 20));
     let place = Place::new();
     place.pull(&hub, "acme/small").expect("pulled");
-    let ranges: Vec<String> =
-        hub.store_requests().iter().filter_map(|request| request.header("range").map(str::to_owned)).collect();
+    let ranges: Vec<String> = hub.store_requests().iter().filter_map(|request| request.header("range").map(str::to_owned)).collect();
     assert_eq!(ranges.len(), 4, "{ranges:?}");
     let told: u64 = place.events.lock().expect("not poisoned").iter().map(|event| if let Event::Bytes(n) = event { *n } else { 0 }).sum();
     assert_eq!(told, (4 << 20) + 3000 + 22);

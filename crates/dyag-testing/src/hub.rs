@@ -256,7 +256,8 @@ fn answer(
             let gated = if repo.gate.is_some() { json!("manual") } else { json!(false) };
             let listed = |file: &TestFile| if without_blobs { json!({ "rfilename": file.name }) } else { file.listed() };
             let siblings: Vec<Value> = repo.files.iter().map(listed).collect();
-            let answer = json!({ "id": repo.name, "sha": repo.commit, "gated": gated, "siblings": siblings, "cardData": { "license": "mit" } });
+            let answer =
+                json!({ "id": repo.name, "sha": repo.commit, "gated": gated, "siblings": siblings, "cardData": { "license": "mit" } });
             ScriptedReply::json(answer.to_string())
         }
         [organisation, name, "resolve", revision, rest @ ..] => {

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bench, benchmark, check, chunk, compare_models, evaluate_finetuned, finetune, generate_questions, generate_training, inspect,
-    models, query_finetuned, rules,
+    bench, benchmark, check, chunk, compare_models, evaluate_finetuned, finetune, generate_questions, generate_training, inspect, models,
+    query_finetuned, rules,
 };
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.

@@ -73,11 +73,6 @@ impl ModelFiles {
         Ok(())
     }
 
-    /// Where it is on the model hub, when it came from there.
-    pub(crate) fn hub(&self) -> Option<&HubModel> {
-        self.hub.as_ref()
-    }
-
     /// What the registry advises for it, with its short name.
     pub(crate) fn advice(&self) -> Option<(&str, &Advice)> {
         self.advice.as_ref().map(|(key, advice)| (key.as_str(), advice))

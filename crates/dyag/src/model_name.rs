@@ -84,7 +84,8 @@ impl Models {
         if let Some((key, revision)) = name.split_once('@')
             && let Some(entry) = self.registry.by_key(key)
             && let Source::Hub(hub) = &entry.source
-            && let Ok(hub) = format!("{}@{revision}{}", hub.repo, hub.file.as_ref().map(|file| format!(":{file}")).unwrap_or_default()).parse()
+            && let Ok(hub) =
+                format!("{}@{revision}{}", hub.repo, hub.file.as_ref().map(|file| format!(":{file}")).unwrap_or_default()).parse()
         {
             return Some(Meaning { source: Source::Hub(hub), entry: Some(entry.clone()) });
         }
@@ -162,7 +163,8 @@ pub(crate) fn hub_name(models: &Models, name: &str) -> anyhow::Result<(HubName, 
         }
         None if name.contains('/') => {
             let problem = name.parse::<HubName>().err();
-            Err(problem.map_or_else(|| models.unknown(name), anyhow::Error::from)).with_context(|| format!("{name}: expected a model's name"))
+            Err(problem.map_or_else(|| models.unknown(name), anyhow::Error::from))
+                .with_context(|| format!("{name}: expected a model's name"))
         }
         None => bail!(
             "no model is called {name}; expected a short name (`dyag models list` shows them) or a name on the model hub such as \

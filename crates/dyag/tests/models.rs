@@ -24,7 +24,10 @@ fn pull_list_info_and_remove() {
     let pulled = place.run(&["models", "pull", "smollm2:135m"]);
     assert_eq!(pulled.code, Some(0), "{pulled}");
     assert!(pulled.stdout.contains("[PLACE]/hf/hub/models--HuggingFaceTB--SmolLM2-135M-Instruct/snapshots/"), "{pulled}");
-    assert!(pulled.stderr.contains("fetching HuggingFaceTB/SmolLM2-135M-Instruct (commit ") && pulled.stderr.contains("5 files"), "{pulled}");
+    assert!(
+        pulled.stderr.contains("fetching HuggingFaceTB/SmolLM2-135M-Instruct (commit ") && pulled.stderr.contains("5 files"),
+        "{pulled}"
+    );
     let again = place.run(&["models", "pull", SMOL, "--json"]);
     assert_eq!(json(&again.stdout)["fetched_bytes"], 0, "{again}");
 
@@ -65,7 +68,8 @@ fn a_base_model_by_name_is_fetched_trained_on_and_found_on_another_machine() {
     let place = Place::new();
     place.online(&hub);
     place.dataset();
-    let arguments = ["finetune", "--base-model", "smollm2:135m", "--dataset", "train.jsonl", "--output", "out", "--max-steps", "1", "--memory-limit"];
+    let arguments =
+        ["finetune", "--base-model", "smollm2:135m", "--dataset", "train.jsonl", "--output", "out", "--max-steps", "1", "--memory-limit"];
     let trained = place.run(&[&arguments[..], &["2.5GB"]].concat());
     assert_eq!(trained.code, Some(0), "{trained}");
     for fragment in [
@@ -147,7 +151,8 @@ fn a_gated_model_says_which_page_which_guide_and_which_other_model() {
         let outcome = place.run(&["models", "pull", "llama3.2:1b"]);
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""), "{outcome}");
         let page = format!("{}/meta-llama/Llama-3.2-1B-Instruct", hub.url());
-        for expected in [page.as_str(), "docs/llama-access.md", "docs/llama-access.fr.md", "qwen2.5:1.5b, which needs no account", fragment] {
+        for expected in [page.as_str(), "docs/llama-access.md", "docs/llama-access.fr.md", "qwen2.5:1.5b, which needs no account", fragment]
+        {
             assert!(outcome.stderr.contains(expected), "{expected}: {outcome}");
         }
         assert!(!outcome.stderr.contains("another_account"), "{outcome}");

@@ -68,10 +68,8 @@ impl Cache {
 
 /// Removes content that no snapshot links to, and says how much that was.
 fn remove_unused(folder: &RepoFolder) -> Result<u64, HubError> {
-    let used: BTreeSet<PathBuf> = files_below(&folder.snapshots())
-        .into_iter()
-        .filter_map(|file| fs::canonicalize(folder.snapshots().join(file.name)).ok())
-        .collect();
+    let used: BTreeSet<PathBuf> =
+        files_below(&folder.snapshots()).into_iter().filter_map(|file| fs::canonicalize(folder.snapshots().join(file.name)).ok()).collect();
     let mut freed = 0;
     // What is being fetched is left to whoever fetches it.
     let is_content = |name: &str| matches!(name.len(), 40 | 64) && is_lower_hex(name);

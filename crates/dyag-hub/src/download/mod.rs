@@ -34,7 +34,13 @@ impl Wanted {
 }
 
 /// Fetches a file's content into the cache.
-pub(crate) fn fetch(api: &Api<'_>, commit: &str, wanted: &Wanted, folder: &RepoFolder, settings: &TransferSettings) -> Result<(), HubError> {
+pub(crate) fn fetch(
+    api: &Api<'_>,
+    commit: &str,
+    wanted: &Wanted,
+    folder: &RepoFolder,
+    settings: &TransferSettings,
+) -> Result<(), HubError> {
     let Wanted { name, size, id } = wanted;
     let _lock = folder.lock_blob(id, &format!("{name} to be fetched by another process"), api.listener)?;
     if wanted.is_in(folder) {

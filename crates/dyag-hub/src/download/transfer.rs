@@ -125,7 +125,9 @@ impl Transfer<'_> {
             206 => {
                 let range = reply.header("content-range").unwrap_or_default().to_owned();
                 match parse_content_range(&range) {
-                    Some((first, last, total)) if first == start && last < end && last >= first && total.is_none_or(|total| total == size) => {
+                    Some((first, last, total))
+                        if first == start && last < end && last >= first && total.is_none_or(|total| total == size) =>
+                    {
                         Ok(Opened::Range(reply))
                     }
                     _ => Err(self.hostile(&reply, format!("asked for bytes {start} to {} of {size}, it answers with {range:?}", end - 1))),

@@ -123,16 +123,17 @@ impl Client {
                 _ => None,
             };
             let Some(location) = location else { return Ok(reply) };
-            let hostile = |problem: String| {
-                Failure::Final(HubError::Hostile { host: address.server(), what: what.to_owned(), problem })
-            };
+            let hostile = |problem: String| Failure::Final(HubError::Hostile { host: address.server(), what: what.to_owned(), problem });
             let location = location.to_str().map_err(|_| hostile("it redirects to what is no address".to_owned()))?;
             let next = address.follow(location).map_err(|problem| hostile(format!("it redirects to {problem}")))?;
             if ask == Ask::Headers && !next.is_same_server(self.origin.address()) {
                 return Ok(reply);
             }
             if address.leads_into_the_open(&next) {
-                return Err(hostile(format!("it redirects from https to {}, where anybody on the way could change what is sent", next.server())));
+                return Err(hostile(format!(
+                    "it redirects from https to {}, where anybody on the way could change what is sent",
+                    next.server()
+                )));
             }
             address = next;
         }
@@ -144,11 +145,13 @@ impl Client {
         let again = |problem: String| Failure::again(what, &address.server(), problem);
         let mut headers = HeaderMap::new();
         if let Ask::Range(start, end) = ask {
-            let range = HeaderValue::from_str(&format!("bytes={start}-{}", end.saturating_sub(1))).map_err(|error| again(error.to_string()))?;
+            let range =
+                HeaderValue::from_str(&format!("bytes={start}-{}", end.saturating_sub(1))).map_err(|error| again(error.to_string()))?;
             headers.insert("range", range);
         }
         if let (true, Some(token)) = (is_hub, &self.token) {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| again("the token cannot be sent".to_owned()))?;
+            let mut value =
+                HeaderValue::from_str(&format!("Bearer {}", token.expose())).map_err(|_| again("the token cannot be sent".to_owned()))?;
             value.set_sensitive(true);
             headers.insert("authorization", value);
         }
@@ -167,9 +170,8 @@ impl Client {
     /// What a request that brought no answer means: most of it may pass.
     pub(crate) fn failure(&self, error: ureq::Error, what: &str, server: &str) -> Failure {
         use ureq::Error;
-        let stop = |problem: String| {
-            Failure::Final(HubError::Http { what: what.to_owned(), host: server.to_owned(), problem, attempts: 1 })
-        };
+        let stop =
+            |problem: String| Failure::Final(HubError::Http { what: what.to_owned(), host: server.to_owned(), problem, attempts: 1 });
         let again = |problem: String| Failure::again(what, server, problem);
         let untrusted = |problem: String| {
             stop(format!(

@@ -78,11 +78,7 @@ pub(crate) fn sleep_unless(stop: &AtomicBool, wait: Duration) {
 }
 
 /// Tries until it succeeds, fails for good, or enough was tried.
-pub(crate) fn with_retries<T>(
-    pace: &Pace,
-    listener: Listener<'_>,
-    mut attempt: impl FnMut() -> Result<T, Failure>,
-) -> Result<T, HubError> {
+pub(crate) fn with_retries<T>(pace: &Pace, listener: Listener<'_>, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, HubError> {
     let mut attempts = 0;
     loop {
         match attempt() {

@@ -28,7 +28,11 @@ pub fn batch_advice(advice: &Advice, available_bytes: u64) -> BatchAdvice {
     } else {
         (2 * batch_size, format!("at least one and a half times the recommended {memory_recommended_gb} GB"))
     };
-    let there_is = if available_bytes == u64::MAX { "how much memory there is is not known, taken for".to_owned() } else { format!("{memory:.1} GB of memory,") };
+    let there_is = if available_bytes == u64::MAX {
+        "how much memory there is is not known, taken for".to_owned()
+    } else {
+        format!("{memory:.1} GB of memory,")
+    };
     BatchAdvice { batch_size, why: format!("{there_is} {relation}") }
 }
 

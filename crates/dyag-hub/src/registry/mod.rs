@@ -182,8 +182,7 @@ mod tests {
             ("qwen2.5:1.5b", "Qwen/Qwen2.5-1.5B-Instruct", "1.5B", 3.0, 6.0, 4, 16, true, false),
         ] {
             let entry = registry.by_key(key).expect(key);
-            let advice =
-                Advice { memory_min_gb: minimum, memory_recommended_gb: recommended, batch_size: batch, lora_rank: rank, cpu };
+            let advice = Advice { memory_min_gb: minimum, memory_recommended_gb: recommended, batch_size: batch, lora_rank: rank, cpu };
             assert_eq!((entry.source.to_string().as_str(), entry.parameters.as_deref()), (hub, Some(parameters)));
             assert_eq!((entry.advice, entry.gated), (Some(advice), gated), "{key}");
         }

@@ -81,7 +81,13 @@ impl Row {
         }
         let weights = 2.0 * self.billions;
         let minimum = (weights + 1.0).ceil();
-        let (batch, rank) = if self.billions <= 2.0 { (4, 16) } else if self.billions <= 5.0 { (2, 16) } else { (1, 32) };
+        let (batch, rank) = if self.billions <= 2.0 {
+            (4, 16)
+        } else if self.billions <= 5.0 {
+            (2, 16)
+        } else {
+            (1, 32)
+        };
         Given(minimum, (2.0 * weights).ceil().max(minimum + 1.0), batch, rank, self.billions <= 2.0)
     }
 }

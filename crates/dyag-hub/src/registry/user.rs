@@ -125,10 +125,7 @@ fn entry(key: String, model: Model, file: &Path) -> Result<Entry, Problem> {
     let advice = match (memory_min_gb, memory_recommended_gb) {
         (Some(minimum), Some(recommended)) => {
             if !(minimum > 0.0 && minimum <= recommended && recommended.is_finite()) {
-                return Err((
-                    None,
-                    format!("expected 0 < memory_min_gb <= memory_recommended_gb, found {minimum} and {recommended}"),
-                ));
+                return Err((None, format!("expected 0 < memory_min_gb <= memory_recommended_gb, found {minimum} and {recommended}")));
             }
             let batch_size = batch_size.unwrap_or(4);
             if batch_size == 0 || batch_size > 4096 {
@@ -143,20 +140,14 @@ fn entry(key: String, model: Model, file: &Path) -> Result<Entry, Problem> {
             })
         }
         (None, None) if batch_size.is_none() && lora_rank.is_none() && cpu.is_none() => None,
-        _ => return Err((None, "expected memory_min_gb and memory_recommended_gb together, with batch_size, lora_rank and cpu beside them".to_owned())),
+        _ => {
+            return Err((
+                None,
+                "expected memory_min_gb and memory_recommended_gb together, with batch_size, lora_rank and cpu beside them".to_owned(),
+            ));
+        }
     };
-    Ok(Entry {
-        key,
-        source,
-        parameters,
-        advice,
-        licence,
-        gated,
-        context_tokens,
-        languages,
-        alternative,
-        from: Some(file.to_owned()),
-    })
+    Ok(Entry { key, source, parameters, advice, licence, gated, context_tokens, languages, alternative, from: Some(file.to_owned()) })
 }
 
 #[cfg(test)]

@@ -106,7 +106,9 @@ impl Place {
 
     /// Whether something lies under a final name: a whole blob, a snapshot, a reference.
     pub(crate) fn has_final_names(&self) -> bool {
-        self.files().iter().any(|name| name.contains("/refs/") || name.contains("/snapshots/") || (name.contains("/blobs/") && !name.contains(".dyag.")))
+        self.files()
+            .iter()
+            .any(|name| name.contains("/refs/") || name.contains("/snapshots/") || (name.contains("/blobs/") && !name.contains(".dyag.")))
     }
 
     pub(crate) fn retries(&self) -> usize {

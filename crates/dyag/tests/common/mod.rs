@@ -154,7 +154,15 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dyag"));
         command.args(arguments).current_dir(self.folder.path()).env("COLUMNS", "100").env_remove("RAYON_NUM_THREADS").env("NO_COLOR", "1");
-        for name in ["HF_ENDPOINT", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "TRANSFORMERS_OFFLINE"] {
+        for name in [
+            "HF_ENDPOINT",
+            "HF_HUB_CACHE",
+            "HUGGINGFACE_HUB_CACHE",
+            "HF_TOKEN",
+            "HUGGING_FACE_HUB_TOKEN",
+            "HF_TOKEN_PATH",
+            "TRANSFORMERS_OFFLINE",
+        ] {
             command.env_remove(name);
         }
         command.envs(self.variables.lock().expect("not poisoned").iter().cloned());

@@ -36,11 +36,7 @@ pub(super) fn choose(
             let available = memory_limit.or_else(|| memory::available().map(|available| available.bytes)).unwrap_or(u64::MAX);
             advised(key, advice, accumulation.unwrap_or(DEFAULT_ACCUMULATION), available)
         }
-        _ => Batch {
-            size: size.unwrap_or(DEFAULT_BATCH_SIZE),
-            accumulation: accumulation.unwrap_or(DEFAULT_ACCUMULATION),
-            why: None,
-        },
+        _ => Batch { size: size.unwrap_or(DEFAULT_BATCH_SIZE), accumulation: accumulation.unwrap_or(DEFAULT_ACCUMULATION), why: None },
     }
 }
 
@@ -64,9 +60,16 @@ mod tests {
     #[test]
     fn advice_divides_a_step_and_does_not_change_it() {
         let advice = Advice { memory_min_gb: 3.0, memory_recommended_gb: 6.0, batch_size: 4, lora_rank: 16, cpu: true };
-        for (gigabytes, accumulation, expected) in
-            [(1, 4, (1, 16)), (4, 4, (2, 8)), (5, 4, (2, 8)), (6, 4, (4, 4)), (9, 4, (8, 2)), (9, 1, (4, 1)), (9, 3, (6, 2)), (5, 3, (3, 4))]
-        {
+        for (gigabytes, accumulation, expected) in [
+            (1, 4, (1, 16)),
+            (4, 4, (2, 8)),
+            (5, 4, (2, 8)),
+            (6, 4, (4, 4)),
+            (9, 4, (8, 2)),
+            (9, 1, (4, 1)),
+            (9, 3, (6, 2)),
+            (5, 3, (3, 4)),
+        ] {
             let batch = advised("a", &advice, accumulation, gigabytes * 1_000_000_000);
             assert_eq!((batch.size, batch.accumulation), expected, "{gigabytes} GB: {batch:?}");
             assert_eq!(batch.size * batch.accumulation, 4 * accumulation);

@@ -71,12 +71,7 @@ fn cached_facts(cached: &CachedModel, json: bool) -> Vec<(&'static str, Value)> 
         };
         json!(revisions.iter().map(line).collect::<Vec<_>>().join("; "))
     };
-    vec![
-        ("folder", json!(path)),
-        ("bytes", json!(bytes)),
-        ("unfinished_bytes", json!(unfinished_bytes)),
-        ("revisions", revisions),
-    ]
+    vec![("folder", json!(path)), ("bytes", json!(bytes)), ("unfinished_bytes", json!(unfinished_bytes)), ("revisions", revisions)]
 }
 
 /// What the hub says of a model that is neither in the registry nor here.

@@ -42,9 +42,9 @@ pub(super) fn run(models: &Models, json: bool) -> anyhow::Result<()> {
 fn row(entry: &Entry, is_here: bool) -> [String; 7] {
     let Entry { key, source, parameters, advice, licence, gated, context_tokens: _, languages: _, alternative: _, from } = entry;
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let memory = advice.as_ref().map_or("-".to_owned(), |advice: &Advice| {
-        format!("{} to {} GB", advice.memory_min_gb, advice.memory_recommended_gb)
-    });
+    let memory = advice
+        .as_ref()
+        .map_or("-".to_owned(), |advice: &Advice| format!("{} to {} GB", advice.memory_min_gb, advice.memory_recommended_gb));
     let own = if from.is_some() { " (own)" } else { "" };
     [
         format!("{key}{own}"),

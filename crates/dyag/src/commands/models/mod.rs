@@ -14,9 +14,11 @@ use crate::terminal;
 
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Models lie in the cache of the model hub (HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub), which other programs \
+#[command(
+    after_help = "Models lie in the cache of the model hub (HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub), which other programs \
     share. HF_TOKEN or a saved login opens gated models; HF_ENDPOINT names another hub; HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE are honoured; \
-    HF_HUB_OFFLINE=1 forbids the network. Own short names stand in models.toml in DYAG_CONFIG_DIR, else ~/.config/dyag.")]
+    HF_HUB_OFFLINE=1 forbids the network. Own short names stand in models.toml in DYAG_CONFIG_DIR, else ~/.config/dyag."
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Action,
@@ -89,7 +91,13 @@ fn pull(mut models: Models, args: PullArgs) -> anyhow::Result<()> {
         0 => "was here already".to_owned(),
         bytes => format!("{} fetched", size(bytes)),
     };
-    terminal::print_line(format!("{}: {} files, {}, {fetched}; commit {}", pulled.name, pulled.files.len(), size(pulled.bytes), pulled.commit))?;
+    terminal::print_line(format!(
+        "{}: {} files, {}, {fetched}; commit {}",
+        pulled.name,
+        pulled.files.len(),
+        size(pulled.bytes),
+        pulled.commit
+    ))?;
     terminal::print_line(pulled.path.display())
 }
 
