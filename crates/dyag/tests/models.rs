@@ -3,8 +3,10 @@
 mod common;
 
 use std::fs;
+use std::io::Write as _;
+use std::process::Command;
 
-use common::{Place, tiny_repo};
+use common::{Place, root, tiny_repo};
 use dyag_testing::TestHub;
 use serde_json::Value;
 
@@ -208,4 +210,32 @@ fn offline_finds_what_is_here_and_says_what_to_do_about_the_rest() {
     assert_eq!(outcome.code, Some(2), "{outcome}");
     insta::assert_snapshot!(outcome.stderr, @"error: microsoft/Phi-3-mini-4k-instruct is not on this machine, and TRANSFORMERS_OFFLINE forbids to fetch it: unset TRANSFORMERS_OFFLINE, or fetch the model where the network may be used (`dyag models pull microsoft/Phi-3-mini-4k-instruct`) and copy [PLACE]/hf/hub over");
     assert_eq!(place.run(&["models", "list"]).code, Some(0));
+}
+
+/// The hub's own Python package finds what this program fetched, and this program finds what lies in the package's layout. Tried where
+/// `DYAG_TEST_PYTHON` names a Python with huggingface_hub.
+#[test]
+fn the_hubs_own_package_reads_the_cache_and_fills_it() {
+    let Some(python) = std::env::var_os("DYAG_TEST_PYTHON") else {
+        let _ = writeln!(std::io::stderr(), "skipped: DYAG_TEST_PYTHON names no Python with huggingface_hub");
+        return;
+    };
+    let script = root().join("tools/reference/check_hub_cache.py");
+    let place = Place::new();
+    let hub = TestHub::with(tiny_repo("acme/tiny"));
+    place.online(&hub);
+    let pulled = place.run(&["models", "pull", "acme/tiny"]);
+    assert_eq!(pulled.code, Some(0), "{pulled}");
+    let look = Command::new(&python).arg(&script).arg(place.path("hf/hub")).arg("acme/tiny").output().expect("Python starts");
+    let (seen, problems) = (String::from_utf8_lossy(&look.stdout), String::from_utf8_lossy(&look.stderr));
+    assert!(look.status.success() && seen.contains("refs=['main']") && seen.contains("model.safetensors"), "{seen}{problems}");
+
+    place.set("HF_HUB_OFFLINE", "1");
+    place.model();
+    let made = Command::new(&python).arg(&script).arg("--make").arg(place.path("hf/hub")).arg("acme/other").arg(place.path("model")).output();
+    assert!(made.expect("Python starts").status.success());
+    let inspected = place.run(&["inspect", "acme/other"]);
+    assert!(inspected.code == Some(0) && inspected.stdout.contains("acme/other"), "{inspected}");
+    let removed = place.run(&["models", "rm", "acme/other"]);
+    assert_eq!(removed.code, Some(0), "{removed}");
 }

@@ -25,7 +25,7 @@ fn killed_ten_times_it_ends_with_the_right_file() {
     let content: Vec<u8> = (0..BYTES / 8).flat_map(|_| (draw(&mut state, u64::MAX) ^ state).to_le_bytes()).collect();
     let repo =
         TestRepo::new("acme/large").file("config.json", "{}").file("tokenizer.json", "{}").large("model.safetensors", content.clone());
-    // Four connections: 12 MB a second, so that ten kills within 4 seconds hit the download and not what comes after it.
+    // Four connections: 12 MB a second, so that ten kills within 6 seconds hit the download and not what comes after it.
     let hub = TestHub::builder().repo(repo).paced(3_000_000).start();
     let place = Place::new();
     place.online(&hub);
@@ -37,7 +37,7 @@ fn killed_ten_times_it_ends_with_the_right_file() {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program starts");
-        thread::sleep(Duration::from_millis(150 + draw(&mut state, 350)));
+        thread::sleep(Duration::from_millis(250 + draw(&mut state, 600)));
         assert!(child.try_wait().expect("asked").is_none(), "the download ended after {kills} kills already");
         child.kill().expect("killed");
         child.wait().expect("ended");
