@@ -21,8 +21,7 @@ fn on_a_small_disk(place: &Place, kilobytes: usize, command: &str) -> Option<std
 
 /// Says so past the test harness, which would keep it from whoever should know.
 fn skipped() {
-    let _ =
-        writeln!(std::io::stderr(), "skipped: a full disk needs the right to mount a file system (unshare --map-root-user --mount)");
+    let _ = writeln!(std::io::stderr(), "skipped: a full disk needs the right to mount a file system (unshare --map-root-user --mount)");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::Command;
 
 use common::{Place, root, tiny_repo};
-use dyag_testing::TestHub;
+use dyag_testing::{Loopback, ScriptedReply, TestHub};
 use serde_json::Value;
 
 const TOKEN: &str = "hf_0123456789abcdefghij";
@@ -194,6 +194,32 @@ fn wrong_names_are_refused_and_leave_nothing() {
 }
 
 #[test]
+fn a_proxy_is_asked_and_gets_no_token_over_an_open_way() {
+    let proxy = Loopback::answering(|_| ScriptedReply::status(404, "").header("X-Error-Code", "RepoNotFound"));
+    let place = Place::new();
+    for (name, value) in [
+        ("HF_HUB_OFFLINE", "0"),
+        ("HF_ENDPOINT", "http://hub.invalid"),
+        ("HTTP_PROXY", &proxy.url()),
+        ("HF_TOKEN", TOKEN),
+        ("NO_PROXY", "other.invalid"),
+    ] {
+        place.set(name, value);
+    }
+    let outcome = place.run(&["models", "pull", "acme/tiny"]);
+    assert_eq!(outcome.code, Some(2), "{outcome}");
+    assert!(outcome.stderr.contains("note: the access token is not sent"), "{outcome}");
+    let asked = proxy.requests();
+    assert!(!asked.is_empty() && asked.iter().all(|request| request.path.contains("hub.invalid")), "{asked:?} {outcome}");
+    assert!(!format!("{asked:?}{outcome}").contains("0123456789"), "{outcome}");
+    // Hosts that the proxy is not for are asked without it: nobody has this name.
+    place.set("NO_PROXY", "hub.invalid");
+    let outcome = place.run(&["models", "pull", "acme/tiny"]);
+    assert!(outcome.code == Some(2) && outcome.stderr.contains("no host of that name"), "{outcome}");
+    assert_eq!(proxy.requests().len(), asked.len());
+}
+
+#[test]
 fn an_own_registry_with_a_mistake_says_where() {
     let place = Place::new();
     place.write("config/models.toml", "[models.tiny]\nhub = \"acme/tiny\"\nbatches = 3\n");
@@ -232,7 +258,8 @@ fn the_hubs_own_package_reads_the_cache_and_fills_it() {
 
     place.set("HF_HUB_OFFLINE", "1");
     place.model();
-    let made = Command::new(&python).arg(&script).arg("--make").arg(place.path("hf/hub")).arg("acme/other").arg(place.path("model")).output();
+    let made =
+        Command::new(&python).arg(&script).arg("--make").arg(place.path("hf/hub")).arg("acme/other").arg(place.path("model")).output();
     assert!(made.expect("Python starts").status.success());
     let inspected = place.run(&["inspect", "acme/other"]);
     assert!(inspected.code == Some(0) && inspected.stdout.contains("acme/other"), "{inspected}");

@@ -6,6 +6,7 @@ mod retry;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, HeaderValue};
@@ -57,6 +58,8 @@ pub(crate) struct Client {
     pub(crate) origin: Origin,
     token: Option<Token>,
     pub(crate) pace: Pace,
+    /// Whether anybody answered yet: who was never there is not waited for.
+    answered: AtomicBool,
 }
 
 /// What is asked.
@@ -104,7 +107,13 @@ impl Client {
         if endpoint.address().is_loopback() {
             config = config.proxy(None);
         }
-        Ok(Self { agent: config.build().new_agent(), origin: endpoint.clone(), token: token.clone(), pace })
+        Ok(Self {
+            agent: config.build().new_agent(),
+            origin: endpoint.clone(),
+            token: token.clone(),
+            pace,
+            answered: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn has_token(&self) -> bool {
@@ -163,6 +172,7 @@ impl Client {
             to.extend(headers);
         }
         let response = request.call().map_err(|error| self.failure(error, what, &address.server()))?;
+        self.answered.store(true, Ordering::Relaxed);
         let (parts, body) = response.into_parts();
         Ok(Reply { status: parts.status.as_u16(), headers: parts.headers, body, server: address.server(), is_hub })
     }
@@ -173,6 +183,9 @@ impl Client {
         let stop =
             |problem: String| Failure::Final(HubError::Http { what: what.to_owned(), host: server.to_owned(), problem, attempts: 1 });
         let again = |problem: String| Failure::again(what, server, problem);
+        let not_there = |problem: String| {
+            if self.answered.load(Ordering::Relaxed) { again(problem) } else { stop(problem) }
+        };
         let untrusted = |problem: String| {
             stop(format!(
                 "no trusted connection: {problem}. Behind a proxy with an authority of its own, name the file with that authority's certificate in SSL_CERT_FILE"
@@ -180,17 +193,18 @@ impl Client {
         };
         match error {
             Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
-                again(format!("no connection within {} s", self.pace.connect_timeout.as_secs_f64()))
+                not_there(format!("no connection within {} s", self.pace.connect_timeout.as_secs_f64()))
             }
             Error::Timeout(_) => again(format!("nothing came for {} s", self.pace.read_timeout.as_secs_f64())),
-            Error::HostNotFound => again("there is no host of that name (is there a network?)".to_owned()),
-            Error::ConnectionFailed => again("the connection failed".to_owned()),
+            Error::HostNotFound => not_there("there is no host of that name, or no network".to_owned()),
+            Error::ConnectionFailed => not_there("the connection failed".to_owned()),
             // What a proxy said, or its address, may hold its password.
             Error::ConnectProxyFailed(_) => stop("the proxy that the environment names refused".to_owned()),
             Error::InvalidProxyUrl => stop("the proxy that the environment names is not an address".to_owned()),
             Error::Tls(text) => untrusted(text.to_owned()),
             Error::Rustls(error) => untrusted(error.to_string()),
             Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => untrusted(error.to_string()),
+            Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => not_there("the connection was refused".to_owned()),
             Error::Io(error) => again(format!("the connection broke: {error}")),
             Error::Protocol(error) => again(format!("the connection broke: {error}")),
             other => stop(other.to_string()),

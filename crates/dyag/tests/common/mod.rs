@@ -162,6 +162,12 @@ impl Place {
             "HUGGING_FACE_HUB_TOKEN",
             "HF_TOKEN_PATH",
             "TRANSFORMERS_OFFLINE",
+            "HTTPS_PROXY",
+            "HTTP_PROXY",
+            "ALL_PROXY",
+            "https_proxy",
+            "http_proxy",
+            "all_proxy",
         ] {
             command.env_remove(name);
         }
