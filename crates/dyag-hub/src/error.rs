@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::name::{HubName, NameError, RepoId};
+use crate::name::{NameError, RepoId};
 
 /// Why a model could not be fetched, found or removed.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +143,7 @@ pub enum HubError {
     )]
     NoRoom {
         /// The model.
-        name: HubName,
+        name: String,
         /// The cache folder.
         cache: PathBuf,
         /// Bytes still to fetch.

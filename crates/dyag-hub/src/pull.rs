@@ -143,7 +143,7 @@ fn fetch_all(api: &Api<'_>, settings: &HubSettings, listing: &Listing, files: &[
     if let Some(free) = free_bytes(&settings.cache)
         && free < missing.saturating_add(SPARE_BYTES)
     {
-        return Err(HubError::NoRoom { name: api.name.clone(), cache: settings.cache.clone(), needed: missing, free });
+        return Err(HubError::NoRoom { name: api.name.to_string(), cache: settings.cache.clone(), needed: missing, free });
     }
     (api.listener)(Event::Start {
         name: api.name.to_string(),
