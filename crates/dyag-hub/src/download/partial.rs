@@ -1,7 +1,7 @@
 //! A file that is not whole yet, and beside it a journal of the ranges that are there: what a kill leaves is gone on with.
 //!
-//! The content has holes while several connections write it. It therefore has a name of its own: other programs that use the same cache take
-//! the length of `HASH.incomplete` for what is there.
+//! The content has holes while several connections write it. It therefore has a name of its own: versions of the hub's Python package take the
+//! length of `HASH.incomplete` for what is there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};

@@ -204,7 +204,7 @@ impl Client {
             Error::Tls(text) => untrusted(text.to_owned()),
             Error::Rustls(error) => untrusted(error.to_string()),
             Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => untrusted(error.to_string()),
-            Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => not_there("the connection was refused".to_owned()),
+            Error::Io(error) if !is_broken(error.kind()) => not_there(error.to_string()),
             Error::Io(error) => again(format!("the connection broke: {error}")),
             Error::Protocol(error) => again(format!("the connection broke: {error}")),
             other => stop(other.to_string()),
@@ -242,6 +242,12 @@ impl Reply {
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self.status, 408 | 429 | 500 | 502 | 503 | 504)
     }
+}
+
+/// Whether a connection was there and broke; every other problem (nobody listens, no such host, no network) comes before one is.
+fn is_broken(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, TimedOut, UnexpectedEof, WouldBlock};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | Interrupted | TimedOut | UnexpectedEof | WouldBlock)
 }
 
 fn read_certificates(path: &Path) -> Result<RootCerts, String> {
