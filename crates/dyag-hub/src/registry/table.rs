@@ -39,7 +39,7 @@ pub(super) const ROWS: [Row; 20] = [
           context_tokens: 4096, languages: "en", alternative: None, given: Some(Given(6.0, 8.0, 2, 16, false)) },
     Row { key: "qwen2.5:1.5b", hub: "Qwen/Qwen2.5-1.5B-Instruct", parameters: "1.5B", billions: 1.54, licence: "apache-2.0", gated: false,
           context_tokens: 32_768, languages: QWEN25, alternative: None, given: Some(Given(3.0, 6.0, 4, 16, true)) },
-    // Others of their families.
+    // Others of their families; one of the shape of an original row has its advice.
     Row { key: "qwen2.5:0.5b", hub: "Qwen/Qwen2.5-0.5B-Instruct", parameters: "0.5B", billions: 0.49, licence: "apache-2.0", gated: false,
           context_tokens: 32_768, languages: QWEN25, alternative: None, given: None },
     Row { key: "qwen2.5:3b", hub: "Qwen/Qwen2.5-3B-Instruct", parameters: "3B", billions: 3.09, licence: "qwen-research", gated: false,
@@ -49,7 +49,7 @@ pub(super) const ROWS: [Row; 20] = [
     Row { key: "qwen2.5-coder:0.5b", hub: "Qwen/Qwen2.5-Coder-0.5B-Instruct", parameters: "0.5B", billions: 0.49, licence: "apache-2.0", gated: false,
           context_tokens: 32_768, languages: "en", alternative: None, given: None },
     Row { key: "qwen2.5-coder:1.5b", hub: "Qwen/Qwen2.5-Coder-1.5B-Instruct", parameters: "1.5B", billions: 1.54, licence: "apache-2.0", gated: false,
-          context_tokens: 32_768, languages: "en", alternative: None, given: None },
+          context_tokens: 32_768, languages: "en", alternative: None, given: Some(Given(3.0, 6.0, 4, 16, true)) },
     Row { key: "qwen3:0.6b", hub: "Qwen/Qwen3-0.6B", parameters: "0.6B", billions: 0.6, licence: "apache-2.0", gated: false,
           context_tokens: 32_768, languages: QWEN3, alternative: None, given: None },
     Row { key: "qwen3:1.7b", hub: "Qwen/Qwen3-1.7B", parameters: "1.7B", billions: 1.7, licence: "apache-2.0", gated: false,
