@@ -170,7 +170,11 @@ impl Api<'_> {
             (401, _) => unknown(&name.repo),
             (403, _) => HubError::Gated { repo: name.repo.clone(), page, has_token: client.has_token() },
             (404, _) => match file {
-                Some(file) => HubError::UnknownFile { repo: name.repo.clone(), file: file.to_owned(), known: Vec::new() },
+                Some(file) => HubError::Hostile {
+                    host: endpoint,
+                    what: what.to_owned(),
+                    problem: format!("it lists {file} and does not have it (status 404)"),
+                },
                 None => unknown(&name.repo),
             },
             (status, _) => HubError::Http {

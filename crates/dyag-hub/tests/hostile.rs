@@ -82,6 +82,38 @@ fn lies_about_sizes() {
 }
 
 #[test]
+fn a_file_that_is_listed_and_not_there() {
+    let hub = TestHub::builder()
+        .repo(small_model(20_000))
+        .hook(|request, reply| {
+            if request.path.contains("/resolve/") { ScriptedReply::status(404, "").header("X-Error-Code", "EntryNotFound") } else { reply }
+        })
+        .start();
+    let (message, place) = refused(&hub, "model.safetensors");
+    assert!(message.contains("it lists config.json and does not have it"), "{message}");
+    assert!(!place.cache().exists());
+}
+
+#[test]
+fn redirects_on_the_hub_itself_keep_the_token() {
+    // As the public hub has it for small files: a relative address on the same server.
+    let hub = TestHub::builder()
+        .repo(small_model(20_000).gated("hf_0123456789abcdef"))
+        .hook(|request, reply| match request.path.strip_suffix("?cached") {
+            Some(_) => reply,
+            None if request.path.ends_with("/tokenizer.json") => {
+                ScriptedReply::status(307, "").header("Location", &format!("{}?cached", request.path))
+            }
+            None => reply,
+        })
+        .start();
+    let place = Place::new();
+    let pulled = place.pull_with(&place.settings_with(&hub.url(), Some("hf_0123456789abcdef")), "acme/small").expect("pulled");
+    assert!(fs::read(pulled.path.join("tokenizer.json")).expect("read") == noise(3000, 7));
+    assert!(hub.requests().iter().any(|request| request.path.ends_with("?cached") && request.header("authorization").is_some()));
+}
+
+#[test]
 fn a_body_longer_than_promised_is_not_read_on() {
     let server = TestHub::builder()
         .repo(small_model(20_000))
