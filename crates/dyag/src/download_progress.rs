@@ -41,7 +41,9 @@ impl DownloadProgress {
                 state.note(format!("fetching {name} (commit {}): {files}, {}{rest}", &commit[..commit.len().min(12)], size(missing_bytes)));
                 (state.todo, state.start, state.told) = (missing_bytes, Instant::now(), Instant::now());
                 state.bar = stderr_is_terminal().then(|| {
-                    let style = ProgressStyle::with_template("{bar:24} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left  {wide_msg}");
+                    let style = ProgressStyle::with_template(
+                        "{bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left  {wide_msg}",
+                    );
                     ProgressBar::new(missing_bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
                 });
             }
