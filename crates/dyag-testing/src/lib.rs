@@ -3,6 +3,7 @@
 
 mod convert;
 mod gguf;
+mod hub;
 mod loopback;
 mod tiny;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use convert::golden_gguf;
 pub use gguf::GgufBuilder;
+pub use hub::{TestHub, TestHubBuilder, TestRepo};
 pub use loopback::{Loopback, RecordedRequest, ScriptedReply};
 pub use tiny::TinyModel;
 

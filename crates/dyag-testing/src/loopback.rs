@@ -13,7 +13,7 @@
 
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -46,12 +46,13 @@ pub struct ScriptedReply {
     body: Vec<u8>,
     delay: Duration,
     sent_bytes: Option<usize>,
+    bytes_per_second: Option<u64>,
 }
 
 impl ScriptedReply {
     /// A status and a text.
     pub fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO, sent_bytes: None }
+        Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO, sent_bytes: None, bytes_per_second: None }
     }
 
     /// Status 200 and JSON.
@@ -80,6 +81,18 @@ impl ScriptedReply {
     pub fn truncated(mut self, sent_bytes: usize) -> Self {
         self.sent_bytes = Some(sent_bytes);
         self
+    }
+
+    /// Sends no faster than that, in small parts.
+    pub fn paced(mut self, bytes_per_second: u64) -> Self {
+        self.bytes_per_second = Some(bytes_per_second.max(1));
+        self
+    }
+
+    /// Sends the headers and so many bytes of the body, and closes the connection.
+    pub fn cut(self, body_bytes: usize) -> Self {
+        let sent = self.head().len() + body_bytes;
+        self.truncated(sent)
     }
 
     /// Sends the headers and half of the body, and closes the connection.
@@ -116,6 +129,7 @@ pub struct Loopback {
 
 struct Shared {
     requests: Mutex<Vec<RecordedRequest>>,
+    sent_body_bytes: AtomicU64,
     respond: Mutex<Respond>,
     stopped: AtomicBool,
 }
@@ -137,8 +151,12 @@ impl Loopback {
     pub fn answering(respond: impl FnMut(&RecordedRequest) -> ScriptedReply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let shared =
-            Arc::new(Shared { requests: Mutex::default(), respond: Mutex::new(Box::new(respond)), stopped: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            requests: Mutex::default(),
+            sent_body_bytes: AtomicU64::new(0),
+            respond: Mutex::new(Box::new(respond)),
+            stopped: AtomicBool::new(false),
+        });
         let of_acceptor = Arc::clone(&shared);
         let acceptor = thread::spawn(move || {
             let mut open = Vec::new();
@@ -161,6 +179,11 @@ impl Loopback {
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// So many bytes of bodies were given to connections so far.
+    pub fn sent_body_bytes(&self) -> u64 {
+        self.shared.sent_body_bytes.load(Ordering::SeqCst)
     }
 
     /// Everything that was asked so far, in order.
@@ -190,9 +213,35 @@ impl Shared {
         while start.elapsed() < reply.delay && !self.stopped.load(Ordering::SeqCst) {
             thread::sleep(Duration::from_millis(5).min(reply.delay));
         }
-        connection.write_all(&reply.bytes())?;
+        let (bytes, head) = (reply.bytes(), reply.head().len());
+        let bytes = if request.method == "HEAD" { &bytes[..bytes.len().min(head)] } else { &bytes };
+        self.send(&mut connection, bytes, head, reply.bytes_per_second)?;
         connection.flush()?;
         connection.shutdown(Shutdown::Write)
+    }
+
+    /// Sends headers, then the body: at once, or in parts with pauses between.
+    fn send(&self, connection: &mut TcpStream, bytes: &[u8], head: usize, bytes_per_second: Option<u64>) -> io::Result<()> {
+        let (head, body) = bytes.split_at(bytes.len().min(head));
+        connection.write_all(head)?;
+        let part = bytes_per_second.map_or(1 << 20, |rate| (rate / 100).clamp(1, 1 << 16) as usize);
+        let start = Instant::now();
+        let mut sent = 0;
+        for part in body.chunks(part) {
+            if let Some(rate) = bytes_per_second {
+                let due = Duration::from_secs_f64(sent as f64 / rate as f64);
+                while start.elapsed() < due && !self.stopped.load(Ordering::SeqCst) {
+                    thread::sleep(due.saturating_sub(start.elapsed()).min(Duration::from_millis(10)));
+                }
+            }
+            if self.stopped.load(Ordering::SeqCst) {
+                break;
+            }
+            connection.write_all(part)?;
+            sent += part.len();
+            self.sent_body_bytes.fetch_add(part.len() as u64, Ordering::SeqCst);
+        }
+        Ok(())
     }
 }
 

@@ -198,7 +198,7 @@ fn identities(manifest: &Manifest) -> Vec<(&'static str, String)> {
     let Manifest {
         format: _,
         dyag_version: _,
-        base_model: BaseModel { path: _, family, shape, fingerprint, vocabulary_hash, template_hash, quantization },
+        base_model: BaseModel { path: _, family, shape, fingerprint, vocabulary_hash, template_hash, quantization, hub: _ },
         system_message: _,
         date,
         dataset:

@@ -30,6 +30,28 @@ pub struct BaseModel {
     /// What its matrices were quantised to when it was loaded, such as `nf4`; none: they are used as they lie.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<String>,
+    /// Where it is on the model hub, when it came from there: so that another machine finds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubModel>,
+}
+
+/// A model on the hub, as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubModel {
+    /// `organisation/name`.
+    pub name: String,
+    /// The commit.
+    pub revision: String,
+    /// The GGUF file of it, when it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+impl std::fmt::Display for HubModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.name, self.revision)?;
+        self.file.as_ref().map_or(Ok(()), |file| write!(f, ":{file}"))
+    }
 }
 
 /// A training set as it was read.
@@ -162,7 +184,7 @@ impl Manifest {
 
     /// Whether the adapter in `folder` may be used on `base`: its family, shape, vocabulary and template must be those it was trained on.
     pub fn check_base(&self, folder: &Path, base: &BaseModel) -> Result<BaseMatch, TrainError> {
-        let BaseModel { path: _, family, shape, fingerprint, vocabulary_hash, template_hash, quantization } = &self.base_model;
+        let BaseModel { path: _, family, shape, fingerprint, vocabulary_hash, template_hash, quantization, hub: _ } = &self.base_model;
         let pairs = [
             ("family", family, &base.family),
             ("shape", shape, &base.shape),
@@ -213,6 +235,7 @@ mod tests {
             vocabulary_hash: "v".to_owned(),
             template_hash: "t".to_owned(),
             quantization: None,
+            hub: None,
         }
     }
 
@@ -237,6 +260,19 @@ mod tests {
         let text = serde_json::to_string_pretty(&manifest()).expect("serialises");
         std::fs::write(folder.path().join(MANIFEST_FILE), text).expect("written");
         assert_eq!(Manifest::load(folder.path()).expect("reads"), manifest());
+    }
+
+    #[test]
+    fn where_the_base_is_on_the_hub_is_kept_and_may_be_missing() {
+        let hub = HubModel { name: "a/b".to_owned(), revision: "0".repeat(40), file: Some("c.gguf".to_owned()) };
+        assert_eq!(hub.to_string(), format!("a/b@{}:c.gguf", "0".repeat(40)));
+        let with = BaseModel { hub: Some(hub), ..base() };
+        let text = serde_json::to_string(&with).expect("serialises");
+        assert_eq!(serde_json::from_str::<BaseModel>(&text).expect("reads"), with);
+        // As earlier versions wrote it.
+        let without = serde_json::to_string(&base()).expect("serialises");
+        assert!(!without.contains("hub"), "{without}");
+        assert_eq!(serde_json::from_str::<BaseModel>(&without).expect("reads"), base());
     }
 
     #[test]

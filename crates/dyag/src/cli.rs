@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bench, benchmark, check, chunk, compare_models, evaluate_finetuned, finetune, generate_questions, generate_training, inspect,
+    bench, benchmark, check, chunk, compare_models, evaluate_finetuned, finetune, generate_questions, generate_training, inspect, models,
     query_finetuned, rules,
 };
 
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Check(Box<check::Args>),
     /// Show what a model, an adapter, chunks or a dataset hold; check a dataset
     Inspect(Box<inspect::Args>),
+    /// List, fetch, describe and remove models by name
+    Models(models::Args),
     /// Measure the machine, and a model's products, training and generation on it
     Bench(Box<bench::Args>),
 }

@@ -40,7 +40,9 @@ impl EncoderArgs {
         let Self { encoder, encoder_layer } = self;
         let Some(folder) = encoder else { return Ok(None) };
         let device = EngineArgs { precision: PrecisionChoice::F32, ..engine }.open()?;
-        let encoder = LocalEncoder::open(folder, *encoder_layer, device).with_context(|| format!("--encoder {}", folder.display()))?;
+        let encoder = crate::model_name::resolve(&folder.to_string_lossy())
+            .and_then(|found| LocalEncoder::open(&found.path, *encoder_layer, device))
+            .with_context(|| format!("--encoder {}", folder.display()))?;
         terminal::note(format!("encoder: {}", encoder.summary()));
         Ok(Some(encoder))
     }

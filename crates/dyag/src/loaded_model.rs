@@ -12,7 +12,7 @@ use dyag_model::adapter::{Adapter, CONFIG_FILE};
 use dyag_model::decoder::{Continuations, Decoder, DeviceAdapter, GenerateLimits, Generated, Likelihood, SamplingOptions, Sequence, Watch};
 use dyag_text::{Conversation, Date, ExampleOptions, Message, Role, SourceLine};
 use dyag_train::folder::hash_file;
-use dyag_train::manifest::{BaseMatch, MANIFEST_FILE, Manifest};
+use dyag_train::manifest::{BaseMatch, BaseModel, MANIFEST_FILE, Manifest};
 
 use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
@@ -37,7 +37,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
 
-    /// Base model: a folder or a GGUF file; when absent, the one that the adapter's manifest names
+    /// Base model: a folder, a GGUF file, or a name that `dyag models` knows; when absent, the one that the adapter's manifest names
     #[arg(long, value_name = "PATH")]
     pub(crate) base_model: Option<String>,
 
@@ -92,7 +92,7 @@ impl LoadedModel {
         let base_path = match (base_model, &manifest, &adapter_folder) {
             (None, _, Some(folder)) if is_whole => folder.display().to_string(),
             (Some(path), _, _) => path,
-            (None, Some(manifest), _) => manifest.base_model.path.clone(),
+            (None, Some(manifest), _) => base_of(manifest),
             (None, None, Some(folder)) => {
                 bail!("{} holds no {MANIFEST_FILE} that names the base model; give it with --base-model PATH", folder.display())
             }
@@ -248,6 +248,15 @@ impl LoadedModel {
     /// A prompt that is continued token by token.
     pub(crate) fn sequence(&self, prompt: &[u32], max_new_tokens: usize) -> anyhow::Result<Sequence<'_, CpuDevice>> {
         Ok(self.decoder.sequence(self.adapter.as_ref(), prompt, max_new_tokens)?)
+    }
+}
+
+/// The base model that a manifest names: at its path, or where that is another machine's, on the model hub.
+fn base_of(manifest: &Manifest) -> String {
+    let BaseModel { path, hub, .. } = &manifest.base_model;
+    match hub {
+        Some(hub) if !Path::new(path).exists() => hub.to_string(),
+        _ => path.clone(),
     }
 }
 

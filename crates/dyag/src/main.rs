@@ -3,11 +3,13 @@
 
 mod cli;
 mod commands;
+mod download_progress;
 mod encoder;
 mod engine;
 mod language_models;
 mod loaded_model;
 mod model_files;
+mod model_name;
 mod output_file;
 mod progress;
 mod requirement;

@@ -4,22 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use dyag_hub::Advice;
 use dyag_kernels::{Device as _, cpu_device::CpuDevice};
 use dyag_model::config::DecoderConfig;
 use dyag_model::weights::{DecoderWeights, GgufTokenizer, Model};
 use dyag_text::{Chat, SpecialTokens, TemplateSource, Tokenizer, TokenizerSpec};
-use dyag_train::manifest::BaseModel;
+use dyag_train::manifest::{BaseModel, HubModel};
 
 use crate::cli::QuantizeChoice;
-
-/// Short names of models and their names on the model hub. They are recognised; fetching them is not possible yet.
-const SHORT_NAMES: [(&str, &str); 5] = [
-    ("tinyllama", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
-    ("llama3.2:1b", "meta-llama/Llama-3.2-1B-Instruct"),
-    ("llama3.1:8b", "meta-llama/Llama-3.1-8B-Instruct"),
-    ("phi3", "microsoft/Phi-3-mini-4k-instruct"),
-    ("qwen2.5:1.5b", "Qwen/Qwen2.5-1.5B-Instruct"),
-];
+use crate::model_name::{self, Resolved};
 
 /// A model and the text side that belongs to it.
 #[derive(Debug)]
@@ -28,24 +21,22 @@ pub(crate) struct ModelFiles {
     chat: Chat,
     stop_ids: Vec<u32>,
     quantization: Option<QuantizeChoice>,
+    /// Where it is on the model hub, when it came from there.
+    hub: Option<HubModel>,
+    /// What the registry advises for it, with its short name.
+    advice: Option<(String, Advice)>,
 }
 
 impl ModelFiles {
-    /// Opens the model at a path: a Hugging Face folder, a GGUF file, or a folder with one.
+    /// Opens a model by its path (a Hugging Face folder, a GGUF file, or a folder with one), its short name, or its name on the model hub, from
+    /// which it is fetched when it is not here.
     pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
-        let path = Path::new(name);
-        if let Some((short, hub)) = SHORT_NAMES.iter().find(|(short, _)| *short == name && !path.exists()) {
-            bail!(
-                "{short} is the short name of {hub}, which this version cannot fetch: expected the path of a model on this machine. \
-                 Give the folder with its config.json, model.safetensors and tokenizer.json, or a GGUF file of it"
-            );
+        let Resolved { path, hub, advice } = model_name::resolve(name)?;
+        let mut model = Model::load(&path)?;
+        if let Some(hub) = &hub {
+            // The folder of a snapshot is called after its commit.
+            model.source.name.clone_from(&hub.name);
         }
-        if !path.exists() {
-            let known: Vec<&str> = SHORT_NAMES.iter().map(|(short, _)| *short).collect();
-            let hint = if name.contains(':') { format!(" (short names that are known: {})", known.join(", ")) } else { String::new() };
-            bail!("no model at {name}: No such file or folder; expected a Hugging Face folder or a GGUF file{hint}");
-        }
-        let model = Model::load(path)?;
         let chat = open_chat(&model)?;
         let (limit, rows) = (chat.tokenizer().id_limit(), model.config.vocab_size);
         if limit > rows {
@@ -63,7 +54,7 @@ impl ModelFiles {
                  tokenizer_config.json, tokenizer.ggml.eos_token_id in GGUF), so answers would never end; add it"
             );
         }
-        Ok(Self { model, chat, stop_ids, quantization: None })
+        Ok(Self { model, chat, stop_ids, quantization: None, hub, advice })
     }
 
     /// Quantises the layers' matrices, when that is asked for.
@@ -82,7 +73,12 @@ impl ModelFiles {
         Ok(())
     }
 
-    /// The path that was given.
+    /// What the registry advises for it, with its short name.
+    pub(crate) fn advice(&self) -> Option<(&str, &Advice)> {
+        self.advice.as_ref().map(|(key, advice)| (key.as_str(), advice))
+    }
+
+    /// Where it lies.
     pub(crate) fn path(&self) -> &Path {
         &self.model.source.path
     }
@@ -127,6 +123,7 @@ impl ModelFiles {
             vocabulary_hash: self.tokenizer().vocabulary_hash(),
             template_hash: self.chat.template().hash(),
             quantization: self.quantization.map(|choice| choice.name().to_owned()),
+            hub: self.hub.clone(),
         }
     }
 

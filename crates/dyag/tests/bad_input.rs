@@ -56,7 +56,13 @@ fn a_short_name_that_cannot_be_fetched() {
     let place = Place::new();
     place.dataset();
     let arguments = ["finetune", "--base-model", "qwen2.5:1.5b", "--dataset", "train.jsonl", "--output", "out"];
-    refused(&place, &arguments, &["qwen2.5:1.5b", "Qwen/Qwen2.5-1.5B-Instruct", "path"]);
+    refused(&place, &arguments, &["Qwen/Qwen2.5-1.5B-Instruct is not on this machine", "HF_HUB_OFFLINE", "dyag models pull"]);
+    let mistyped = ["finetune", "--base-model", "qwen2.5:1.5", "--dataset", "train.jsonl", "--output", "out"];
+    refused(&place, &mistyped, &["no model at qwen2.5:1.5", "Did you mean qwen2.5:1.5b"]);
+    // A name whose first part is a folder here is a mistyped path.
+    place.write("models/other/config.json", "{}");
+    let mistyped = ["finetune", "--base-model", "models/othr", "--dataset", "train.jsonl", "--output", "out"];
+    refused(&place, &mistyped, &["No such file or folder in models"]);
 }
 
 #[test]

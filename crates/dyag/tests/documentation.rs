@@ -5,7 +5,8 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 
-use common::{Place, root};
+use common::{Place, root, tiny_repo};
+use dyag_testing::TestHub;
 
 /// What is run by whoever runs this test, or by `.ci/run`.
 const RUN_ELSEWHERE: [&str; 1] = ["cargo test --workspace"];
@@ -58,6 +59,9 @@ fn words(command: &str) -> Vec<String> {
 fn every_command_of_the_documents_runs() {
     for (name, text) in documents() {
         let place = Place::new();
+        // A model hub on this machine, where the smallest model of the documents is the tiny one of the tests.
+        let hub = TestHub::with(tiny_repo("Qwen/Qwen2.5-0.5B-Instruct"));
+        place.online(&hub);
         place.write("path/to/model.gguf", fs::read(root().join("fixtures/tiny-chat/model.gguf")).expect("the fixture"));
         for file in ["train.jsonl", "test.jsonl", "applications.md", "chunks.jsonl", "choices.toml", "choices.jsonl"] {
             place.write(&format!("examples/apps10/{file}"), fs::read(root().join("examples/apps10").join(file)).expect("the example"));

@@ -75,7 +75,7 @@ fn what_cannot_judge_is_refused_before_anything_is_asked() {
     let encoder = fixture("encoder/bert").display().to_string();
     let no_tokenizer = fixture("encoder/bert-old").display().to_string();
     for (encoder, more, parts) in [
-        ("missing", &[][..], &["--encoder missing", "cannot read"][..]),
+        ("missing", &[][..], &["--encoder missing", "No such file"][..]),
         ("model", &[], &["--encoder model"]),
         (&encoder, &["--encoder-layer", "4"], &["--encoder-layer", "at most 3", "found 4"]),
         (&no_tokenizer, &[], &["tokenizer.json"]),

@@ -55,6 +55,7 @@ fn help_and_version_go_to_stdout() {
       check               Recompute a reference dump (logits, loss, gradients, steps, tokens) and
                           compare
       inspect             Show what a model, an adapter, chunks or a dataset hold; check a dataset
+      models              List, fetch, describe and remove models by name
       bench               Measure the machine, and a model's products, training and generation on it
       help                Print this message or the help of the given subcommand(s)
 
@@ -83,6 +84,7 @@ fn every_command_has_help_that_names_its_flags() {
         ("benchmark", ["--model", "--base-model", "--num-fewshot", "--limit", "--output", "--require"].as_slice()),
         ("check", ["--model", "--adapter", "--reference"].as_slice()),
         ("inspect", ["--dataset", "--base-model", "--line"].as_slice()),
+        ("models", ["list", "pull", "info", "rm"].as_slice()),
         ("bench", ["--base-model", "--dataset", "--runs", "--json"].as_slice()),
     ] {
         let help = Place::new().run(&[command, "--help"]);

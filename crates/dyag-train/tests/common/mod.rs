@@ -206,6 +206,7 @@ pub(crate) fn base_model(model: &Model) -> BaseModel {
         vocabulary_hash: "v".to_owned(),
         template_hash: "t".to_owned(),
         quantization: None,
+        hub: None,
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod finetune;
 pub(crate) mod generate_questions;
 pub(crate) mod generate_training;
 pub(crate) mod inspect;
+pub(crate) mod models;
 pub(crate) mod query_finetuned;
 pub(crate) mod rules;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::CompareModels(args) => compare_models::run(*args),
         Command::Check(args) => check::run(*args),
         Command::Inspect(args) => inspect::run(*args),
+        Command::Models(args) => models::run(args),
         Command::Bench(args) => bench::run(*args),
         Command::Benchmark(args) => benchmark::run(*args),
         Command::GenerateTraining(args) => generate_training::run(*args),

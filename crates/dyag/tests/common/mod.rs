@@ -1,12 +1,15 @@
 //! What the tests of the program share: running it, and a tiny real model to run it on.
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
+use dyag_testing::{TestHub, TestRepo};
 use tempfile::TempDir;
 
 /// The repository's root.
@@ -17,6 +20,7 @@ pub(crate) fn root() -> PathBuf {
 /// A folder of its own for a test, and the program run inside it.
 pub(crate) struct Place {
     folder: TempDir,
+    variables: Mutex<Vec<(String, String)>>,
 }
 
 /// What a run of the program came to.
@@ -43,7 +47,24 @@ impl fmt::Display for Outcome {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+        let place = Self { folder: tempfile::tempdir().expect("a temporary folder"), variables: Mutex::default() };
+        // No test reaches the network, or the models of whoever runs it.
+        place.set("HF_HUB_OFFLINE", "1");
+        place.set("HF_HOME", place.path("hf"));
+        place.set("DYAG_CONFIG_DIR", place.path("config"));
+        place
+    }
+
+    /// Sets an environment variable of the program that is run from now on.
+    pub(crate) fn set(&self, name: &str, value: impl AsRef<OsStr>) {
+        let value = value.as_ref().to_str().expect("UTF-8").to_owned();
+        self.variables.lock().expect("not poisoned").push((name.to_owned(), value));
+    }
+
+    /// The program asks this model hub from now on, and may.
+    pub(crate) fn online(&self, hub: &TestHub) {
+        self.set("HF_HUB_OFFLINE", "0");
+        self.set("HF_ENDPOINT", hub.url());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -133,8 +154,42 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dyag"));
         command.args(arguments).current_dir(self.folder.path()).env("COLUMNS", "100").env_remove("RAYON_NUM_THREADS").env("NO_COLOR", "1");
+        for name in [
+            "HF_ENDPOINT",
+            "HF_HUB_CACHE",
+            "HUGGINGFACE_HUB_CACHE",
+            "HF_TOKEN",
+            "HUGGING_FACE_HUB_TOKEN",
+            "HF_TOKEN_PATH",
+            "TRANSFORMERS_OFFLINE",
+            "HTTPS_PROXY",
+            "HTTP_PROXY",
+            "ALL_PROXY",
+            "https_proxy",
+            "http_proxy",
+            "all_proxy",
+        ] {
+            command.env_remove(name);
+        }
+        command.envs(self.variables.lock().expect("not poisoned").iter().cloned());
         command
     }
+}
+
+/// The tiny model of [`Place::model`] as a repository of a model hub.
+pub(crate) fn tiny_repo(name: &str) -> TestRepo {
+    let read = |folder: &str, name: &str| {
+        let path = root().join(folder).join(name);
+        fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let (model, chat) = ("fixtures/golden/qwen2/model", "fixtures/tiny-chat");
+    TestRepo::new(name)
+        .file("config.json", read(model, "config.json"))
+        .file("generation_config.json", read(chat, "generation_config.json"))
+        .file("tokenizer.json", read(chat, "tokenizer.json"))
+        .file("tokenizer_config.json", read(chat, "tokenizer_config.json"))
+        .large("model.safetensors", read(model, "model.safetensors"))
+        .large("tiny.gguf", read(chat, "model.gguf"))
 }
 
 /// A line of a dataset.

@@ -30,7 +30,7 @@ use training::Training;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Ratios are worth quoting when both sides were measured in the same sitting on a machine that does nothing else.")]
 pub(crate) struct Args {
-    /// Model to measure with: a folder or a GGUF file; without it only the machine is measured
+    /// Model to measure with: a folder, a GGUF file, or a name that `dyag models` knows; without it only the machine is measured
     #[arg(long, value_name = "PATH")]
     base_model: Option<String>,
 

@@ -31,7 +31,7 @@ const NOT_IN_BF16: &[&str] = &["base logits", "losses of the steps", "gradient n
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Base model: a folder with config.json and safetensors, or a GGUF file
+    /// Base model: a folder with config.json and safetensors, a GGUF file, or a name that `dyag models` knows
     #[arg(long, value_name = "PATH")]
     model: PathBuf,
 
@@ -110,6 +110,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             None => Chosen::Reference(ReferenceDevice::new(precision.into())),
         },
     };
+    let model = crate::model_name::resolve(&model.to_string_lossy())?.path;
     let model = Model::load_with_config(&model, config.as_deref())?;
     let adapter = adapter.map(|folder| Adapter::load(&folder, &model.config)).transpose()?;
     let dump = Dump::open(&reference, &model.config, adapter.as_ref())?;

@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "UNIT", default_value_t = UnitChoice::Characters)]
     unit: UnitChoice,
 
-    /// Model whose tokens are counted: a folder or a GGUF file
+    /// Model whose tokens are counted: a folder, a GGUF file, or a name that `dyag models` knows
     #[arg(long, value_name = "PATH", required_if_eq("unit", "tokens"))]
     base_model: Option<String>,
 

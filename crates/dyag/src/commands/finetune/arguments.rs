@@ -43,7 +43,7 @@ pub(super) struct PathArgs {
     #[arg(long, value_name = "DIR")]
     pub(super) output: PathBuf,
 
-    /// Base model: a Hugging Face folder or a GGUF file
+    /// Base model: a Hugging Face folder, a GGUF file, or a name that `dyag models` knows
     #[arg(long, value_name = "PATH", default_value = "qwen2.5:1.5b")]
     pub(super) base_model: String,
 
@@ -76,13 +76,13 @@ pub(super) struct TrainingArgs {
     #[arg(long, value_name = "N")]
     pub(super) max_steps: Option<u64>,
 
-    /// Examples of a micro-batch
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub(super) batch_size: usize,
+    /// Examples of a micro-batch [default: 4; for models of the registry what it advises, in steps of as many examples]
+    #[arg(long, value_name = "N")]
+    pub(super) batch_size: Option<usize>,
 
-    /// Micro-batches of an optimiser step
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub(super) accumulation: usize,
+    /// Micro-batches of an optimiser step [default: 4]
+    #[arg(long, value_name = "N")]
+    pub(super) accumulation: Option<usize>,
 
     /// Highest learning rate [default: 2e-4, or 2e-5 with --method full]
     #[arg(long, value_name = "RATE")]

@@ -1,6 +1,7 @@
 //! `dyag finetune`: trains a LoRA adapter for a base model on a file of conversations.
 
 mod arguments;
+mod batch;
 mod data;
 mod plan;
 mod progress;
@@ -44,7 +45,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut files = ModelFiles::open(&base_model)?;
     files.quantize(quantize, &device)?;
     let date = data::frozen_date(data.date, &files, checkpoint.as_ref())?;
-    let settings = Settings::resolve(training, adapter, &data, saving, (precision, checkpointing), date, &files)?;
+    let batch = batch::choose(training.batch_size, training.accumulation, checkpoint.as_ref(), &files, memory_limit);
+    let settings = Settings::resolve((training, &batch), adapter, &data, saving, (precision, checkpointing), date, &files)?;
     let Settings { config, adapter_config, initial } = settings;
     config.validate()?;
     let data = Data::read(&dataset, &data, &config, date, &files)?;
@@ -66,6 +68,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         config: &config,
         n_parameters,
         memory: &memory,
+        batch: &batch,
         work: &work,
         kernel: &device.describe(),
         output: &output,
@@ -75,7 +78,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = watch_for_interruption()?;
     let decoder = Decoder::new(device, files.config(), files.weights()).with_logits_bytes(memory.logits_bytes);
     let mut base = files.base_model();
-    base.path = absolute(&base.path)?;
+    if base.hub.is_none() {
+        // A GGUF file in the hub's cache is a link to a file without its name.
+        base.path = absolute(&base.path)?;
+    }
     let mut companions = data::companions(&files)?;
     if is_whole {
         companions.extend(data::configuration(&files)?);

@@ -8,6 +8,7 @@ use dyag_train::config::{LoraSettings, Method};
 use dyag_train::error::gigabytes;
 use dyag_train::plan::{MemoryPlan, WorkPlan};
 
+use super::batch::Batch;
 use super::data::Data;
 use crate::model_files::ModelFiles;
 use crate::terminal::note;
@@ -19,6 +20,7 @@ pub(super) struct Plan<'a> {
     pub(super) config: &'a TrainConfig,
     pub(super) n_parameters: usize,
     pub(super) memory: &'a MemoryPlan,
+    pub(super) batch: &'a Batch,
     pub(super) work: &'a WorkPlan,
     pub(super) kernel: &'a str,
     pub(super) output: &'a Path,
@@ -27,7 +29,7 @@ pub(super) struct Plan<'a> {
 
 /// Prints it on stderr.
 pub(super) fn print(plan: &Plan<'_>) {
-    let Plan { files, data, config, n_parameters, memory, work, kernel, output, verbose } = plan;
+    let Plan { files, data, config, n_parameters, memory, batch, work, kernel, output, verbose } = plan;
     let line = |what: &str, text: String| note(format!("{what:<11} {text}"));
     line("base model", files.summary());
     match config.method {
@@ -50,6 +52,9 @@ pub(super) fn print(plan: &Plan<'_>) {
     line("work", describe_work(work, config));
     if config.neftune_alpha.is_some() && config.share_prefixes {
         note("note: beginnings that examples have in common are not shared: with noise on the embeddings each has its own");
+    }
+    if let Some(why) = &batch.why {
+        line("batch", why.clone());
     }
     let MemoryPlan { max_pack_tokens, available_bytes, available_source, .. } = memory;
     let available = if *available_bytes == u64::MAX { String::new() } else { format!(" of {}", gigabytes(*available_bytes)) };

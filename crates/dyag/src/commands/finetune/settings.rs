@@ -13,6 +13,7 @@ use dyag_train::folder::hash_file;
 use dyag_train::schedule::ScheduleKind;
 
 use super::arguments::{AdapterArgs, Checkpointing, DataArgs, LossChoice, MethodChoice, SavingArgs, ScheduleChoice, TrainingArgs};
+use super::batch::Batch;
 use crate::model_files::ModelFiles;
 
 /// What the arguments came to.
@@ -33,7 +34,7 @@ const DEFAULT_ALPHA: f64 = 32.0;
 impl Settings {
     /// Resolves arguments for a base model.
     pub(super) fn resolve(
-        training: TrainingArgs,
+        (training, batch): (TrainingArgs, &Batch),
         adapter: AdapterArgs,
         data: &DataArgs,
         saving: SavingArgs,
@@ -44,8 +45,8 @@ impl Settings {
         let TrainingArgs {
             epochs,
             max_steps,
-            batch_size,
-            accumulation,
+            batch_size: _,
+            accumulation: _,
             learning_rate,
             lora_plus_ratio,
             schedule,
@@ -72,8 +73,8 @@ impl Settings {
         let config = TrainConfig {
             epochs,
             max_steps,
-            batch_size,
-            accumulation,
+            batch_size: batch.size,
+            accumulation: batch.accumulation,
             learning_rate,
             lora_plus_ratio,
             schedule: match schedule {

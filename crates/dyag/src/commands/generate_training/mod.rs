@@ -76,7 +76,7 @@ pub(crate) struct Args {
     #[arg(long)]
     cite: bool,
 
-    /// Model whose tokenizer counts the tokens of the examples: a folder or a GGUF file
+    /// Model whose tokenizer counts the tokens of the examples: a folder, a GGUF file, or a name that `dyag models` knows
     #[arg(long, value_name = "PATH")]
     base_model: Option<String>,
 

@@ -102,6 +102,7 @@ fn manifest_facts(manifest: &Manifest, json: bool) -> anyhow::Result<Facts> {
     let mut facts = vec![
         ("trained_by", json!(format!("dyag {dyag_version}"))),
         ("base_model", json!(base_model.path)),
+        ("base_on_the_hub", json!(base_model.hub.as_ref().map(ToString::to_string))),
         ("base_family", json!(base_model.family)),
         ("base_shape", json!(base_model.shape)),
         ("base_fingerprint", json!(base_model.fingerprint)),

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     dataset: Option<PathBuf>,
 
-    /// Model whose tokenizer and chat template count a dataset's tokens or show a line of it: a folder or a GGUF file
+    /// Model whose tokenizer and chat template count a dataset's tokens or show a line of it: a folder, a GGUF file, or a name that `dyag models` knows
     #[arg(long, value_name = "PATH")]
     base_model: Option<String>,
 

@@ -246,7 +246,7 @@ fn what_is_missing_or_unsafe_is_said_before_anything_is_sent() {
         (args(Some(Provider::Anthropic), "m", None), "ANTHROPIC_API_KEY is not set"),
         (args(Some(Provider::Ollama), "m", Some("http://a/?q=1")), "--llm-url"),
         (args(Some(Provider::Local), "m", Some("http://a")), "--llm-url has no meaning"),
-        (args(Some(Provider::Local), "absent/model", None), "no model at absent/model"),
+        (args(Some(Provider::Local), "/absent/model", None), "no model at /absent/model"),
     ] {
         let message = message(&args, &none);
         assert!(message.contains(fragment), "{message}");
