@@ -3,6 +3,7 @@
 mod config;
 mod error;
 mod initial;
+mod merge;
 mod peft_files;
 mod targets;
 
