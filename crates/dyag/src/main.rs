@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod encoder;
 mod engine;
+mod exported;
 mod language_models;
 mod loaded_model;
 mod model_files;

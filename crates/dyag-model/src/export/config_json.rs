@@ -110,11 +110,11 @@ fn rope(config: &DecoderConfig, add: &mut impl FnMut(&str, Value)) -> Result<(),
             llama3(*factor, *low_freq_factor, *high_freq_factor, *original_max_positions)
         }
         RopeScaling::Divisors(divisors) => {
-            let factor = known_rule(divisors, *theta, *rotary_size).ok_or_else(|| {
+            let (factor, original) = known_rule(divisors, *theta, *rotary_size).ok_or_else(|| {
                 let why = "its rope_freqs.weight follows from Llama 3's rule with none of the parameters that are in use, and config.json has no place for a list";
                 ExportError::no_place("the rotary embedding", why)
             })?;
-            llama3(factor, LOW, HIGH, ORIGINAL)
+            llama3(factor, LOW, HIGH, original)
         }
         RopeScaling::LongRope { short, long, original_max_positions, attention_factor } => {
             add("original_max_position_embeddings", json!(original_max_positions));
@@ -135,7 +135,6 @@ fn rope(config: &DecoderConfig, add: &mut impl FnMut(&str, Value)) -> Result<(),
 /// What all published models of Llama 3.1 to 3.3 have in common.
 const LOW: f64 = 1.0;
 const HIGH: f64 = 4.0;
-const ORIGINAL: usize = 8192;
 
 fn llama3(factor: f64, low: f64, high: f64, original: usize) -> Value {
     json!({
@@ -147,10 +146,13 @@ fn llama3(factor: f64, low: f64, high: f64, original: usize) -> Value {
     })
 }
 
-/// The factor with which Llama 3's rule, its other parameters as published, gives these divisors.
-fn known_rule(divisors: &[f32], theta: f64, rotary_size: usize) -> Option<f64> {
+/// The factor and the original length, a power of two, with which Llama 3's rule gives these divisors, its other parameters as published.
+fn known_rule(divisors: &[f32], theta: f64, rotary_size: usize) -> Option<(f64, usize)> {
     let factor = f64::from(divisors.iter().copied().fold(1.0, f32::max));
-    let rule = Llama3 { factor, low: LOW, high: HIGH, original: ORIGINAL as f64 };
     let same = |(found, expected): (&f32, f32)| (found - expected).abs() <= 1e-4 * expected;
-    divisors.iter().zip(rule.divisors(theta, rotary_size)).all(same).then_some(factor)
+    let gives = |original: &usize| {
+        let rule = Llama3 { factor, low: LOW, high: HIGH, original: *original as f64 };
+        divisors.iter().zip(rule.divisors(theta, rotary_size)).all(same)
+    };
+    (5..=20).map(|power| 1usize << power).find(gives).map(|original| (factor, original))
 }
