@@ -91,7 +91,7 @@ def dyag_answers(dyag, model, work, n, precision):
 
 
 def answer_text(row):
-    return row.get("answer") or row.get("generated_answer") or row.get("response") or ""
+    return row["answer"]
 
 
 def main():
@@ -103,10 +103,13 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--types", default="F32,F16,BF16,Q8_0,Q4_0,Q4_K_M,Q5_K_M,Q6_K")
     parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--characters", type=int, default=1 << 30, help="of the text, for the perplexity")
+    parser.add_argument("--threads", type=int, help="of llama.cpp")
     parser.add_argument("--quantiser", action="store_true")
     o = parser.parse_args()
     o.work.mkdir(parents=True, exist_ok=True)
-    text = o.text.read_text()
+    text = o.text.read_text()[: o.characters]
+    threads = {"n_threads": o.threads, "n_threads_batch": o.threads}
     types = o.types.split(",")
     if o.quantiser and "F32" in types:
         types = ["F32"] + [kind for kind in types if kind != "F32"]
@@ -115,7 +118,7 @@ def main():
         path.unlink(missing_ok=True)
         adapter = ["--adapter", o.adapter] if o.adapter else []
         subprocess.run([o.dyag, "export-gguf", o.model, "--type", kind, "--output", path, *adapter], check=True, capture_output=True)
-        llama = llama_cpp.Llama(str(path), n_ctx=WINDOW + 64, n_batch=WINDOW, logits_all=True, verbose=False)
+        llama = llama_cpp.Llama(str(path), n_ctx=WINDOW + 64, n_batch=WINDOW, logits_all=True, verbose=False, **threads)
         answers = {precision: dyag_answers(o.dyag, path, o.work, o.tokens, precision) for precision in ("f32", "auto")}
         counts, total = {precision: [] for precision in answers}, []
         for i, question in enumerate(QUESTIONS):
@@ -135,7 +138,7 @@ def main():
             assert llama_cpp.llama_model_quantize(str(o.work / "F32.gguf").encode(), str(theirs).encode(), params) == 0
             ours, reference = formats(path), formats(theirs)
             row["formats that differ from llama.cpp's"] = {n: (ours.get(n), reference.get(n)) for n in ours.keys() | reference.keys() if ours.get(n) != reference.get(n)}
-            llama = llama_cpp.Llama(str(theirs), n_ctx=WINDOW + 64, n_batch=WINDOW, logits_all=True, verbose=False)
+            llama = llama_cpp.Llama(str(theirs), n_ctx=WINDOW + 64, n_batch=WINDOW, logits_all=True, verbose=False, **threads)
             row["perplexity of llama.cpp's own file"] = round(perplexity(llama, text)[0], 4)
             del llama
             theirs.unlink()

@@ -12,9 +12,7 @@ use dyag_model::Model;
 use dyag_model::adapter::{Adapter, LoraPair, Projection, Site};
 use dyag_model::config::DecoderConfig;
 use dyag_model::decoder::{Decoder, DeviceAdapter, GenerateLimits, Pack, SamplingOptions};
-use dyag_model::export::{
-    ExportError, FolderOptions, GgufModel, GgufType, config_json, export_adapter, export_gguf, export_weights,
-};
+use dyag_model::export::{ExportError, FolderOptions, GgufModel, GgufType, config_json, export_adapter, export_gguf, export_weights};
 use dyag_model::weights::gguf::Value;
 use dyag_model::weights::{Dtype, GgufFile, GgufTokenizer};
 use dyag_testing::{GOLDEN_CASES, golden, relative_l2, relative_to_largest};
@@ -49,7 +47,8 @@ fn logits(model: &Model, adapter: Option<&Adapter>) -> Vec<f32> {
 fn greedy(model: &Model) -> Vec<u32> {
     let decoder = Decoder::new(device(), &model.config, &model.weights);
     let limits = GenerateLimits { max_new_tokens: 24, stop_ids: Vec::new(), batch: 1, numbers: Vec::new() };
-    let answers = decoder.generate(None, &[ids()], &SamplingOptions::GREEDY, &limits, &mut |_, _| ControlFlow::Continue(())).expect("generated");
+    let answers =
+        decoder.generate(None, &[ids()], &SamplingOptions::GREEDY, &limits, &mut |_, _| ControlFlow::Continue(())).expect("generated");
     answers[0].ids.clone()
 }
 
@@ -277,7 +276,9 @@ fn what_cannot_be_stored_is_named_and_leaves_nothing() {
     let (model, adapter) = load("qwen2");
     let folder = tempfile::tempdir().expect("a folder");
     let site = Site { layer: 2, projection: Projection::V };
-    for (value, kind, hint) in [(f32::NAN, GgufType::Q8_0, "damaged"), (f32::INFINITY, GgufType::F32, "damaged"), (1e9, GgufType::F16, "BF16")] {
+    for (value, kind, hint) in
+        [(f32::NAN, GgufType::Q8_0, "damaged"), (f32::INFINITY, GgufType::F32, "damaged"), (1e9, GgufType::F16, "BF16")]
+    {
         let mut bad = adapter.clone();
         let pair = bad.pairs.get_mut(&site).expect("a pair");
         pair.a.fill(1.0);

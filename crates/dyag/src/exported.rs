@@ -42,7 +42,8 @@ impl Exported {
     /// What a template that reads the clock is told.
     pub(crate) fn date(&self) -> anyhow::Result<Option<Date>> {
         let text = self.manifest.as_ref().and_then(|manifest| manifest.date.as_deref());
-        text.map(|date| date.parse::<Date>().map_err(|problem| anyhow::anyhow!("{MANIFEST_FILE} of the adapter: date: {problem}"))).transpose()
+        text.map(|date| date.parse::<Date>().map_err(|problem| anyhow::anyhow!("{MANIFEST_FILE} of the adapter: date: {problem}")))
+            .transpose()
     }
 }
 

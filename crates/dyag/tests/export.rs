@@ -13,8 +13,20 @@ fn trained() -> Place {
     place.dataset();
     place.write("tiny.gguf", fs::read(root().join("fixtures/tiny-chat/model.gguf")).expect("the fixture"));
     let outcome = place.run(&[
-        "finetune", "--base-model", "model", "--dataset", "train.jsonl", "--output", "out", "--epochs", "8", "--truncate", "--learning-rate", "0.01",
-        "--precision", "f32",
+        "finetune",
+        "--base-model",
+        "model",
+        "--dataset",
+        "train.jsonl",
+        "--output",
+        "out",
+        "--epochs",
+        "8",
+        "--truncate",
+        "--learning-rate",
+        "0.01",
+        "--precision",
+        "f32",
     ]);
     assert_eq!(outcome.code, Some(0), "{outcome}");
     place
@@ -92,13 +104,27 @@ fn a_gguf_base_becomes_a_folder() {
     place.dataset();
     place.write("tiny.gguf", fs::read(root().join("fixtures/tiny-chat/model.gguf")).expect("the fixture"));
     let outcome = place.run(&[
-        "finetune", "--base-model", "tiny.gguf", "--dataset", "train.jsonl", "--output", "out", "--epochs", "2", "--truncate", "--precision", "f32",
+        "finetune",
+        "--base-model",
+        "tiny.gguf",
+        "--dataset",
+        "train.jsonl",
+        "--output",
+        "out",
+        "--epochs",
+        "2",
+        "--truncate",
+        "--precision",
+        "f32",
     ]);
     assert_eq!(outcome.code, Some(0), "{outcome}");
     let outcome = place.run(&["merge-lora", "out/final", "--output", "merged", "--dtype", "f32", "--shard-size", "100KB"]);
     assert_eq!(outcome.code, Some(0), "{outcome}");
     let files = place.files("merged");
-    assert!(files.contains(&"merged/model.safetensors.index.json".to_owned()) && files.contains(&"merged/tokenizer.json".to_owned()), "{files:?}");
+    assert!(
+        files.contains(&"merged/model.safetensors.index.json".to_owned()) && files.contains(&"merged/tokenizer.json".to_owned()),
+        "{files:?}"
+    );
     assert_eq!(answer(&place, &["--base-model", "merged", "--no-system"]), answer(&place, &["--model", "out/final", "--no-system"]));
 }
 

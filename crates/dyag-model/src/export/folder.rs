@@ -23,7 +23,7 @@ pub struct FolderOptions {
     pub shard_bytes: u64,
 }
 
-/// A tensor with its place.
+/// A tensor and its size in the file.
 struct Placed<'a> {
     rows: Rows<'a>,
     n_bytes: u64,
@@ -46,12 +46,12 @@ pub fn export_weights(
     on_bytes: &mut dyn FnMut(u64, u64),
 ) -> Result<Written, ExportError> {
     let format = options.dtype.format().expect("a type that weights have");
-    let placed = |rows: Rows<'_>| rows.shape().iter().product::<usize>() as u64 * options.dtype.size() as u64;
+    let n_bytes = |rows: &Rows<'_>| rows.shape().iter().product::<usize>() as u64 * options.dtype.size() as u64;
     let tensors: Vec<Placed<'_>> = weights
         .tensors(config, Scheme::Folder)
         .into_iter()
         .map(|tensor| Rows::new(tensor, adapter))
-        .map(|rows| Placed { n_bytes: placed(Rows { tensor: rows.tensor.clone(), pair: rows.pair }), rows })
+        .map(|rows| Placed { n_bytes: n_bytes(&rows), rows })
         .collect();
     let shards = shards(&tensors, options.shard_bytes);
     let all: u64 = tensors.iter().map(|tensor| tensor.n_bytes).sum();

@@ -64,7 +64,11 @@ pub(super) fn name_of(component: &Value) -> Result<&'static str, String> {
         (Cut::DigitsThenGpt2, [digits, found]) => digits == DIGITS && found == GPT2_PATTERN,
         _ => false,
     };
-    RULES.iter().find(same).map(|rule| rule.names[0]).ok_or_else(|| if cuts.is_empty() { "nothing".to_owned() } else { cuts.join(", then ") })
+    RULES
+        .iter()
+        .find(same)
+        .map(|rule| rule.names[0])
+        .ok_or_else(|| if cuts.is_empty() { "nothing".to_owned() } else { cuts.join(", then ") })
 }
 
 /// What stands in a list of cuts for each digit alone.

@@ -1,7 +1,7 @@
 //! `dyag merge-lora`: an adapter and its base as one model, in a Hugging Face folder.
 
-mod compare;
 mod companions;
+mod compare;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,7 +72,8 @@ impl From<DtypeChoice> for Dtype {
 fn parse_size(text: &str) -> Result<u64, String> {
     let upper = text.trim().to_uppercase();
     let units = [("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("TB", 1_000_000_000_000), ("", 1)];
-    let (digits, unit) = units.into_iter().find_map(|(name, unit)| Some((upper.strip_suffix(name)?.trim_end().to_owned(), unit))).expect("the last fits");
+    let (digits, unit) =
+        units.into_iter().find_map(|(name, unit)| Some((upper.strip_suffix(name)?.trim_end().to_owned(), unit))).expect("the last fits");
     let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|bytes| *bytes > 0);
     bytes.ok_or_else(|| "expected a whole number above 0 with KB, MB, GB or TB".to_owned())
 }
@@ -119,7 +120,8 @@ fn report(written: &Written, comparison: Option<&Comparison>, output: &std::path
         }));
     }
     terminal::print_line(format!("{}: {}, {dtype}, {n_merged} matrices merged", output.display(), size(*n_bytes)))?;
-    let Some(Comparison { tokens, mean_kl_nats, largest_kl_nats, perplexity_unmerged, perplexity_merged, same_likeliest }) = comparison else {
+    let Some(Comparison { tokens, mean_kl_nats, largest_kl_nats, perplexity_unmerged, perplexity_merged, same_likeliest }) = comparison
+    else {
         return Ok(());
     };
     terminal::print_line(format!(
