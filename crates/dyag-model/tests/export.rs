@@ -142,7 +142,7 @@ fn an_element_is_summed_in_f32_and_rounded_once_to_the_nearest_even() {
     write_folder(folder.path(), "qwen2", &model, Some(&adapter), FolderOptions { dtype: Dtype::Bf16, ..F32 });
     let file = dyag_model::weights::SafetensorsFile::open(&folder.path().join("model.safetensors")).expect("opens");
     let site = Site { layer: 1, projection: Projection::Down };
-    let LoraPair { rank, scale, a, b } = &adapter.pairs[&site];
+    let LoraPair { rank, scale, a, b, magnitude: _ } = &adapter.pairs[&site];
     let down = &model.weights.layers[1].down;
     let found = file.tensor("model.layers.1.mlp.down_proj.weight").expect("there").to_f32().expect("bf16");
     let mut row = vec![0.0; down.cols()];
@@ -249,7 +249,9 @@ fn read_adapter(file: &GgufFile, alpha: f32, config: &DecoderConfig) -> Adapter 
                     out.copy_from_slice(&stored[place * rank..(place + 1) * rank]);
                 }
             }
-            adapter.pairs.insert(Site { layer, projection: *projection }, LoraPair { rank, scale: alpha / rank as f32, a, b });
+            adapter
+                .pairs
+                .insert(Site { layer, projection: *projection }, LoraPair { rank, scale: alpha / rank as f32, a, b, magnitude: None });
         }
     }
     adapter

@@ -3,7 +3,6 @@
 mod config;
 mod error;
 mod initial;
-mod merge;
 mod peft_files;
 mod targets;
 

@@ -25,6 +25,12 @@ pub fn export_adapter(
 ) -> Result<Written, ExportError> {
     let first =
         adapter.pairs.values().next().ok_or_else(|| ExportError::no_place("an adapter without a pair", "there is nothing in it"))?;
+    if adapter.pairs.values().any(|pair| pair.magnitude.is_some()) {
+        return Err(ExportError::no_place(
+            "a DoRA adapter alone",
+            "GGUF adapters have no magnitudes; merge it into its base, without --adapter-only",
+        ));
+    }
     // A reader takes an alpha of 0 for none, that is for a scale of 1.
     let alpha = if first.scale == 0.0 { first.rank as f32 } else { first.scale * first.rank as f32 };
     let mut metadata = metadata::general(name, config, "adapter")?;
@@ -57,7 +63,7 @@ fn matrices(config: &DecoderConfig, weights: &DecoderWeights, adapter: &Adapter,
     let mut matrices = Vec::with_capacity(2 * adapter.pairs.len());
     for NamedTensor { name, content, interleaved, .. } in weights.tensors(config, Scheme::Gguf) {
         let Content::Matrix(matrix, Some(site)) = content else { continue };
-        let Some(LoraPair { rank, scale, a, b }) = adapter.pairs.get(&site) else { continue };
+        let Some(LoraPair { rank, scale, a, b, magnitude: _ }) = adapter.pairs.get(&site) else { continue };
         let folded = scale * *rank as f32 / alpha;
         let row = |stored: usize| interleaved.map_or(stored, |size| original_row(stored, size));
         let b: Vec<f32> = (0..matrix.rows())

@@ -37,6 +37,16 @@ pub fn config_json(config: &DecoderConfig, dtype: Dtype) -> Result<Value, Export
     add("rms_norm_eps", short_number(config.rms_norm_eps));
     add(if family.starts_with("gemma") { "hidden_activation" } else { "hidden_act" }, json!(activation(config)));
     add("tie_word_embeddings", json!(config.tied_head));
+    if config.o_bias {
+        add("attention_bias", json!(true));
+    }
+    if family.starts_with("gemma") {
+        // The number whose root scores are divided by: a whole one in every published file.
+        let divisor = 1.0 / f64::from(config.attention_scale).powi(2);
+        let whole = divisor.round();
+        add("query_pre_attn_scalar", if (divisor - whole).abs() < 1e-4 * whole { json!(whole as u64) } else { json!(divisor) });
+        add("rope_local_base_freq", config.window_rope.as_ref().map_or(Value::Null, |rope| json!(rope.theta)));
+    }
     windows(config, &mut add);
     rope(config, &mut add)?;
     if let Some(id) = config.bos_token_id {

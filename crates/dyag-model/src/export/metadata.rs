@@ -51,6 +51,7 @@ pub(super) fn shape(config: &DecoderConfig) -> Result<Metadata, ExportError> {
     }
     windows(config, &mut keys)?;
     rope(config, &mut keys)?;
+    scales(config, &mut keys)?;
     Ok(keys.metadata)
 }
 
@@ -103,9 +104,31 @@ fn windows(config: &DecoderConfig, keys: &mut Keys) -> Result<(), ExportError> {
     }
 }
 
+/// Layers of the one Gemma 3 whose scores readers divide by the root of another size, told by their number.
+const GEMMA_27B_LAYERS: usize = 62;
+
+/// What scores and embeddings are multiplied with, where readers suppose another number.
+fn scales(config: &DecoderConfig, keys: &mut Keys) -> Result<(), ExportError> {
+    let gemma = keys.architecture == "gemma3";
+    let divisor = if gemma && config.n_layers == GEMMA_27B_LAYERS { config.hidden_size / config.n_heads } else { config.head_size };
+    let supposed = (1.0 / (divisor as f64).sqrt()) as f32;
+    if (config.attention_scale - supposed).abs() > 1e-6 * supposed {
+        keys.add("attention.scale", Field::F32(config.attention_scale));
+    }
+    let supposed = if gemma { (config.hidden_size as f32).sqrt() } else { 1.0 };
+    if (config.embedding_scale - supposed).abs() > 1e-6 * supposed {
+        let what = format!("embeddings that are multiplied with {}", config.embedding_scale);
+        return Err(ExportError::no_place(what, format!("readers of {} files multiply them with {supposed}", keys.architecture)));
+    }
+    Ok(())
+}
+
 fn rope(config: &DecoderConfig, keys: &mut Keys) -> Result<(), ExportError> {
     keys.size("rope.dimension_count", config.rope.rotary_size)?;
     keys.add("rope.freq_base", Field::F32(config.rope.theta as f32));
+    if let Some(windowed) = &config.window_rope {
+        keys.add("rope.freq_base_swa", Field::F32(windowed.theta as f32));
+    }
     match &config.rope.scaling {
         // Llama 3's rule goes out worked out, as a tensor.
         RopeScaling::None | RopeScaling::Llama3 { .. } | RopeScaling::Divisors(_) => Ok(()),

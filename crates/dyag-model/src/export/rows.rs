@@ -89,7 +89,7 @@ impl<'a> Rows<'a> {
             let failed = panel
                 .par_chunks_mut(row_bytes)
                 .enumerate()
-                .map_init(Buffers::default, |buffers, (i, out)| self.put_row(matrix, from + i, format, buffers, out).err())
+                .map_init(Vec::new, |values, (i, out)| self.put_row(matrix, from + i, format, values, out).err())
                 .find_first(Option::is_some)
                 .flatten();
             if let Some(error) = failed {
@@ -106,15 +106,14 @@ impl<'a> Rows<'a> {
         matrix: &WeightMatrix,
         stored: usize,
         format: Format,
-        buffers: &mut Buffers,
+        values: &mut Vec<f32>,
         out: &mut [u8],
     ) -> Result<(), ExportError> {
         let row = self.tensor.interleaved.map_or(stored, |size| original_row(stored, size));
-        let Buffers { values, scratch } = buffers;
         values.resize(matrix.cols(), 0.0);
         matrix.widen_row(row, 0, values);
         if let Some(pair) = self.pair {
-            pair.merge_row(row, values, scratch);
+            pair.merge_row(row, values);
         } else if matrix.format() == format {
             // As it lies: what is quantised once is not quantised again.
             return match values.iter().position(|value| !value.is_finite()) {
@@ -143,13 +142,6 @@ impl From<ExportError> for TensorError<ExportError> {
     fn from(error: ExportError) -> Self {
         Self::Content(error)
     }
-}
-
-/// What a thread needs for a row.
-#[derive(Default)]
-struct Buffers {
-    values: Vec<f32>,
-    scratch: Vec<f32>,
 }
 
 /// The row of the original model that lies at `stored` where heads of `head_size` rows are interleaved: the first half of each head is at the even places.

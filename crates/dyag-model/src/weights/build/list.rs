@@ -4,7 +4,7 @@ use dyag_kernels::WeightMatrix;
 
 use super::{FOLDER, GGUF, Naming};
 use crate::adapter::{Projection, Site};
-use crate::config::DecoderConfig;
+use crate::config::{DecoderConfig, family};
 use crate::weights::{DecoderWeights, GateUpWeights, LayerWeights, QkvWeights};
 
 /// Whose names tensors get.
@@ -51,15 +51,16 @@ impl DecoderWeights {
     /// All tensors, those outside layers first, then layer by layer; a tied head is left out.
     pub(crate) fn tensors(&self, config: &DecoderConfig, scheme: Scheme) -> Vec<NamedTensor<'_>> {
         let naming = scheme.naming();
+        let from_one = naming.gemma_gains_from_one && family(&config.family).is_some_and(|family| family.gemma);
         let Self { embedding, layers, final_norm, head } = self;
         let outside = |name: &str, content| NamedTensor { name: format!("{name}.weight"), content, interleaved: None, from_one: false };
         let mut list = vec![outside(naming.embedding, Content::Matrix(embedding, None))];
         if !config.tied_head {
             list.push(outside(naming.head, Content::Matrix(head, None)));
         }
-        list.push(outside(naming.final_norm, Content::Vector(final_norm)));
+        list.push(NamedTensor { from_one, ..outside(naming.final_norm, Content::Vector(final_norm)) });
         for (layer, weights) in layers.iter().enumerate() {
-            list_layer(weights, &mut Listing { config, naming, layer, list: &mut list });
+            list_layer(weights, &mut Listing { config, naming, layer, from_one, list: &mut list });
         }
         list
     }
@@ -70,6 +71,8 @@ struct Listing<'a, 'w> {
     config: &'a DecoderConfig,
     naming: &'a Naming,
     layer: usize,
+    /// Whether the file holds norms' gains as differences from 1.
+    from_one: bool,
     list: &'a mut Vec<NamedTensor<'w>>,
 }
 
@@ -86,6 +89,9 @@ impl<'w> Listing<'_, 'w> {
 
     fn norm(&mut self, part: &str, gain: &'w [f32]) {
         self.add(part, "weight", Content::Vector(gain), false);
+        if let Some(last) = self.list.last_mut() {
+            last.from_one = self.from_one;
+        }
     }
 
     /// A bias, unless it is empty.
@@ -97,7 +103,7 @@ impl<'w> Listing<'_, 'w> {
 }
 
 fn list_layer<'w>(weights: &'w LayerWeights, listing: &mut Listing<'_, 'w>) {
-    let LayerWeights { attention_norm, qkv, o, feed_forward_norm, gate_up, down } = weights;
+    let LayerWeights { attention_norm, qkv, head_norms, o, o_bias, output_norms, feed_forward_norm, gate_up, down } = weights;
     let naming = listing.naming;
     let interleaved = naming.llama_interleaves && matches!(listing.config.family.as_str(), "llama" | "mistral");
     listing.norm(naming.attention_norm, attention_norm);
@@ -112,8 +118,19 @@ fn list_layer<'w>(weights: &'w LayerWeights, listing: &mut Listing<'_, 'w>) {
         }
         QkvWeights::Fused(qkv) => listing.matrix(naming.qkv, Projection::Qkv, qkv, false),
     }
+    if let Some([q_norm, k_norm]) = head_norms {
+        listing.norm(naming.q_norm, q_norm);
+        listing.norm(naming.k_norm, k_norm);
+    }
     listing.matrix(naming.o, Projection::O, o, false);
-    listing.norm(naming.feed_forward_norm, feed_forward_norm);
+    listing.bias(naming.o, o_bias, false);
+    if let Some([attention, feed_forward]) = output_norms {
+        listing.norm(naming.attention_output_norm, attention);
+        listing.norm(naming.gemma_feed_forward_norm, feed_forward_norm);
+        listing.norm(naming.feed_forward_output_norm, feed_forward);
+    } else {
+        listing.norm(naming.feed_forward_norm, feed_forward_norm);
+    }
     match gate_up {
         GateUpWeights::Separate { gate, up } => {
             listing.matrix(naming.gate, Projection::Gate, gate, false);
