@@ -6,6 +6,7 @@ pub mod config;
 pub mod decoder;
 pub mod encoder;
 pub mod error;
+pub mod export;
 pub mod files;
 pub mod weights;
 

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bench, benchmark, check, chunk, compare_models, evaluate_finetuned, finetune, generate_questions, generate_training, inspect, models,
-    query_finetuned, rules,
+    bench, benchmark, check, chunk, compare_models, evaluate_finetuned, export_gguf, finetune, generate_questions, generate_training,
+    inspect, merge_lora, models, query_finetuned, rules,
 };
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
@@ -37,6 +37,10 @@ pub(crate) enum Command {
     CompareModels(Box<compare_models::Args>),
     /// Ask a model the questions of standard tasks: the likeliest of several choices, or a text
     Benchmark(Box<benchmark::Args>),
+    /// Merge an adapter into its base: a model of its own, as a Hugging Face folder
+    MergeLora(Box<merge_lora::Args>),
+    /// Write a model, merged with an adapter or not, or an adapter alone as a GGUF file for llama.cpp and Ollama
+    ExportGguf(Box<export_gguf::Args>),
     /// Recompute a reference dump (logits, loss, gradients, steps, tokens) and compare
     Check(Box<check::Args>),
     /// Show what a model, an adapter, chunks or a dataset hold; check a dataset

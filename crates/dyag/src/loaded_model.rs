@@ -261,7 +261,7 @@ fn base_of(manifest: &Manifest) -> String {
 }
 
 /// The manifest of an adapter's folder; none where another program wrote the adapter.
-fn read_manifest(folder: &Path) -> anyhow::Result<Option<Manifest>> {
+pub(crate) fn read_manifest(folder: &Path) -> anyhow::Result<Option<Manifest>> {
     if !folder.is_dir() {
         bail!(
             "no adapter in {}: expected a folder with adapter_config.json and adapter_model.safetensors, found no such folder",
@@ -275,7 +275,7 @@ fn read_manifest(folder: &Path) -> anyhow::Result<Option<Manifest>> {
 }
 
 /// Refuses a base of another family, shape, vocabulary or template; tells the person when only the weights differ.
-fn check_base(manifest: &Manifest, folder: &Path, files: &ModelFiles) -> anyhow::Result<()> {
+pub(crate) fn check_base(manifest: &Manifest, folder: &Path, files: &ModelFiles) -> anyhow::Result<()> {
     match manifest.check_base(folder, &files.base_model())? {
         BaseMatch::Same => {}
         BaseMatch::OtherQuantization { expected, found } => {

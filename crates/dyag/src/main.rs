@@ -6,6 +6,7 @@ mod commands;
 mod download_progress;
 mod encoder;
 mod engine;
+mod exported;
 mod language_models;
 mod loaded_model;
 mod model_files;

@@ -73,3 +73,22 @@ fn a_download_that_does_not_fit_is_not_begun_and_one_that_fills_the_disk_leaves_
         }
     }
 }
+
+#[test]
+fn a_full_disk_leaves_no_part_of_an_exported_model() {
+    let place = Place::new();
+    place.model();
+    let adapter = common::root().join("fixtures/golden/qwen2/adapter").display().to_string();
+    // The model takes 700 KB in F32.
+    for (kilobytes, arguments) in [
+        (64, "export-gguf model --type F32 --output full/a.gguf".to_owned()),
+        (400, "export-gguf model --type F32 --output full/a.gguf".to_owned()),
+        (400, format!("merge-lora {adapter} --base-model model --dtype f32 --output full/merged")),
+    ] {
+        let command = format!("{} {arguments}; echo \"exit status $?\"; find full -mindepth 1", env!("CARGO_BIN_EXE_dyag"));
+        let Some(output) = on_a_small_disk(&place, kilobytes, &command) else { return };
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(stdout, "exit status 2\n", "{kilobytes} KB, {arguments}: {stderr}");
+        assert!(stderr.contains("error: ") && stderr.contains("No space left"), "{kilobytes} KB, {arguments}: {stderr}");
+    }
+}

@@ -52,6 +52,9 @@ fn help_and_version_go_to_stdout() {
                           shown
       benchmark           Ask a model the questions of standard tasks: the likeliest of several choices,
                           or a text
+      merge-lora          Merge an adapter into its base: a model of its own, as a Hugging Face folder
+      export-gguf         Write a model, merged with an adapter or not, or an adapter alone as a GGUF file
+                          for llama.cpp and Ollama
       check               Recompute a reference dump (logits, loss, gradients, steps, tokens) and
                           compare
       inspect             Show what a model, an adapter, chunks or a dataset hold; check a dataset
@@ -74,6 +77,8 @@ fn help_and_version_go_to_stdout() {
 fn every_command_has_help_that_names_its_flags() {
     for (command, flags) in [
         ("chunk", ["--output", "--by", "--size", "--overlap", "--unit", "--encoding", "--json"].as_slice()),
+        ("merge-lora", ["--base-model", "--output", "--dtype", "--shard-size", "--text", "--json"].as_slice()),
+        ("export-gguf", ["--adapter", "--type", "--adapter-only", "--output", "--modelfile", "--json"].as_slice()),
         ("finetune", ["--dataset", "--output", "--base-model", "--epochs", "--resume"].as_slice()),
         ("query-finetuned", ["--model", "--base-model", "--temperature", "--max-tokens", "--questions"].as_slice()),
         ("evaluate-finetuned", ["--model", "--base-model", "--output", "--temperature", "--max-tokens", "--device", "--limit"].as_slice()),

@@ -13,10 +13,12 @@ mod k;
 mod legacy;
 pub(crate) mod nf4;
 mod plain;
+mod quantize;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use integers::integers;
+pub use quantize::{Unstorable, quantize};
 
 use crate::cpu::{self, Level};
 use crate::weight::Format;

@@ -160,3 +160,8 @@ pub(crate) fn family(name: &str) -> Option<&'static Family> {
 pub(crate) fn known() -> String {
     FAMILIES.map(|family| family.name).join(", ")
 }
+
+/// The class in Transformers of a family.
+pub(crate) fn family_architecture(name: &str) -> Option<&'static str> {
+    family(name).map(|family| family.architecture)
+}

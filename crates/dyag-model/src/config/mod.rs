@@ -10,7 +10,8 @@ mod rope;
 use dyag_kernels::device::Activation;
 
 pub use encoder::{EncoderConfig, Positions};
-pub(crate) use family::family;
+pub(crate) use family::{family, family_architecture};
+pub(crate) use rope::long_rope_scale;
 
 /// The shape of a decoder: everything that sets one family apart from another.
 #[derive(Clone, Debug, PartialEq)]

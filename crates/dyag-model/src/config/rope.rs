@@ -150,7 +150,7 @@ fn long_rope(keys: Keys<'_>, rope: Keys<'_>, family: &Family, max_positions: usi
 }
 
 /// `sqrt(1 + ln(stretched) / ln(original))`, 1 for a context that was not stretched.
-pub(super) fn long_rope_scale(stretched: f64, original_max_positions: usize) -> f64 {
+pub(crate) fn long_rope_scale(stretched: f64, original_max_positions: usize) -> f64 {
     if stretched <= 1.0 || original_max_positions < 2 { 1.0 } else { (1.0 + stretched.ln() / (original_max_positions as f64).ln()).sqrt() }
 }
 

@@ -1,6 +1,10 @@
 //! A decoder's weights put together from a table of tensors: which tensor is which, in both naming schemes.
 
+mod list;
+
 use dyag_kernels::WeightMatrix;
+
+pub(crate) use list::{Content, NamedTensor, Scheme};
 
 use super::table::TensorTable;
 use super::{DecoderWeights, GateUpWeights, LayerWeights, QkvWeights};

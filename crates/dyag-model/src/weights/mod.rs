@@ -9,6 +9,7 @@ pub mod safetensors;
 mod source;
 mod table;
 
+pub(crate) use build::{Content, NamedTensor, Scheme};
 pub use encoder::{BiasedMatrix, EncoderLayerWeights, EncoderModel, EncoderWeights, NormWeights};
 pub use gguf::{GgufFile, GgufTokenizer};
 pub use model::Model;

@@ -8,6 +8,7 @@ mod decode;
 mod file;
 mod spec;
 mod split;
+mod to_spec;
 mod words;
 
 use std::collections::HashMap;

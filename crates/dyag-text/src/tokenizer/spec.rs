@@ -10,18 +10,19 @@ use super::split;
 use crate::error::{TextError, excerpt};
 
 /// Kinds of tokens in `token_types`.
-mod kind {
+pub(super) mod kind {
     /// A piece of text.
-    pub(super) const NORMAL: i32 = 1;
+    pub(in super::super) const NORMAL: i32 = 1;
     /// What cannot be encoded otherwise.
-    pub(super) const UNKNOWN: i32 = 2;
+    pub(in super::super) const UNKNOWN: i32 = 2;
     /// A control word.
-    pub(super) const CONTROL: i32 = 3;
+    pub(in super::super) const CONTROL: i32 = 3;
     /// A piece of text that is never split.
-    pub(super) const USER_DEFINED: i32 = 4;
-    // 5 is a row of the embedding that no text reaches: never in the vocabulary.
+    pub(in super::super) const USER_DEFINED: i32 = 4;
+    /// A row of the embedding that no text reaches: never in the vocabulary.
+    pub(in super::super) const UNUSED: i32 = 5;
     /// A single byte, `<0x0A>`.
-    pub(super) const BYTE: i32 = 6;
+    pub(in super::super) const BYTE: i32 = 6;
 }
 
 /// What a GGUF file's metadata says of its tokenizer.

@@ -55,6 +55,37 @@ pub(super) fn by_name(name: &str) -> Option<&'static SplitRule> {
     RULES.iter().find(|rule| rule.names.contains(&name))
 }
 
+/// The name of the rule that a `tokenizer.json`'s `pre_tokenizer` is, or what cuts words in it, for a message.
+pub(super) fn name_of(component: &Value) -> Result<&'static str, String> {
+    let mut cuts = Vec::new();
+    collect_cuts(component, &mut cuts);
+    let same = |rule: &&SplitRule| match (rule.cut, cuts.as_slice()) {
+        (Cut::Pattern(pattern), [found]) => pattern == found,
+        (Cut::DigitsThenGpt2, [digits, found]) => digits == DIGITS && found == GPT2_PATTERN,
+        _ => false,
+    };
+    RULES
+        .iter()
+        .find(same)
+        .map(|rule| rule.names[0])
+        .ok_or_else(|| if cuts.is_empty() { "nothing".to_owned() } else { cuts.join(", then ") })
+}
+
+/// What stands in a list of cuts for each digit alone.
+const DIGITS: &str = r"\p{N}";
+
+/// Patterns by which a component cuts, in order.
+fn collect_cuts(component: &Value, cuts: &mut Vec<String>) {
+    match component["type"].as_str() {
+        Some("Sequence") => component["pretokenizers"].as_array().into_iter().flatten().for_each(|part| collect_cuts(part, cuts)),
+        Some("Split") => cuts.extend(component["pattern"]["Regex"].as_str().map(str::to_owned)),
+        Some("Digits") if component["individual_digits"] == true => cuts.push(DIGITS.to_owned()),
+        Some("ByteLevel") if component["use_regex"] != false => cuts.push(GPT2_PATTERN.to_owned()),
+        Some("ByteLevel") => {}
+        other => cuts.push(format!("a step of type {}", other.unwrap_or("unknown"))),
+    }
+}
+
 /// Every known name, for messages.
 pub(super) fn known_names() -> String {
     RULES.iter().flat_map(|rule| rule.names).copied().collect::<Vec<_>>().join(", ")

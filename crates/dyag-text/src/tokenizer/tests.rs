@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::excerpt;
+use crate::template::SpecialTokens;
 
 fn fixture(name: &str) -> Vec<u8> {
     let path = format!("{}/../../fixtures/tokenizers/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -56,6 +57,40 @@ fn ids_are_those_of_transformers() {
         compare(name, "GGUF metadata, written as a tokenizer.json", &Tokenizer::from_json(spec.to_json().as_bytes(), name).unwrap());
     }
     compare("llama2-first", "tokenizer.json", &from_file("llama2-first"));
+}
+
+#[test]
+fn a_tokenizer_json_becomes_the_metadata_that_converters_write() {
+    for name in ["qwen2", "llama3", "smollm", "gpt2", "tekken", "llama2", "llama2-noprefix", "phi3"] {
+        let expected = spec(name);
+        let word = |id: Option<u32>| id.map(|id| expected.tokens[id as usize].clone());
+        let special = SpecialTokens { bos: word(expected.bos), eos: word(expected.eos), unk: word(expected.unk), pad: word(expected.pad) };
+        let found = TokenizerSpec::from_json(&fixture(&format!("{name}.json")), &special, name).unwrap();
+        let rebuilt = Tokenizer::from_spec(&found, name).unwrap();
+        compare(name, "tokenizer.json, made metadata", &rebuilt);
+        assert_eq!(rebuilt.vocabulary_hash(), from_file(name).vocabulary_hash(), "{name}");
+        // Converters fill up to the rows of an embedding that is not known here.
+        let n = found.tokens.len();
+        let fill: Vec<i32> = vec![5; expected.tokens.len() - n];
+        assert!(found.model == expected.model && found.tokens == expected.tokens[..n], "{name}");
+        assert!(found.token_types == expected.token_types[..n] && expected.token_types[n..] == fill, "{name}");
+        assert!(found.merges == expected.merges, "{name}");
+        assert_eq!((found.bos, found.eos, found.pad), (expected.bos, expected.eos, expected.pad), "{name}");
+        if found.model == "gpt2" {
+            assert_eq!(found.pre, expected.pre, "{name}");
+        } else {
+            assert_eq!(found.add_space_prefix.unwrap_or(true), expected.add_space_prefix.unwrap_or(true), "{name}");
+            assert_eq!(found.scores.len(), found.tokens.len());
+        }
+    }
+}
+
+#[test]
+fn a_splitting_rule_without_a_name_is_refused_by_what_it_is() {
+    let mut file: Value = serde_json::from_slice(&fixture("qwen2.json")).unwrap();
+    file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = json!(r"\p{L}+|\p{N}{1,7}");
+    let message = TokenizerSpec::from_json(file.to_string().as_bytes(), &SpecialTokens::default(), "t.json").unwrap_err().to_string();
+    assert!(message.contains("t.json") && message.contains(r"{1,7}") && message.contains("llama-bpe"), "{message}");
 }
 
 #[test]

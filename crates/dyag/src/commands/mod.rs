@@ -6,10 +6,12 @@ pub(crate) mod check;
 pub(crate) mod chunk;
 pub(crate) mod compare_models;
 pub(crate) mod evaluate_finetuned;
+pub(crate) mod export_gguf;
 pub(crate) mod finetune;
 pub(crate) mod generate_questions;
 pub(crate) mod generate_training;
 pub(crate) mod inspect;
+pub(crate) mod merge_lora;
 pub(crate) mod models;
 pub(crate) mod query_finetuned;
 pub(crate) mod rules;
@@ -26,6 +28,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Chunk(args) => chunk::run(*args),
         Command::EvaluateFinetuned(args) => evaluate_finetuned::run(*args),
         Command::CompareModels(args) => compare_models::run(*args),
+        Command::MergeLora(args) => merge_lora::run(*args),
+        Command::ExportGguf(args) => export_gguf::run(*args),
         Command::Check(args) => check::run(*args),
         Command::Inspect(args) => inspect::run(*args),
         Command::Models(args) => models::run(args),

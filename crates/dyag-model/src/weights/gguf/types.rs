@@ -65,6 +65,14 @@ pub(super) fn format(number: u32) -> Result<Format, String> {
         .ok_or_else(|| name.map_or_else(|| format!("number {number}"), str::to_owned))
 }
 
+/// The number of a type that is written.
+///
+/// # Panics
+/// For NF4, which no file holds.
+pub(super) fn number(format: Format) -> u32 {
+    NAMES.iter().find(|row| row.1 == format.name()).expect("every format of files has a number").0
+}
+
 /// Names of the types that are read.
 pub(super) fn supported() -> String {
     READ.map(Format::name).join(", ")

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail};
+use dyag_model::export::{config_json, generation_config_json};
+use dyag_model::weights::Dtype;
 use dyag_text::{Audit, Dataset, Date, Example, ExampleOptions, TextError, Truncation, audit, common_system};
 use dyag_train::checkpoint::Checkpoint;
 use dyag_train::manifest::{ConversationFacts, DatasetFacts};
@@ -158,7 +160,9 @@ pub(super) fn configuration(files: &ModelFiles) -> anyhow::Result<Vec<Companion>
         Ok(Some(serde_json::from_slice(&text).with_context(|| format!("{}: not JSON", path.display()))?))
     };
     let Some(mut config) = read("config.json")? else {
-        bail!("--method full: {} has no config.json", files.path().display());
+        // A GGUF file: what its metadata say, in Transformers' words.
+        let config = config_json(files.config(), Dtype::F32)?;
+        return Ok(vec![json("config.json", &config)?, json("generation_config.json", &generation_config_json(files.config()))?]);
     };
     // Transformers 4 and 5 name it differently.
     for key in ["torch_dtype", "dtype"] {
