@@ -5,10 +5,9 @@ mod common;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Bench, Place, assert_same, config, varied};
+use common::{Bench, Place, assert_same, config, varied, whole};
 use dyag_train::checkpoint::{Resume, list};
-use dyag_train::config::CheckpointingChoice;
-use dyag_train::config::LoraSettings;
+use dyag_train::config::{CheckpointingChoice, LoraSettings, Method};
 use dyag_train::{Event, Outcome, TrainConfig};
 
 fn finished(outcome: Outcome) -> dyag_train::manifest::Metrics {
@@ -57,7 +56,7 @@ fn a_run_memorises_its_answers() {
 
 #[test]
 fn eight_by_one_is_two_by_four_and_one_thread_is_two() {
-    for config in [config, varied] {
+    for config in [config, varied, whole] {
         let runs: Vec<Place> =
             [(8, 1, 2, CheckpointingChoice::Layer), (2, 4, 2, CheckpointingChoice::None), (8, 1, 1, CheckpointingChoice::Layer)]
                 .into_iter()
@@ -69,7 +68,8 @@ fn eight_by_one_is_two_by_four_and_one_thread_is_two() {
                 })
                 .collect();
         assert_eq!(runs[0].losses().len(), 4 * 3);
-        let weights = |place: &Place| fs::read(place.output().join("final/adapter_model.safetensors")).expect("there");
+        let name = if config().method == Method::Full { "model.safetensors" } else { "adapter_model.safetensors" };
+        let weights = |place: &Place| fs::read(place.output().join("final").join(name)).expect("there");
         assert!(weights(&runs[0]) == weights(&runs[1]), "8 x 1 and 2 x 4, recomputed and kept, differ");
         assert_same(&runs[0].left(), &runs[2].left());
     }
@@ -127,12 +127,18 @@ fn interrupted_anywhere_and_resumed_so_do_variants() {
     interrupted_and_resumed(varied);
 }
 
+#[test]
+fn interrupted_anywhere_and_resumed_so_do_all_weights() {
+    interrupted_and_resumed(whole);
+}
+
 fn interrupted_and_resumed(config: fn() -> TrainConfig) {
     let bench = Bench::new(2);
     let mut whole = Place::new(10);
     whole.validation = common::sequences(14)[10..].to_vec();
     // 3 steps an epoch, 12 in all; checkpoints by epoch and every second step.
-    let config = || TrainConfig { save_steps: Some(2), dropout: 0.1, load_best: true, ..config() };
+    let dropout = if config().method == Method::Full { 0.0 } else { 0.1 };
+    let config = || TrainConfig { save_steps: Some(2), dropout, load_best: true, ..config() };
     finished(whole.run(&bench, config(), Resume::No).expect("trained"));
     for steps in [vec![1], vec![3], vec![5, 6, 11], vec![12]] {
         let mut place = Place::new(10);

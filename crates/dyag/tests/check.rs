@@ -82,6 +82,38 @@ fn every_case_passes_on_the_scalar_references() {
     }
 }
 
+/// Cases of `fixtures/full`: dumps of the golden models with all weights trained. Between them every kind of tensor: embedding, head, biases, fused matrices, all norms.
+const FULL: [&str; 5] = ["qwen2", "phi3", "qwen3-bias", "gemma3", "llama-bias"];
+
+#[test]
+fn all_weights_of_every_family_are_trained_as_pytorch_trains_them() {
+    for case in FULL {
+        let place = Place::new();
+        copy(&place, &format!("golden/{case}/model"), "model");
+        copy(&place, &format!("full/{case}"), "reference");
+        for more in [&[][..], &["--precision", "bf16"], &["--device", "reference"]] {
+            let arguments = [&["check", "--model", "model", "--reference", "reference/reference.safetensors"], more].concat();
+            let outcome = place.run(&arguments);
+            assert_eq!(outcome.code, Some(0), "{case} {more:?}\n{outcome}");
+            assert!(outcome.stdout.ends_with("\npassed\n") && !outcome.stdout.contains("base logits"), "{outcome}");
+        }
+    }
+    // Another model's dump, and a gradient that is off.
+    let place = Place::new();
+    copy(&place, "golden/llama-bias/model", "model");
+    copy(&place, "full/qwen3-bias", "reference");
+    let other = place.run(&["check", "--model", "model", "--reference", "reference/reference.safetensors"]);
+    assert_eq!(other.code, Some(2), "{other}");
+    copy(&place, "golden/qwen3-bias/model", "model");
+    let file = "reference/reference.safetensors";
+    let original = fs::read(place.path(file)).expect("the dump");
+    let name = "grad.model.layers.1.self_attn.q_proj.weight";
+    let tensor = matrices(&original).into_iter().find(|tensor| tensor.name == name).expect("a gradient");
+    place.write(file, moved(&original, &tensor, 7));
+    let spoilt = place.run(&["check", "--model", "model", "--reference", "reference/reference.safetensors"]);
+    assert!(spoilt.code == Some(1) && spoilt.stdout.contains("worst at model.layers.1.self_attn.q_proj.weight"), "{spoilt}");
+}
+
 #[test]
 fn adapters_that_peft_saved_pass_whatever_way_they_name_matrices() {
     for (name, case) in PEFT {

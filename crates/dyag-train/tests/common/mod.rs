@@ -13,7 +13,7 @@ use dyag_model::Model;
 use dyag_model::adapter::{Adapter, AdapterConfig, parse_targets};
 use dyag_model::decoder::Decoder;
 use dyag_train::checkpoint::{Resume, open_output};
-use dyag_train::config::{CheckpointingChoice, LoraSettings};
+use dyag_train::config::{CheckpointingChoice, LoraSettings, Method};
 use dyag_train::manifest::{BaseModel, ConversationFacts, DatasetFacts};
 use dyag_train::packing::Sequence;
 use dyag_train::plan::MemoryPlan;
@@ -69,6 +69,7 @@ pub(crate) fn config() -> TrainConfig {
         dropout: 0.0,
         neftune_alpha: None,
         share_prefixes: true,
+        method: Method::Lora,
         lora: LoraSettings {
             rank: 4,
             alpha: 8.0,
@@ -105,6 +106,11 @@ pub(crate) fn varied() -> TrainConfig {
         },
         ..config()
     }
+}
+
+/// Those settings with all weights trained.
+pub(crate) fn whole() -> TrainConfig {
+    TrainConfig { method: Method::Full, learning_rate: 2e-3, ..config() }
 }
 
 /// `n` examples that begin with the same 12 tokens, ask something of 1 to 5 tokens, and are answered by 2 to 6 learned ones.
@@ -166,8 +172,13 @@ impl Place {
         let settings = bench.settings(&config);
         let mut adapter = Adapter::init_on(&bench.model.config, &bench.model.weights, &settings, config.seed).expect("an adapter");
         adapter.pairs.values_mut().flat_map(|pair| pair.a.iter_mut()).for_each(|value| *value *= self.initial_scale);
+        let is_whole = config.method == Method::Full;
+        if is_whole {
+            adapter = Adapter::default();
+        }
         let inputs = TrainInputs {
             decoder: &bench.decoder,
+            weights: is_whole.then_some(&bench.model.weights),
             adapter,
             adapter_config: settings,
             train: &self.train,
