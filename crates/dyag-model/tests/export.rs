@@ -121,11 +121,11 @@ fn a_merged_model_computes_what_base_and_adapter_compute() {
         let merged = folder.path().join(case);
         write_folder(&merged, case, &model, Some(&adapter), F32);
         let error = relative_to_largest(&logits(&Model::load(&merged).expect("loads"), None), &expected);
-        assert!(error < 2e-6, "{case}: {error}");
+        assert!(error < 5e-6, "{case}: {error}");
         let path = folder.path().join(format!("{case}.gguf"));
         write_gguf(&path, &model, Some(&adapter), GgufType::F32).expect("written");
         let error = relative_to_largest(&logits(&Model::load(&path).expect("loads"), None), &expected);
-        assert!(error < 2e-6, "{case} as GGUF: {error}");
+        assert!(error < 5e-6, "{case} as GGUF: {error}");
         for (dtype, bound) in [(Dtype::F16, 2e-3), (Dtype::Bf16, 2e-2)] {
             let half = folder.path().join(format!("{case}-{}", dtype.name()));
             write_folder(&half, case, &model, Some(&adapter), FolderOptions { dtype, ..F32 });

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// Type of the merged weights; sums are made in f32 and rounded once
+    /// Type of the merged weights: sums are made in higher precision and rounded at the end
     #[arg(long, value_enum, value_name = "TYPE", default_value_t = DtypeChoice::Bf16)]
     dtype: DtypeChoice,
 
