@@ -76,7 +76,6 @@ fn searched_formats_err_no_more_than_llama_cpp() {
         let values = &values[*from..*from + len];
         *from += len;
         let (found, reference) = (relative_rmse(&round_trip(format, values), values), reference.parse::<f64>().expect("a number"));
-        println!("{name} {kind}: {found:.6}, llama.cpp {reference:.6}");
         // Half a hundredth worse at most, but for rows of one outlier, whose other elements count less in the fit than in this sum.
         let bound = if kind == "one outlier" { 1.03 } else { 1.005 };
         assert!(found <= bound * reference + 1e-9, "{name} {kind}: {found}, llama.cpp {reference}");
