@@ -41,7 +41,7 @@ fn logits(model: &Model, adapter: Option<&Adapter>) -> Vec<f32> {
     let n = ids.len();
     let positions = (0..n as u32).collect();
     let spans = vec![AttentionSpan { queries: 0..n, prefix: 0..0, own: 0..n }];
-    decoder.logits(adapter.as_ref(), &Pack { ids, positions, spans, targets: Vec::new() }, &(0..n).collect::<Vec<_>>())
+    decoder.logits(adapter.as_ref(), &Pack { ids, positions, spans, ..Pack::default() }, &(0..n).collect::<Vec<_>>())
 }
 
 fn greedy(model: &Model) -> Vec<u32> {

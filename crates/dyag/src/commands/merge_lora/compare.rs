@@ -64,7 +64,7 @@ pub(super) fn run(exported: &Exported, adapter: &Adapter, folder: &Path, text: &
             ids: piece.to_vec(),
             positions: (0..piece.len() as u32).collect(),
             spans: vec![AttentionSpan { queries: 0..piece.len(), prefix: 0..0, own: 0..piece.len() }],
-            targets: Vec::new(),
+            ..Pack::default()
         };
         // The last token predicts what is in the next piece.
         let rows: Vec<usize> = (0..piece.len() - 1).collect();
