@@ -135,8 +135,12 @@ def bf16_distance(model_dir, adapter_dir, batch, labels, dump):
 
 
 def make_reference(model_dir, adapter_dir, out_dir, row_lengths, *, steps=10, learning_rate=2e-3, clip=0.3, prompt_tokens=8,
-                   new_tokens=16, seed=1, text=None, bf16=True, lora_plus_ratio=None):
-    constants = {"optimizer": "AdamW", "steps": steps, "learning_rate": learning_rate, "betas": [0.9, 0.999], "eps": 1e-8,
+                   new_tokens=16, seed=1, text=None, bf16=True, eps=None, lora_plus_ratio=None):
+    if eps is None:
+        # A bias of keys hardly changes a softmax, least of all in channels that turn slowly: its gradients may be of the size of Adam's usual 1e-8, where the update hangs on the
+        # last digits of float32.
+        eps = 1e-6 if adapter_dir == ALL_WEIGHTS else 1e-8
+    constants = {"optimizer": "AdamW", "steps": steps, "learning_rate": learning_rate, "betas": [0.9, 0.999], "eps": eps,
                  "weight_decay": 0.0, "max_grad_norm": clip}
     if lora_plus_ratio is not None:
         constants["loraplus_lr_ratio"] = lora_plus_ratio
