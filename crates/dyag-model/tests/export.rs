@@ -30,7 +30,7 @@ fn load(case: &str) -> (Model, Adapter) {
 
 /// Some forty tokens, the same for every model.
 fn ids() -> Vec<u32> {
-    (0..40u32).map(|i| (i * 37 + 11) % 509).collect()
+    (0..40u32).map(|i| (i * 37 + 11) % 241).collect()
 }
 
 fn logits(model: &Model, adapter: Option<&Adapter>) -> Vec<f32> {
@@ -57,8 +57,8 @@ fn tokenizer() -> GgufTokenizer {
     GgufTokenizer {
         model: "gpt2".to_owned(),
         pre: Some("qwen2".to_owned()),
-        tokens: (0..500).map(|id| format!("t{id}")).collect(),
-        token_types: vec![1; 500],
+        tokens: (0..250).map(|id| format!("t{id}")).collect(),
+        token_types: vec![1; 250],
         merges: vec!["t 1".to_owned()],
         bos_token_id: Some(1),
         eos_token_id: Some(2),
@@ -98,8 +98,8 @@ fn every_family_comes_back_from_every_type_of_gguf_file() {
             let bound = match kind {
                 GgufType::F32 => 1e-6,
                 GgufType::F16 => 2e-3,
-                GgufType::Bf16 | GgufType::Q8_0 | GgufType::Q6K => 0.02,
-                GgufType::Q5KM | GgufType::Q4KM => 0.12,
+                GgufType::Bf16 | GgufType::Q8_0 | GgufType::Q6K => 0.03,
+                GgufType::Q5KM | GgufType::Q4KM => 0.16,
                 GgufType::Q4_0 => 0.25,
             };
             assert!(error <= bound, "{case} {}: {error}", kind.name());

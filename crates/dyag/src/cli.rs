@@ -27,7 +27,7 @@ pub(crate) enum Command {
     GenerateQuestions(Box<generate_questions::Args>),
     /// Print the rules by which facts are found and asked for, to be copied and changed
     Rules(rules::Args),
-    /// Train a LoRA adapter for a base model on a file of conversations
+    /// Train an adapter for a model, or all its weights, on a file of conversations
     Finetune(Box<finetune::Args>),
     /// Ask a fine-tuned model a question, or hold a conversation with it
     QueryFinetuned(Box<query_finetuned::Args>),

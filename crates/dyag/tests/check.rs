@@ -95,7 +95,7 @@ fn all_weights_of_every_family_are_trained_as_pytorch_trains_them() {
             let arguments = [&["check", "--model", "model", "--reference", "reference/reference.safetensors"], more].concat();
             let outcome = place.run(&arguments);
             assert_eq!(outcome.code, Some(0), "{case} {more:?}\n{outcome}");
-            assert!(outcome.stdout.ends_with("\npassed\n") && !outcome.stdout.contains("base logits"), "{outcome}");
+            assert!(outcome.stdout.ends_with("\npassed\n"), "{outcome}");
         }
     }
     // Another model's dump, and a gradient that is off.

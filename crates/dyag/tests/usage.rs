@@ -45,7 +45,7 @@ fn help_and_version_go_to_stdout() {
       generate-questions  Make a question set from a catalogue
       rules               Print the rules by which facts are found and asked for, to be copied and
                           changed
-      finetune            Train a LoRA adapter for a base model on a file of conversations
+      finetune            Train an adapter for a model, or all its weights, on a file of conversations
       query-finetuned     Ask a fine-tuned model a question, or hold a conversation with it
       evaluate-finetuned  Ask a model the questions of a set, and score its answers
       compare-models      Compare evaluations of the same questions: what is better, where that can be
@@ -53,8 +53,8 @@ fn help_and_version_go_to_stdout() {
       benchmark           Ask a model the questions of standard tasks: the likeliest of several choices,
                           or a text
       merge-lora          Merge an adapter into its base: a model of its own, as a Hugging Face folder
-      export-gguf         Write a model, merged with an adapter or not, or an adapter alone as a GGUF file
-                          for llama.cpp and Ollama
+      export-gguf         Write a model, merged with an adapter or not, or an adapter alone as a GGUF
+                          file for llama.cpp and Ollama
       check               Recompute a reference dump (logits, loss, gradients, steps, tokens) and
                           compare
       inspect             Show what a model, an adapter, chunks or a dataset hold; check a dataset

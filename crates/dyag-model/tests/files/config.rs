@@ -91,7 +91,6 @@ fn what_is_not_done_is_refused_by_name() {
         &["architectures", "Qwen2ForSequenceClassification", "Qwen2ForCausalLM"],
     );
     assert_error(with("llama", "hidden_act", json!("relu")), &["hidden_act", "\"relu\"", "silu"]);
-    assert_error(with("llama", "attention_bias", json!(true)), &["attention_bias"]);
     assert_error(with("llama", "mlp_bias", json!(true)), &["mlp_bias"]);
     assert_error(with("llama", "quantization_config", json!({"quant_method": "gptq"})), &["quantization_config", "gptq", "GGUF"]);
     assert_error(with("llama", "partial_rotary_factor", json!(0.5)), &["partial_rotary_factor", "is 0.5", "whole heads"]);
