@@ -94,13 +94,13 @@ fn every_family_comes_back_from_every_type_of_gguf_file() {
             write_gguf(&path, &model, None, kind).unwrap_or_else(|error| panic!("{case} {}: {error}", kind.name()));
             let back = Model::load(&path).unwrap_or_else(|error| panic!("{case} {}: {error}", kind.name()));
             let error = relative_l2(&logits(&back, None), &expected);
-            // Rows of 64 elements: Q5_0 stands for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K; rows of 72 stay in F16.
+            // In random models an error of the matrices is some four times as large in the logits; rows of 64 elements have Q5_0 for Q4_K, Q5_1 for Q5_K, Q8_0 for Q6_K.
             let bound = match kind {
                 GgufType::F32 => 1e-6,
                 GgufType::F16 => 2e-3,
-                GgufType::Bf16 | GgufType::Q8_0 | GgufType::Q6K => 0.03,
-                GgufType::Q5KM | GgufType::Q4KM => 0.16,
-                GgufType::Q4_0 => 0.5,
+                GgufType::Bf16 | GgufType::Q8_0 | GgufType::Q6K => 0.06,
+                GgufType::Q5KM | GgufType::Q4KM => 0.35,
+                GgufType::Q4_0 => 0.9,
             };
             assert!(error <= bound, "{case} {}: {error}", kind.name());
             if kind == GgufType::F32 {
