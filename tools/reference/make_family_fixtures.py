@@ -74,6 +74,15 @@ def version_4(config):
     return config
 
 
+def forget_path(path):
+    """Where the base lay is nobody's business."""
+    with open(path, encoding="utf-8") as file:
+        config = json.load(file)
+    config["base_model_name_or_path"] = None
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(config, file, indent=2)
+
+
 def make(name, out_dir):
     make_config, targets, rows, prompt = CASES[name]
     folder = os.path.join(out_dir, name)
@@ -92,6 +101,7 @@ def make(name, out_dir):
         file.write("\n")
     model_dir, adapter_dir = os.path.join(folder, "model"), os.path.join(folder, "adapter")
     make_adapter(model_dir, adapter_dir, seed=seed, r=4, lora_alpha=8, target_modules=targets)
+    forget_path(os.path.join(adapter_dir, "adapter_config.json"))
     make_reference(model_dir, adapter_dir, folder, list(rows), seed=seed, prompt_tokens=prompt)
 
 
