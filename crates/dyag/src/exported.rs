@@ -9,7 +9,7 @@ use dyag_model::weights::{GgufTokenizer, SourceKind};
 use dyag_text::{Date, TokenizerSpec};
 use dyag_train::manifest::{MANIFEST_FILE, Manifest};
 
-use crate::loaded_model::{check_base, read_manifest};
+use crate::loaded_model::{base_of, check_base, read_manifest};
 use crate::model_files::ModelFiles;
 
 /// A base and what is laid over it.
@@ -25,7 +25,7 @@ impl Exported {
         let manifest = folder.map(read_manifest).transpose()?.flatten();
         let base = match (base, &manifest, folder) {
             (Some(base), _, _) => base,
-            (None, Some(manifest), _) => manifest.base_model.path.clone(),
+            (None, Some(manifest), _) => base_of(manifest),
             (None, None, Some(folder)) => {
                 bail!("{} holds no {MANIFEST_FILE} that names the base model; say where it is", folder.display())
             }

@@ -252,7 +252,7 @@ impl LoadedModel {
 }
 
 /// The base model that a manifest names: at its path, or where that is another machine's, on the model hub.
-fn base_of(manifest: &Manifest) -> String {
+pub(crate) fn base_of(manifest: &Manifest) -> String {
     let BaseModel { path, hub, .. } = &manifest.base_model;
     match hub {
         Some(hub) if !Path::new(path).exists() => hub.to_string(),

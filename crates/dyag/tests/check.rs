@@ -5,28 +5,8 @@ mod common;
 use std::fs;
 
 use common::{Outcome, Place, root};
+use dyag_testing::{GOLDEN_CASES as CASES, PEFT_CASES as PEFT};
 use serde_json::Value;
-
-const CASES: [&str; 14] = [
-    "qwen2",
-    "tinyllama",
-    "llama3",
-    "phi3",
-    "mistral-window",
-    "qwen2-ragged",
-    "qwen3",
-    "qwen3-bias",
-    "gemma3",
-    "gemma3-plain",
-    "phi3-longrope",
-    "phi3-longrope-short",
-    "smollm2",
-    "llama-bias",
-];
-
-/// Adapters as PEFT saves them in all its ways, and the case whose model they adapt.
-const PEFT: [(&str, &str); 5] =
-    [("patterns", "qwen2"), ("rslora", "tinyllama"), ("all-linear", "phi3"), ("regex", "mistral-window"), ("excluded", "qwen2-ragged")];
 
 /// Variants of LoRA: `fixtures/golden/lora-VARIANT` over the case that its base.txt names.
 const VARIANTS: [&str; 9] = ["rslora", "dora", "dora-fused", "dora-some", "patterns", "all-linear", "regex", "plus", "everything"];
