@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use dyag_text::{Message, Role};
 use serde_json::json;
 
-use super::session::Session;
 use super::stream_answer;
+use crate::session::Session;
 use crate::terminal;
 
 /// Answers line after line until an empty one or the end of the input.

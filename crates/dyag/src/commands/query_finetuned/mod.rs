@@ -2,7 +2,6 @@
 
 mod conversation;
 mod questions;
-mod session;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,8 +14,8 @@ use serde_json::json;
 
 use crate::engine::EngineArgs;
 use crate::loaded_model::{ModelArgs, SystemChoice};
+use crate::session::{Answer, Session, SessionSettings};
 use crate::terminal;
-use session::{Answer, Session, SessionSettings};
 
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]
@@ -138,7 +137,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         (None, true) => SystemChoice::None,
         (None, false) => SystemChoice::AsTrained,
     };
-    let sampling = session::sampling(temperature, top_k, top_p, repetition_penalty, seed);
+    let sampling = crate::session::sampling(temperature, top_k, top_p, repetition_penalty, seed);
     let settings = SessionSettings { adapter: model, base_model, quantize, sampling, max_tokens: max_tokens as usize, system, engine };
     match work {
         Work::One(question) => one_question(&Session::open(settings, verbose)?, question, json, verbose)?,

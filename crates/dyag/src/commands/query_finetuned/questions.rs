@@ -8,7 +8,7 @@ use dyag_text::Message;
 use dyag_text::dataset::Question;
 use serde_json::{Value, json};
 
-use super::session::Session;
+use crate::session::Session;
 use crate::terminal;
 
 /// Whether an answer is the expected one but for the space around it and the case of its letters.

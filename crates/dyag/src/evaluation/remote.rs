@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use dyag_eval::results::Row;
-use dyag_text::dataset::Question;
 use dyag_text::language_model::{LanguageModel as _, ModelFailure, Reply, Request};
 use dyag_text::{Message, Role};
 
-use super::asking::rows;
+use super::asking::{given, rows};
 use super::journal::{Answered, Journal};
+use super::task::Task;
 use crate::language_models::OpenModel;
 use crate::loaded_model::SystemChoice;
 use crate::progress::Progress;
@@ -33,8 +33,9 @@ pub(super) struct RemoteAsking<'a> {
 impl RemoteAsking<'_> {
     /// Rows of all questions, in their order. What the journal holds is not asked again. A question that the model refuses is an error of its row; a model that is not
     /// there ends the work.
-    pub(super) fn all(&self, questions: &[Question], mut journal: Journal) -> anyhow::Result<Vec<Row>> {
-        let open: Vec<usize> = (0..questions.len()).filter(|index| !journal.has(*index)).collect();
+    pub(super) fn all(&self, tasks: &[Task<'_>], mut journal: Journal) -> anyhow::Result<Vec<Row>> {
+        journal.add(given(tasks, &journal))?;
+        let open: Vec<usize> = (0..tasks.len()).filter(|index| !journal.has(*index)).collect();
         let progress = Progress::new(open.len(), "questions");
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let mut outcome = Ok(());
@@ -47,7 +48,7 @@ impl RemoteAsking<'_> {
                         && let Some(index) = open.get(next.fetch_add(1, Ordering::Relaxed)).copied()
                     {
                         let start = Instant::now();
-                        let said = self.model.answer(&self.request(&questions[index]));
+                        let said = self.model.answer(&self.request(&tasks[index].turns));
                         if send.send((index, said, start.elapsed().as_secs_f64())).is_err() {
                             break;
                         }
@@ -68,17 +69,17 @@ impl RemoteAsking<'_> {
         });
         progress.end();
         outcome?;
-        Ok(rows(questions, journal))
+        Ok(rows(tasks, journal))
     }
 
-    fn request(&self, question: &Question) -> Request {
-        let own = question.turns.first().is_some_and(|turn| turn.role == Role::System);
+    fn request(&self, turns: &[Message]) -> Request {
+        let own = turns.first().is_some_and(|turn| turn.role == Role::System);
         let replaces = !matches!(self.system, SystemChoice::AsTrained);
-        let mut messages = Vec::with_capacity(question.turns.len() + 1);
+        let mut messages = Vec::with_capacity(turns.len() + 1);
         if let SystemChoice::Text(text) = self.system {
             messages.push(Message::new(Role::System, text.as_str()));
         }
-        messages.extend_from_slice(if own && replaces { &question.turns[1..] } else { &question.turns });
+        messages.extend_from_slice(if own && replaces { &turns[1..] } else { turns });
         Request { messages, max_tokens: self.max_tokens, temperature: self.temperature, seed: self.seed, schema: None }
     }
 

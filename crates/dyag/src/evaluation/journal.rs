@@ -29,6 +29,11 @@ pub(super) struct Answered {
 }
 
 impl Answered {
+    /// An answer that no model was asked for.
+    pub(super) fn given(index: usize, answer: String) -> Self {
+        Self { answer: Some(answer), error: None, ..Self::failure(index, String::new()) }
+    }
+
     /// A question that could not be asked.
     pub(super) fn failure(index: usize, error: String) -> Self {
         Self {

@@ -1,9 +1,11 @@
-//! `dyag evaluate-finetuned`: asks a model the questions of a set and writes what it answered, with scores.
+//! Asking all questions of a set, one way or another, and writing what was answered with scores: what `evaluate-finetuned` and `evaluate-rag` share.
 
 mod asking;
 mod journal;
 mod perplexity;
 mod remote;
+mod report;
+mod task;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,35 +15,30 @@ use anyhow::{Context as _, bail};
 use dyag_eval::metrics::{Abstention, Language, MetricOptions, MetricSet};
 use dyag_eval::results::{Arm, Metadata, Results, Row, SetMetrics};
 use dyag_model::files::write_atomically;
-use dyag_text::dataset::Questions;
+use dyag_text::dataset::{Question, Questions};
 use dyag_text::generate::Rules;
 use dyag_text::language_model::LanguageModel as _;
 use dyag_train::memory::peak_resident_bytes;
 use serde_json::{Map, Value, json};
 
-use crate::encoder::{self, EncoderArgs};
+use crate::answerer::Answerer;
+use crate::encoder::EncoderArgs;
 use crate::engine::EngineArgs;
 use crate::language_models::LanguageModelArgs;
-use crate::loaded_model::{LoadSettings, LoadedModel, ModelArgs, SystemChoice};
+use crate::loaded_model::{LoadSettings, ModelArgs, SystemChoice};
 use crate::requirement::Requirement;
 use crate::terminal;
 use asking::Asking;
 use journal::Journal;
 use remote::RemoteAsking;
+pub(crate) use task::Task;
 
-/// Arguments as typed.
+/// How questions are asked and answers scored, as typed.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("a model to evaluate").required(true).multiple(true).args(["model", "base_model", "llm_provider"])))]
-pub(crate) struct Args {
-    /// Questions: rows with `question` and `expected_answer`, `messages`, ShareGPT, Alpaca or prompt/completion
-    dataset: PathBuf,
-
+pub(crate) struct EvaluationArgs {
     #[command(flatten)]
     which: ModelArgs,
-
-    /// File to write
-    #[arg(long, value_name = "FILE.json", default_value = "results_finetuned.json")]
-    output: PathBuf,
 
     /// Spread of the sampling; 0 always takes the likeliest token
     #[arg(long, value_name = "T", default_value_t = 0.0)]
@@ -50,10 +47,6 @@ pub(crate) struct Args {
     /// Longest answer, in tokens
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: u32,
-
-    /// Ask only so many of the first questions
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    limit: Option<u64>,
 
     /// Seed of the sampling
     #[arg(long, value_name = "N", default_value_t = 42)]
@@ -94,7 +87,7 @@ pub(crate) struct Args {
     language_model: LanguageModelArgs,
 
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(crate) engine: EngineArgs,
 
     /// Print the figures over the set as JSON
     #[arg(long)]
@@ -105,14 +98,36 @@ pub(crate) struct Args {
     verbose: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args {
-        dataset,
+/// What is evaluated.
+pub(crate) struct Evaluation {
+    /// The file of questions.
+    pub(crate) dataset: PathBuf,
+    /// The file that is written.
+    pub(crate) output: PathBuf,
+    /// How many of the first questions are asked.
+    pub(crate) limit: Option<u64>,
+    pub(crate) args: EvaluationArgs,
+}
+
+/// Where questions meet passages before a model is asked.
+pub(crate) trait Preparation {
+    /// What answers depend on beside question and model.
+    fn identity(&self) -> Value;
+
+    /// The questions as they are put to the model. `language` is that of the answers.
+    fn tasks<'a>(&self, questions: &'a [Question], answerer: &Answerer, language: &'static str, max_tokens: usize) -> anyhow::Result<Vec<Task<'a>>>;
+
+    /// Adds what can be said of the preparation itself to finished results.
+    fn finish(&self, results: &mut Results) -> anyhow::Result<()>;
+}
+
+/// Asks, scores, writes and prints.
+pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>) -> anyhow::Result<ExitCode> {
+    let Evaluation { dataset, output, limit, args } = evaluation;
+    let EvaluationArgs {
         which: ModelArgs { model, base_model, quantize },
-        output,
         temperature,
         max_tokens,
-        limit,
         seed,
         batch_size,
         system,
@@ -145,7 +160,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if language_model.llm_provider.is_some() && (model.is_some() || base_model.is_some()) {
         bail!("--llm-provider asks a model behind a server: expected it without --model and --base-model");
     }
-    let parameters = json!({
+    if language_model.is_local() {
+        bail!("--llm-provider local: a model of this machine is evaluated with --base-model PATH, or --model DIR for an adapter");
+    }
+    let mut parameters = json!({
         "temperature": temperature, "max_tokens": max_tokens, "limit": limit, "seed": seed, "language": code,
         "system": match &system {
             SystemChoice::AsTrained => json!("as trained"),
@@ -153,6 +171,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             SystemChoice::None => Value::Null,
         },
     });
+    if let Some(preparation) = preparation {
+        parameters["retrieval"] = preparation.identity();
+    }
     let start = Instant::now();
     let started_at = SystemTime::now();
     let judge = encoder.open(engine)?;
@@ -161,39 +182,53 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     // What an interrupted run answered counts only if everything that answers depend on is the same.
     let identity = |model: Value| json!({ "dataset_sha256": questions.sha256, "parameters": parameters, "model": model });
     let max_tokens = max_tokens as usize;
-    if language_model.is_local() {
-        bail!("--llm-provider local: a model of this machine is evaluated with --base-model PATH, or --model DIR for an adapter");
-    }
-    let (mut metadata, rows, likely) = if language_model.llm_provider.is_some() {
-        let model = language_model.open(engine)?;
-        let journal = Journal::open(&output, &identity(json!({ "name": model.name(), "url": language_model.llm_url })), restart)?;
-        let at_once = batch_size.unwrap_or(4).into();
-        let asking = RemoteAsking { model: &model, system: &system, temperature, seed, max_tokens, at_once, verbose };
-        let rows = asking.all(asked, journal)?;
-        terminal::note(format!("{}: {}", model.name(), model.usage().sentence()));
-        (Metadata { arm: Some(Arm::Remote), model: Some(model.name()), ..Metadata::default() }, rows, SetMetrics::default())
+    let answerer = if language_model.llm_provider.is_some() {
+        Answerer::Remote(language_model.open(engine)?)
     } else {
-        let arm = if model.is_some() { Arm::Finetuned } else { Arm::Base };
-        let model = LoadedModel::open(LoadSettings { adapter: model, base_model, quantize, system, engine }, verbose)?;
-        let answering = json!({
-            "name": model.adapter_name(), "base_model": model.base_name(), "fingerprint": model.files().base_model().fingerprint,
-            "adapter": model.adapter_hash()?, "kernel": model.kernel(),
-        });
-        let journal = Journal::open(&output, &identity(answering), restart)?;
-        let asking = Asking { model: &model, temperature, seed, max_tokens, batch: batch_size.unwrap_or(64).into(), verbose };
-        let mut rows = asking.all(asked, journal)?;
-        let likely = if no_perplexity { SetMetrics::default() } else { perplexity::score(&model, asked, &mut rows)? };
-        let metadata = Metadata {
-            arm: Some(arm),
-            model: Some(model.adapter_name().unwrap_or_else(|| model.base_name())),
-            base_model: Some(model.base_name()),
-            training_set: model.training_set().cloned(),
-            training_seconds: model.training_seconds(),
-            peak_memory_bytes: peak_resident_bytes(),
-            machine: object(json!({ "kernel": model.kernel() })),
-            ..Metadata::default()
-        };
-        (metadata, rows, likely)
+        Answerer::local(LoadSettings { adapter: model, base_model, quantize, system: system.clone(), engine }, verbose)?
+    };
+    let tasks = match preparation {
+        Some(preparation) => preparation.tasks(asked, &answerer, code, max_tokens)?,
+        None => asked.iter().map(Task::plain).collect(),
+    };
+    let retrieves = preparation.is_some();
+    let (mut metadata, rows, likely) = match &answerer {
+        Answerer::Remote(model) => {
+            let journal = Journal::open(&output, &identity(json!({ "name": model.name(), "url": language_model.llm_url })), restart)?;
+            let at_once = batch_size.unwrap_or(4).into();
+            let asking = RemoteAsking { model, system: &system, temperature, seed, max_tokens, at_once, verbose };
+            let rows = asking.all(&tasks, journal)?;
+            terminal::note(format!("{}: {}", model.name(), model.usage().sentence()));
+            let arm = if retrieves { Arm::Rag } else { Arm::Remote };
+            (Metadata { arm: Some(arm), model: Some(model.name()), ..Metadata::default() }, rows, SetMetrics::default())
+        }
+        Answerer::Local(model) => {
+            let arm = match (model.adapter_name().is_some(), retrieves) {
+                (false, false) => Arm::Base,
+                (true, false) => Arm::Finetuned,
+                (false, true) => Arm::Rag,
+                (true, true) => Arm::Hybrid,
+            };
+            let answering = json!({
+                "name": model.adapter_name(), "base_model": model.base_name(), "fingerprint": model.files().base_model().fingerprint,
+                "adapter": model.adapter_hash()?, "kernel": model.kernel(),
+            });
+            let journal = Journal::open(&output, &identity(answering), restart)?;
+            let asking = Asking { model, temperature, seed, max_tokens, batch: batch_size.unwrap_or(64).into(), verbose };
+            let mut rows = asking.all(&tasks, journal)?;
+            let likely = if no_perplexity { SetMetrics::default() } else { perplexity::score(model, &tasks, &mut rows)? };
+            let metadata = Metadata {
+                arm: Some(arm),
+                model: Some(model.adapter_name().unwrap_or_else(|| model.base_name())),
+                base_model: Some(model.base_name()),
+                training_set: model.training_set().cloned(),
+                training_seconds: model.training_seconds(),
+                peak_memory_bytes: peak_resident_bytes(),
+                machine: object(json!({ "kernel": model.kernel() })),
+                ..Metadata::default()
+            };
+            (metadata, rows, likely)
+        }
     };
     metadata = Metadata {
         dataset: Some(dataset.display().to_string()),
@@ -209,12 +244,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut results = Results { metadata, ..score(rows, &MetricOptions { language, abstention: Abstention::default() }) };
     results.metrics.values.extend(likely.values);
     results.metrics.signatures.extend(likely.signatures);
+    if let Some(preparation) = preparation {
+        preparation.finish(&mut results)?;
+    }
     if let Some(judge) = judge {
         judge.score(&mut results, &questions)?;
     }
     write_atomically(&output, |out| results.write(out))?;
     Journal::remove(&output);
-    report(&results, &output, json)?;
+    report::print(&results, &output, json)?;
     let errors = results.results.iter().filter(|row| row.error.is_some()).count();
     if errors == results.results.len() {
         bail!("no question was answered: {}", results.results[0].error.as_deref().unwrap_or("no reason is known"));
@@ -252,45 +290,4 @@ fn score(mut rows: Vec<Row>, options: &MetricOptions) -> Results {
     metrics.values.extend(set.scores().into_iter().map(|(name, value)| (name.to_owned(), value)));
     metrics.signatures = set.signatures().into_iter().map(|(name, signature)| (name.to_owned(), signature)).collect();
     Results { metrics, results: rows, ..Results::default() }
-}
-
-fn report(results: &Results, output: &std::path::Path, json: bool) -> anyhow::Result<()> {
-    if json {
-        return terminal::print_json(
-            &json!({ "file": output.display().to_string(), "metadata": results.metadata, "metrics": results.metrics }),
-        );
-    }
-    let value = |name: &str| results.metrics.values.get(name).copied();
-    let with_expected = results.results.iter().filter(|row| row.expected_answer.is_some()).count();
-    terminal::print_line(format!("{}: {} questions, {with_expected} with an expected answer", output.display(), results.results.len()))?;
-    for (name, label) in [
-        ("exact_match", "exact"),
-        ("exact_match_french", "exact, normalised (French)"),
-        ("exact_match_squad", "exact, normalised (English)"),
-        ("f1_french", "token F1 (French)"),
-        ("contains_expected", "holds the expected answer"),
-        ("facts_agree", "numbers and dates agree"),
-        ("rougeL_unicode_f", "ROUGE-L"),
-        ("abstained", "says it does not know"),
-    ] {
-        if let Some(value) = value(name) {
-            terminal::print_line(format!("  {label:<28} {:>6.1} %", 100.0 * value))?;
-        }
-    }
-    encoder::print_headlines(&results.metrics)?;
-    for (name, label) in [("corpus_bleu_intl", "BLEU"), ("corpus_chrf++", "chrF++")] {
-        if let Some(value) = value(name) {
-            terminal::print_line(format!("  {label:<28} {value:>6.1}"))?;
-        }
-    }
-    if let Some(value) = value(perplexity::BITS_PER_BYTE) {
-        terminal::print_line(format!("  {:<28} {value:>6.2} bits a byte", "expected answers cost"))?;
-    }
-    if let Some(seconds) = value("avg_time_seconds") {
-        terminal::print_line(format!("  {:<28} {seconds:>6.2} s", "time a question"))?;
-    }
-    if let Some(seconds) = value("avg_first_token_seconds") {
-        terminal::print_line(format!("  {:<28} {seconds:>6.2} s", "time to the first token"))?;
-    }
-    Ok(())
 }

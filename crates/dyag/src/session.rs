@@ -15,27 +15,27 @@ use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
 
 /// What a session is made of.
 #[derive(Debug)]
-pub(super) struct SessionSettings {
+pub(crate) struct SessionSettings {
     /// Folder of the adapter; none: the base model answers.
-    pub(super) adapter: Option<PathBuf>,
+    pub(crate) adapter: Option<PathBuf>,
     /// The base model, when the adapter's manifest is not to say it.
-    pub(super) base_model: Option<String>,
+    pub(crate) base_model: Option<String>,
     /// What the base model's matrices are quantised to.
-    pub(super) quantize: Option<QuantizeChoice>,
-    pub(super) sampling: SamplingOptions,
+    pub(crate) quantize: Option<QuantizeChoice>,
+    pub(crate) sampling: SamplingOptions,
     /// Longest answer, in tokens.
-    pub(super) max_tokens: usize,
-    pub(super) system: SystemChoice,
-    pub(super) engine: EngineArgs,
+    pub(crate) max_tokens: usize,
+    pub(crate) system: SystemChoice,
+    pub(crate) engine: EngineArgs,
 }
 
 /// How tokens are chosen.
-pub(super) fn sampling(temperature: f32, top_k: u32, top_p: f32, repetition_penalty: f32, seed: u64) -> SamplingOptions {
+pub(crate) fn sampling(temperature: f32, top_k: u32, top_p: f32, repetition_penalty: f32, seed: u64) -> SamplingOptions {
     SamplingOptions { temperature, top_k: top_k as usize, top_p, repetition_penalty, seed }
 }
 
 /// A model and how it is asked.
-pub(super) struct Session {
+pub(crate) struct Session {
     model: LoadedModel,
     sampling: SamplingOptions,
     max_tokens: usize,
@@ -43,8 +43,8 @@ pub(super) struct Session {
 
 /// One answer, and what it took.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) text: String,
+pub(crate) struct Answer {
+    pub(crate) text: String,
     n_prompt_tokens: usize,
     n_answer_tokens: usize,
     stopped: &'static str,
@@ -60,29 +60,29 @@ struct AnswerTiming {
 
 impl Session {
     /// Loads the base model and the adapter, and refuses a pair that does not belong together.
-    pub(super) fn open(settings: SessionSettings, verbose: bool) -> anyhow::Result<Self> {
+    pub(crate) fn open(settings: SessionSettings, verbose: bool) -> anyhow::Result<Self> {
         let SessionSettings { adapter, base_model, quantize, sampling, max_tokens, system, engine } = settings;
         let model = LoadedModel::open(LoadSettings { adapter, base_model, quantize, system, engine }, verbose)?;
         Ok(Self { model, sampling, max_tokens })
     }
 
     /// The adapter's folder as it was given.
-    pub(super) fn adapter_name(&self) -> Option<String> {
+    pub(crate) fn adapter_name(&self) -> Option<String> {
         self.model.adapter_name()
     }
 
     /// The base model's path.
-    pub(super) fn base_name(&self) -> String {
+    pub(crate) fn base_name(&self) -> String {
         self.model.base_name()
     }
 
     /// The kernels in use.
-    pub(super) fn kernel(&self) -> String {
+    pub(crate) fn kernel(&self) -> String {
         self.model.kernel()
     }
 
     /// Answers the last turn. `on_text` is given the answer piece by piece as it comes; its error ends the generation.
-    pub(super) fn answer(&self, turns: &[Message], on_text: &mut dyn FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<Answer> {
+    pub(crate) fn answer(&self, turns: &[Message], on_text: &mut dyn FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<Answer> {
         let prompt = self.model.prompt(turns)?;
         let n_prompt_tokens = prompt.len();
         let mut stream = self.model.files().tokenizer().stream();
@@ -111,7 +111,7 @@ impl Session {
     }
 
     /// Answers the last turn of each conversation, so many at a time. `on_token` is told of each token, for those who watch.
-    pub(super) fn answer_all(&self, conversations: &[&[Message]], batch: usize, on_token: &mut dyn FnMut()) -> anyhow::Result<Vec<Answer>> {
+    pub(crate) fn answer_all(&self, conversations: &[&[Message]], batch: usize, on_token: &mut dyn FnMut()) -> anyhow::Result<Vec<Answer>> {
         let prompts = conversations.iter().map(|turns| self.model.prompt(turns)).collect::<anyhow::Result<Vec<_>>>()?;
         let generated = self.generate(&prompts, batch, &mut |_, _| {
             on_token();
@@ -143,7 +143,7 @@ impl Session {
 
 impl Answer {
     /// Keys of a JSON result.
-    pub(super) fn to_json(&self) -> Map<String, Value> {
+    pub(crate) fn to_json(&self) -> Map<String, Value> {
         let Self { text, n_prompt_tokens, n_answer_tokens, stopped, timing } = self;
         let mut keys = Map::new();
         keys.insert("answer".to_owned(), text.as_str().into());
@@ -157,7 +157,7 @@ impl Answer {
     }
 
     /// How fast the prompt was read and the answer written, in a line.
-    pub(super) fn rates(&self) -> String {
+    pub(crate) fn rates(&self) -> String {
         let mut line = format!("prompt: {} tokens; answer: {} tokens ({})", self.n_prompt_tokens, self.n_answer_tokens, self.stopped);
         if let Some(AnswerTiming { prefill_s, decode_s }) = self.timing {
             // The pass over the prompt gives the first token; the rest comes one by one.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dyag_eval::results::{Row, SetMetrics};
 use dyag_model::decoder::Likelihood;
-use dyag_text::dataset::Question;
 
+use super::task::Task;
 use crate::loaded_model::LoadedModel;
 use crate::progress::Progress;
 
@@ -15,13 +15,14 @@ pub(super) const PERPLEXITY: &str = "perplexity_expected";
 pub(super) const BITS_PER_BYTE: &str = "bits_per_byte_expected";
 
 /// Adds both figures to the rows whose expected answer fits the model, and gives those over the set: of all tokens, and all bytes, together.
-pub(super) fn score(model: &LoadedModel, questions: &[Question], rows: &mut [Row]) -> anyhow::Result<SetMetrics> {
+pub(super) fn score(model: &LoadedModel, tasks: &[Task<'_>], rows: &mut [Row]) -> anyhow::Result<SetMetrics> {
     let limit = model.files().config().max_positions;
     let (mut places, mut groups) = (Vec::new(), Vec::new());
-    for (place, question) in questions.iter().enumerate() {
+    for (place, task) in tasks.iter().enumerate() {
+        let question = task.question;
         let Some(expected) = question.expected_answer.as_deref().filter(|expected| !expected.is_empty()) else { continue };
         // A question that cannot be put to the model is an error of its row already.
-        let Ok(group) = model.answered(&question.turns, expected, &question.source) else { continue };
+        let Ok(group) = model.answered(&task.turns, expected, &question.source) else { continue };
         let n_tokens = group.continuations[0].len();
         if n_tokens > 0 && group.context.len() + n_tokens <= limit {
             places.push((place, expected.len()));

@@ -9,6 +9,7 @@ use dyag_text::dataset::Question;
 use serde_json::{Map, Value};
 
 use super::journal::{Answered, Journal};
+use super::task::Task;
 use crate::loaded_model::LoadedModel;
 use crate::progress::Progress;
 use crate::terminal;
@@ -25,15 +26,16 @@ pub(super) struct Asking<'a> {
 
 impl Asking<'_> {
     /// Rows of all questions, in their order. What the journal holds is not asked again; each answer is kept as soon as it is whole.
-    pub(super) fn all(&self, questions: &[Question], mut journal: Journal) -> anyhow::Result<Vec<Row>> {
-        let open: Vec<usize> = (0..questions.len()).filter(|index| !journal.has(*index)).collect();
+    pub(super) fn all(&self, tasks: &[Task<'_>], mut journal: Journal) -> anyhow::Result<Vec<Row>> {
+        journal.add(given(tasks, &journal))?;
+        let open: Vec<usize> = (0..tasks.len()).filter(|index| !journal.has(*index)).collect();
         let limit = self.model.files().config().max_positions;
         let mut numbers = Vec::with_capacity(open.len());
         let mut prompts = Vec::with_capacity(open.len());
         // A prompt that cannot be made or does not fit is an error of its question alone.
         let mut failed = Vec::new();
         for index in open {
-            match self.model.prompt(&questions[index].turns) {
+            match self.model.prompt(&tasks[index].turns) {
                 Ok(prompt) if prompt.len() >= limit => {
                     failed.push(Answered::failure(
                         index,
@@ -68,14 +70,20 @@ impl Asking<'_> {
             progress.end();
             outcome?;
         }
-        Ok(rows(questions, journal))
+        Ok(rows(tasks, journal))
     }
 }
 
 /// Rows of the questions that were answered, in their order.
-pub(super) fn rows(questions: &[Question], journal: Journal) -> Vec<Row> {
+pub(super) fn rows(tasks: &[Task<'_>], journal: Journal) -> Vec<Row> {
     let mut answers = journal.into_answers();
-    questions.iter().enumerate().filter_map(|(index, question)| Some(row(index, question, answers.remove(&index)?))).collect()
+    tasks.iter().enumerate().filter_map(|(index, task)| Some(row(index, task, answers.remove(&index)?))).collect()
+}
+
+/// Answers that need no model, of those that the journal does not hold yet.
+pub(super) fn given(tasks: &[Task<'_>], journal: &Journal) -> Vec<Answered> {
+    let given = tasks.iter().enumerate().filter(|(index, _)| !journal.has(*index));
+    given.filter_map(|(index, task)| Some(Answered::given(index, task.given.clone()?))).collect()
 }
 
 /// Keeps answers as they come.
@@ -153,9 +161,9 @@ impl Watch for Keeper<'_> {
 }
 
 /// A row of the results.
-fn row(index: usize, question: &Question, answered: Answered) -> Row {
+fn row(index: usize, task: &Task<'_>, answered: Answered) -> Row {
     let Answered { index: _, answer, error, stopped, tokens_in, tokens_out, seconds, first_token_seconds, latency_seconds } = answered;
-    let Question { turns, expected_answer, row, source: _ } = question;
+    let Task { question: Question { turns, expected_answer, row, source: _ }, turns: _, sources, given: _, other: more } = task;
     let text = |keys: &[&str]| {
         keys.iter().find_map(|key| match row.get(*key) {
             Some(Value::String(text)) => Some(text.clone()),
@@ -168,7 +176,10 @@ fn row(index: usize, question: &Question, answered: Answered) -> Row {
     };
     let mut other = Map::new();
     other.insert("stopped".to_owned(), stopped.into());
-    other.extend(text(&["field"]).map(|field| ("field".to_owned(), field.into())));
+    for key in ["field", "kind", "taught"] {
+        other.extend(text(&[key]).map(|value| (key.to_owned(), value.into())));
+    }
+    other.extend(more.clone());
     Row {
         id: text(&["id"]).or_else(|| Some(format!("{}", index + 1))),
         question: turns.last().map(|turn| turn.content.clone()).unwrap_or_default(),
@@ -178,6 +189,7 @@ fn row(index: usize, question: &Question, answered: Answered) -> Row {
         difficulty: text(&["difficulty"]).map(Into::into),
         document: text(&["document", "app_id", "app_name"]).map(Into::into),
         gold_chunk_ids: gold("gold_chunk_ids").or_else(|| gold("source_chunk_ids")).unwrap_or_default(),
+        sources: sources.clone(),
         time_seconds: Some(seconds),
         first_token_seconds,
         latency_seconds,

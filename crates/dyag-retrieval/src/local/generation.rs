@@ -1,0 +1,186 @@
+//! One state of a collection, in a folder that never changes: passages, lexical index, vectors, and what they are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dyag_kernels::map::Bytes;
+use dyag_text::chunk::Chunk;
+use serde::{Deserialize, Serialize};
+
+use super::files::{self, FileRecord};
+use super::lexical::Lexical;
+use super::vectors::Vectors;
+use crate::description::{ANALYSIS_VERSION, Description};
+use crate::error::RetrievalError;
+
+/// Of the files of a generation.
+pub(super) const FORMAT: u32 = 1;
+pub(super) const MANIFEST: &str = "collection.json";
+pub(super) const CHUNKS: &str = "chunks.jsonl";
+pub(super) const OFFSETS: &str = "chunks.offsets";
+pub(super) const VECTORS: &str = "vectors.f32";
+pub(super) const LEXICAL: &str = "lexical";
+/// Names the generation that counts.
+pub(super) const CURRENT: &str = "CURRENT";
+
+/// What `collection.json` says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) format: u32,
+    #[serde(flatten)]
+    pub(super) description: Description,
+    /// Hash of all passages, to see that nothing changed.
+    pub(super) content: String,
+    /// Files that are read as they lie.
+    pub(super) files: BTreeMap<String, FileRecord>,
+}
+
+/// A generation's name from its number.
+pub(super) fn name(number: u64) -> String {
+    format!("generation-{number:06}")
+}
+
+/// The number in a generation's name.
+pub(super) fn number(name: &str) -> Option<u64> {
+    name.strip_prefix("generation-")?.parse().ok()
+}
+
+/// The folder of the generation that counts, or none.
+pub(super) fn current(collection: &Path) -> Result<Option<PathBuf>, RetrievalError> {
+    let path = collection.join(CURRENT);
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(RetrievalError::read(&path, error)),
+        Ok(text) => match number(text.trim()) {
+            Some(number) => Ok(Some(collection.join(name(number)))),
+            None => {
+                Err(RetrievalError::damaged(&path, "the name of a generation", format!("{:?}", text.chars().take(40).collect::<String>())))
+            }
+        },
+    }
+}
+
+/// A generation that is open. What it was opened with stays readable when its folder is removed.
+pub(super) struct Generation {
+    pub(super) manifest: Manifest,
+    folder: PathBuf,
+    chunks: Bytes,
+    offsets: Bytes,
+    pub(super) lexical: Lexical,
+    pub(super) vectors: Option<Vectors>,
+}
+
+impl Generation {
+    /// Opens the generation in `folder`.
+    pub(super) fn open(folder: &Path) -> Result<Self, RetrievalError> {
+        let path = folder.join(MANIFEST);
+        let text = fs::read(&path).map_err(|error| RetrievalError::read(&path, error))?;
+        let manifest: Manifest = serde_json::from_slice(&text)
+            .map_err(|error| RetrievalError::damaged(&path, "a description of a collection", error.to_string()))?;
+        let n = manifest.description.n_chunks;
+        if manifest.format != FORMAT || manifest.description.analysis_version != ANALYSIS_VERSION {
+            return Err(RetrievalError::damaged(
+                &path,
+                format!("format {FORMAT}, analysis {ANALYSIS_VERSION}, which this version of dyag reads"),
+                format!("format {}, analysis {}", manifest.format, manifest.description.analysis_version),
+            ));
+        }
+        let map = |name: &str| {
+            let path = folder.join(name);
+            let bytes = Bytes::map_file(&path).map_err(|error| RetrievalError::read(&path, error))?;
+            match manifest.files.get(name) {
+                Some(record) if record.bytes == bytes.len() as u64 => Ok(bytes),
+                record => {
+                    let expected = record.map_or("a record of it".to_owned(), |record| format!("{} bytes", record.bytes));
+                    Err(RetrievalError::damaged(&path, expected, format!("{} bytes", bytes.len())))
+                }
+            }
+        };
+        let (chunks, offsets) = (map(CHUNKS)?, map(OFFSETS)?);
+        let expected = n.checked_add(1).and_then(|n| n.checked_mul(8));
+        if n == 0 || expected != Some(offsets.len()) {
+            let path = folder.join(OFFSETS);
+            return Err(RetrievalError::damaged(&path, format!("the beginnings of {n} passages"), format!("{} bytes", offsets.len())));
+        }
+        let lexical = Lexical::open(&folder.join(LEXICAL), n)?;
+        let vectors = manifest.description.embedder.as_ref();
+        let vectors = vectors.map(|embedder| Vectors::open(&folder.join(VECTORS), n, embedder.dimension)).transpose()?;
+        Ok(Self { manifest, folder: folder.to_owned(), chunks, offsets, lexical, vectors })
+    }
+
+    /// Passages.
+    pub(super) fn len(&self) -> usize {
+        self.manifest.description.n_chunks
+    }
+
+    /// The line of a passage.
+    fn line(&self, place: usize) -> Result<&[u8], RetrievalError> {
+        let offset = |place: usize| {
+            let bytes = self.offsets.as_slice().as_chunks::<8>().0.get(place)?;
+            usize::try_from(u64::from_le_bytes(*bytes)).ok()
+        };
+        let range = offset(place).zip(offset(place + 1));
+        range.and_then(|(from, to)| self.chunks.as_slice().get(from..to)).ok_or_else(|| {
+            RetrievalError::damaged(
+                &self.folder.join(OFFSETS),
+                format!("the bounds of passage {place}"),
+                "none that lie in the file of passages",
+            )
+        })
+    }
+
+    /// A passage.
+    pub(super) fn chunk(&self, place: usize) -> Result<Chunk, RetrievalError> {
+        serde_json::from_slice(self.line(place)?).map_err(|error| {
+            RetrievalError::damaged(&self.folder.join(CHUNKS), format!("a passage in line {}", place + 1), error.to_string())
+        })
+    }
+
+    /// The id of a passage.
+    pub(super) fn id(&self, place: usize) -> Result<String, RetrievalError> {
+        #[derive(Deserialize)]
+        struct Id {
+            id: String,
+        }
+        let id: Id = serde_json::from_slice(self.line(place)?).map_err(|error| {
+            RetrievalError::damaged(&self.folder.join(CHUNKS), format!("a passage in line {}", place + 1), error.to_string())
+        })?;
+        Ok(id.id)
+    }
+
+    /// The place of the passage with an id: they are in the order of ids.
+    pub(super) fn place(&self, id: &str) -> Result<Option<usize>, RetrievalError> {
+        let (mut from, mut to) = (0, self.len());
+        while from < to {
+            let middle = from.midpoint(to);
+            match self.id(middle)?.as_str().cmp(id) {
+                std::cmp::Ordering::Equal => return Ok(Some(middle)),
+                std::cmp::Ordering::Less => from = middle + 1,
+                std::cmp::Ordering::Greater => to = middle,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the files are as they were written, byte for byte; the first that is not is an error.
+    pub(super) fn verify(&self) -> Result<(), RetrievalError> {
+        for (name, expected) in &self.manifest.files {
+            let path = self.folder.join(name);
+            let found = files::record(&path)?;
+            if found != *expected {
+                return Err(RetrievalError::damaged(&path, format!("SHA-256 {}", expected.sha256), found.sha256));
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of all files, by name.
+    pub(super) fn sizes(&self) -> BTreeMap<String, u64> {
+        let size = |path: &Path| fs::metadata(path).map(|data| data.len()).unwrap_or(0);
+        let lexical = fs::read_dir(self.folder.join(LEXICAL)).map(|entries| entries.flatten().map(|entry| size(&entry.path())).sum());
+        let mut sizes: BTreeMap<String, u64> = self.manifest.files.iter().map(|(name, record)| (name.clone(), record.bytes)).collect();
+        sizes.insert(LEXICAL.to_owned(), lexical.unwrap_or(0));
+        sizes
+    }
+}

@@ -1,0 +1,28 @@
+//! A question as it is put to a model.
+
+use std::borrow::Cow;
+
+use dyag_eval::results::Source;
+use dyag_text::Message;
+use dyag_text::dataset::Question;
+use serde_json::{Map, Value};
+
+/// A question of a set, and what stands between it and the model.
+pub(crate) struct Task<'a> {
+    pub(crate) question: &'a Question,
+    /// The conversation that the model is shown.
+    pub(crate) turns: Cow<'a, [Message]>,
+    /// The passages that it is shown.
+    pub(crate) sources: Option<Vec<Source>>,
+    /// The answer, where no model needs to be asked.
+    pub(crate) given: Option<String>,
+    /// More keys of the row.
+    pub(crate) other: Map<String, Value>,
+}
+
+impl<'a> Task<'a> {
+    /// The question as it is.
+    pub(crate) fn plain(question: &'a Question) -> Self {
+        Self { question, turns: Cow::Borrowed(&question.turns), sources: None, given: None, other: Map::new() }
+    }
+}
