@@ -22,6 +22,7 @@ mod json_objects;
 pub mod language_model;
 mod marks;
 pub mod near_duplicates;
+pub mod passages;
 mod template;
 mod tokenizer;
 mod tokenizer_config;

@@ -48,6 +48,9 @@ const FRENCH_PHRASES: &[&str] = &[
     "ne contiennent pas cette information",
     "ne contient pas cette information",
     "ne figure pas dans les documents",
+    "ne donnent pas cette information",
+    "cette information n'est pas dans les documents",
+    "les documents ne le précisent pas",
 ];
 
 const ENGLISH_PHRASES: &[&str] = &[
@@ -81,6 +84,9 @@ const ENGLISH_PHRASES: &[&str] = &[
     "not found in the documents",
     "does not contain this information",
     "do not contain this information",
+    "do not give this information",
+    "this information is not in the documents",
+    "the documents do not say",
 ];
 
 impl Default for Abstention {
@@ -182,6 +188,15 @@ mod tests {
         own.add("weiß ich nicht");
         assert_eq!(own.phrases(), ["aucune idée", "weiß ich nicht"]);
         assert_eq!(own.found_in("Aucune idée !"), Some("aucune idée"));
+    }
+
+    #[test]
+    fn answers_that_are_taught_for_what_documents_do_not_say_abstain() {
+        for language in [dyag_text::passages::Language::French, dyag_text::passages::Language::English] {
+            assert!(Abstention::default().abstains(dyag_text::passages::abstention(language)));
+            let rules = dyag_text::generate::Rules::shipped(language.code()).expect("shipped rules");
+            assert!(rules.unknown_answers().iter().all(|answer| Abstention::default().abstains(answer)));
+        }
     }
 
     #[test]

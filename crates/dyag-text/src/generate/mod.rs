@@ -25,6 +25,7 @@ pub use facts::{Fact, FactKind, extract};
 pub use model::{ModelAnswers, ModelFacts, ModelOptions, ModelWork, facts_by_model};
 pub use parts::{Part, Split};
 pub use quality::{DropReason, Drops};
+pub(crate) use quality::{cut_text, is_supported};
 pub use questions::{Question, QuestionFormat, QuestionOptions, question_set};
 pub use report::Report;
 pub use rules::{Rules, RulesError};

@@ -321,6 +321,11 @@ impl Rules {
         &self.system
     }
 
+    /// Answers to questions that the documents do not answer.
+    pub fn unknown_answers(&self) -> &[String] {
+        &self.unknown_answers
+    }
+
     /// The file, or the name of a rule set that ships with the program.
     pub fn origin(&self) -> &str {
         &self.origin
