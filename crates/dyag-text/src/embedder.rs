@@ -1,4 +1,4 @@
-//! What a judge or a search needs of an encoder, whichever engine runs it.
+//! What a judge or a search needs of an encoder or a reranker, whichever engine runs it.
 
 use crate::language_model::ModelFailure;
 
@@ -58,4 +58,19 @@ pub trait TokenEncoder {
     /// # Errors
     /// See [`ModelFailure`].
     fn encode_tokens(&self, texts: &[&str], each: &mut EachText<'_>) -> Result<(), ModelFailure>;
+}
+
+/// A model that reads a query and a passage together and says how well they go together.
+pub trait Reranker {
+    /// What results and messages call it: the name of its folder.
+    fn name(&self) -> String;
+
+    /// Everything that scores depend on beside the texts, in one line: the same line, the same scores.
+    fn signature(&self) -> String;
+
+    /// A score for each passage, in their order: the higher, the better. A passage's score does not depend on the passages beside it; what numbers mean differs from model to model.
+    ///
+    /// # Errors
+    /// See [`ModelFailure`].
+    fn score(&self, query: &str, passages: &[&str]) -> Result<Vec<f32>, ModelFailure>;
 }

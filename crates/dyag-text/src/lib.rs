@@ -30,7 +30,7 @@ pub use audit::{Audit, audit};
 pub use chat::Chat;
 pub use conversation::{Conversation, Message, Role, common_system};
 pub use dataset::{ConversationReader, Dataset};
-pub use embedder::{EachText, Embedder, TextRole, TokenEncoder, TokenVectors};
+pub use embedder::{EachText, Embedder, Reranker, TextRole, TokenEncoder, TokenVectors};
 pub use encoder_tokenizer::{EncoderTokenizer, EncoderTokens};
 pub use error::{SourceLine, TextError, Unit};
 pub use example::{Example, ExampleOptions, LossTokens, Truncation, common_prefix_len};
