@@ -131,7 +131,7 @@ fn visits_end_when_asked_and_texts_may_be_empty() {
 fn recipes_come_from_the_folder() {
     let recipe = |name: &str| {
         let case = Case::load(name);
-        EmbeddingRecipe::read(&case.folder, &case.model.config).unwrap()
+        EmbeddingRecipe::read(&case.folder, case.model.config.hidden_size, case.model.config.max_tokens()).unwrap()
     };
     let bert = recipe("bert");
     assert_eq!((bert.pooling, bert.normalize, bert.max_tokens, bert.origin), (vec![Pooling::Mean], true, 32, RecipeOrigin::Files));
@@ -141,7 +141,7 @@ fn recipes_come_from_the_folder() {
     let old = recipe("bert-old");
     assert_eq!((old.pooling, old.normalize, old.max_tokens, old.origin), (vec![Pooling::Mean], true, 40, RecipeOrigin::Assumed));
     let (_guard, folder) = copy("bert-old", "tiny-e5");
-    let e5 = EmbeddingRecipe::read(&folder, &Case::load("bert-old").model.config).unwrap();
+    let e5 = EmbeddingRecipe::read(&folder, 15, 40).unwrap();
     assert_eq!([e5.query_prompt, e5.document_prompt, e5.plain_prompt], ["query: ", "passage: ", "query: "]);
     assert!(e5.origin.to_string().contains("by the folder's name"));
 }
@@ -177,7 +177,7 @@ fn refused(file: &str, edit: impl FnOnce(&mut Value)) -> String {
     let mut value: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     edit(&mut value);
     std::fs::write(&path, value.to_string()).unwrap();
-    let read = EncoderModel::load(&folder).and_then(|model| EmbeddingRecipe::read(&folder, &model.config));
+    let read = EncoderModel::load(&folder).and_then(|model| EmbeddingRecipe::read(&folder, model.config.hidden_size, model.config.max_tokens()));
     let message = read.expect_err("refused").to_string();
     assert!(message.contains(&folder.display().to_string()), "{message}");
     message
@@ -278,7 +278,7 @@ proptest! {
                 spoil(&mut object, place, &value);
                 std::fs::write(&path, Value::Object(object).to_string()).unwrap();
             }
-            let _ = EncoderModel::load(&folder).and_then(|model| EmbeddingRecipe::read(&folder, &model.config));
+            let _ = EncoderModel::load(&folder).and_then(|model| EmbeddingRecipe::read(&folder, model.config.hidden_size, model.config.max_tokens()));
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::Value;
-use tokenizers::{PostProcessor as _, TruncationDirection};
+use tokenizers::{PostProcessor as _, TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 
 use crate::error::{TextError, excerpt};
 
@@ -110,25 +110,58 @@ impl EncoderTokenizer {
         texts.par_iter().with_min_len(16).map(|text| self.encode_one(text, max_tokens)).collect()
     }
 
-    fn encode_one(&self, text: &str, max_tokens: usize) -> Result<EncoderTokens, TextError> {
+    /// Tokens of `first` with each of `seconds`, with the special tokens around and between them, at most `max_tokens`: of what is longer, the longer text loses its end, and both where the
+    /// shorter one is more than half (`longest_first` of Transformers' fast tokenizers). The second text's tokens have the type that the tokenizer gives them. Pairs are taken in parallel.
+    ///
+    /// # Errors
+    /// As [`EncoderTokenizer::encode`].
+    pub fn encode_pairs(&self, first: &str, seconds: &[&str], max_tokens: usize) -> Result<Vec<EncoderTokens>, TextError> {
+        let of_first = self.guarded(first, || self.inner.encode_fast(first, false))?;
+        let pair = |second: &&str| {
+            self.guarded(second, || {
+                let mut of_second = self.inner.encode_fast(*second, false)?;
+                of_second.set_type_ids(vec![1; of_second.len()]);
+                let n_special = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
+                let room = max_tokens.checked_sub(n_special).ok_or("the longest pair is shorter than the special tokens")?;
+                let is_cut = of_first.len() + of_second.len() > room;
+                let cut =
+                    TruncationParams { max_length: room, strategy: TruncationStrategy::LongestFirst, ..TruncationParams::default() };
+                let (mut of_first, of_second) = truncate_encodings(of_first.clone(), Some(of_second), &cut)?;
+                of_first.take_overflowing();
+                let of_second = of_second.map(|mut of_second| {
+                    of_second.take_overflowing();
+                    of_second
+                });
+                let whole = self.inner.post_process(of_first, of_second, true)?;
+                Ok(EncoderTokens { ids: whole.get_ids().to_vec(), types: whole.get_type_ids().to_vec(), is_cut })
+            })
+        };
+        seconds.par_iter().with_min_len(4).map(pair).collect()
+    }
+
+    /// What `work` makes of a text, a panic being an error as well.
+    fn guarded<T>(&self, text: &str, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, TextError> {
         let fail = |reason: String| TextError::Encode { n_bytes: text.len(), reason };
-        let encoded = catch_unwind(AssertUnwindSafe(|| {
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(fail(error.to_string())),
+            Err(_) => Err(fail("the tokenizer's parts do not agree".to_owned())),
+        }
+    }
+
+    fn encode_one(&self, text: &str, max_tokens: usize) -> Result<EncoderTokens, TextError> {
+        self.guarded(text, || {
             let mut encoding = self.inner.encode_fast(text, false)?;
             let n_special = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
             let is_cut = encoding.len() + n_special > max_tokens;
             if is_cut {
                 let room = max_tokens.checked_sub(n_special).ok_or("the longest text is shorter than the special tokens")?;
                 encoding.truncate(room, 0, TruncationDirection::Right);
+                encoding.take_overflowing();
             }
-            Ok::<_, tokenizers::Error>((self.inner.post_process(encoding, None, true)?, is_cut))
-        }));
-        match encoded {
-            Ok(Ok((encoding, is_cut))) => {
-                Ok(EncoderTokens { ids: encoding.get_ids().to_vec(), types: encoding.get_type_ids().to_vec(), is_cut })
-            }
-            Ok(Err(error)) => Err(fail(error.to_string())),
-            Err(_) => Err(fail("the tokenizer's parts do not agree".to_owned())),
-        }
+            let whole = self.inner.post_process(encoding, None, true)?;
+            Ok(EncoderTokens { ids: whole.get_ids().to_vec(), types: whole.get_type_ids().to_vec(), is_cut })
+        })
     }
 }
 

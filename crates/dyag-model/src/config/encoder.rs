@@ -50,8 +50,74 @@ pub enum Positions {
     },
 }
 
-/// A family's name, and whether positions are counted as RoBERTa does.
-const FAMILIES: [(&str, bool); 4] = [("bert", false), ("roberta", true), ("xlm-roberta", true), ("camembert", true)];
+/// A family's name, whether positions are counted as RoBERTa does, and its class in Transformers with a head that classifies texts.
+const FAMILIES: [(&str, bool, &str); 4] = [
+    ("bert", false, "BertForSequenceClassification"),
+    ("roberta", true, "RobertaForSequenceClassification"),
+    ("xlm-roberta", true, "XLMRobertaForSequenceClassification"),
+    ("camembert", true, "CamembertForSequenceClassification"),
+];
+
+/// What a folder's config.json says that its model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderKind {
+    /// One of the encoders of [`EncoderConfig`].
+    Encoder,
+    /// One of the decoders of [`super::DecoderConfig`].
+    Decoder,
+}
+
+/// Which kind of model lies in `folder`.
+///
+/// # Errors
+/// When config.json cannot be read, or names a family that is not known here.
+pub fn folder_kind(folder: &Path) -> Result<FolderKind, ModelError> {
+    let path = folder.join("config.json");
+    let object = json::read_object(&path)?;
+    let keys = Keys { path: &path, object: &object, prefix: "" };
+    let name = keys.text("model_type")?.ok_or_else(|| keys.missing("model_type"))?;
+    if FAMILIES.iter().any(|(known, ..)| *known == name) {
+        return Ok(FolderKind::Encoder);
+    }
+    if super::family(name).is_some() {
+        return Ok(FolderKind::Decoder);
+    }
+    let known = format!("{} as encoders, {} as decoders", FAMILIES.map(|(known, ..)| known).join(", "), super::family::known());
+    Err(ModelError::UnsupportedArchitecture { key: "model_type".to_owned(), found: format!("{name:?}"), known, path })
+}
+
+/// How a family names the head that makes numbers of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClassifierHead {
+    /// The pooler, then a matrix.
+    Bert,
+    /// A head of two matrices.
+    Roberta,
+}
+
+/// The head of the cross-encoder that config.json at `path` describes: of a class that classifies, with one label.
+pub(crate) fn classifier_head(path: &Path) -> Result<ClassifierHead, ModelError> {
+    let object = json::read_object(path)?;
+    let keys = Keys { path, object: &object, prefix: "" };
+    let (family, is_roberta) = find_family(keys)?;
+    let class = FAMILIES.iter().find(|(known, ..)| *known == family).map_or("", |(.., class)| class);
+    let architectures = keys.texts("architectures")?.unwrap_or_default();
+    if !architectures.contains(&class) {
+        let expected = format!("{class}: a cross-encoder, which reads a query and a passage together. Other models make vectors of texts, and score no pairs");
+        return Err(ModelError::bad_value(path, "architectures", expected, format!("{architectures:?}")));
+    }
+    // As Transformers has it: the labels' names count, and where there are none, the number, and where that is missing, two.
+    let n_labels = match keys.get("id2label") {
+        None => keys.size("num_labels")?.unwrap_or(2),
+        Some(Value::Object(labels)) => labels.len(),
+        Some(other) => return Err(keys.wrong("id2label", "an object of numbers and labels", other)),
+    };
+    if n_labels != 1 {
+        let expected = "one label: a reranker gives a pair of texts one score, a classifier of several labels gives none";
+        return Err(ModelError::bad_value(path, "id2label (num_labels)", expected, format!("{n_labels} labels")));
+    }
+    Ok(if is_roberta { ClassifierHead::Roberta } else { ClassifierHead::Bert })
+}
 
 impl EncoderConfig {
     /// Reads config.json at `path`.
@@ -134,11 +200,12 @@ impl EncoderConfig {
 
 fn find_family(keys: Keys<'_>) -> Result<(&'static str, bool), ModelError> {
     let name = keys.text("model_type")?.ok_or_else(|| keys.missing("model_type"))?;
-    FAMILIES.into_iter().find(|(known, _)| *known == name).ok_or_else(|| ModelError::UnsupportedArchitecture {
+    let found = FAMILIES.into_iter().find(|(known, ..)| *known == name).map(|(known, is_roberta, _)| (known, is_roberta));
+    found.ok_or_else(|| ModelError::UnsupportedArchitecture {
         path: keys.path.to_owned(),
         key: "model_type".to_owned(),
         found: format!("{name:?}"),
-        known: format!("{} as encoders", FAMILIES.map(|(known, _)| known).join(", ")),
+        known: format!("{} as encoders", FAMILIES.map(|(known, ..)| known).join(", ")),
     })
 }
 

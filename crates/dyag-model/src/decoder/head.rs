@@ -18,7 +18,7 @@ impl<D: Device> Decoder<D> {
     }
 
     /// Final norm of the given rows of `x` `[T, C]`, in the buffer `n`; also the rows themselves and `1 / rms`.
-    fn final_norm(&self, x: &D::Buffer, rows: &[usize], mut n: D::Buffer) -> [D::Buffer; 3] {
+    pub(super) fn final_norm(&self, x: &D::Buffer, rows: &[usize], mut n: D::Buffer) -> [D::Buffer; 3] {
         let (device, c) = (&*self.device, self.config.hidden_size);
         let mut gathered = device.scratch(rows.len() * c);
         device.gather_rows(x, rows, c, &mut gathered);

@@ -16,6 +16,7 @@ mod projection;
 mod rope;
 mod sampling;
 mod sequence;
+mod states;
 mod training;
 mod whole;
 
@@ -33,6 +34,7 @@ pub use likelihood::{Continuations, Likelihood};
 pub use pack::{Noise, Pack, Target};
 pub use sampling::SamplingOptions;
 pub use sequence::Sequence;
+pub use states::WantedStates;
 pub use training::{Checkpointing, Dropout, StepOptions};
 pub use whole::{LayerPart, Part};
 

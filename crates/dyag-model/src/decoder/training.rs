@@ -145,7 +145,7 @@ impl<D: Device> Decoder<D> {
     }
 
     /// The last layer's output `[T, C]`.
-    fn hidden(&self, adapter: Option<&DeviceAdapter<D>>, pack: &Pack) -> D::Buffer {
+    pub(super) fn hidden(&self, adapter: Option<&DeviceAdapter<D>>, pack: &Pack) -> D::Buffer {
         let angles = self.angles(pack);
         let pass = self.pass(pack, &angles, adapter, None);
         self.layers.iter().enumerate().fold(self.embed(&pack.ids), |x, (i, layer)| layer.forward(&pass, i, x).0)

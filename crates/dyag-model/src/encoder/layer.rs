@@ -22,9 +22,9 @@ pub(super) struct Norm<D: Device> {
 }
 
 /// A matrix with its bias on the device.
-struct Linear<D: Device> {
-    weight: D::Weight,
-    bias: D::Buffer,
+pub(super) struct Linear<D: Device> {
+    pub(super) weight: D::Weight,
+    pub(super) bias: D::Buffer,
     n_out: usize,
 }
 
@@ -45,7 +45,7 @@ impl<D: Device> Norm<D> {
 }
 
 impl<D: Device> Linear<D> {
-    fn load(device: &D, BiasedMatrix { weight, bias }: &BiasedMatrix) -> Self {
+    pub(super) fn load(device: &D, BiasedMatrix { weight, bias }: &BiasedMatrix) -> Self {
         Self { weight: device.load_weight(weight), bias: device.upload(bias), n_out: weight.rows() }
     }
 }
@@ -56,6 +56,17 @@ impl<D: Device> Pass<'_, D> {
         let mut y = self.device.scratch(self.rows * self.config.hidden_size);
         self.device.layer_norm(x, residual, LayerNormWeights { w: gain, b: shift }, self.config.layer_norm_eps, &mut y);
         y
+    }
+
+    /// Attention of all heads `[T, C]`.
+    fn attention(&self, q: &D::Buffer, k: &D::Buffer, v: &D::Buffer) -> D::Buffer {
+        let EncoderConfig { n_heads, head_size, .. } = *self.config;
+        let mut a = self.device.scratch(self.rows * n_heads * head_size);
+        let mut log_sum_exp = self.device.scratch(self.rows * n_heads);
+        let scale = 1.0 / (head_size as f32).sqrt();
+        let shape = AttentionShape { n_heads, n_kv_heads: n_heads, head_size, scale, window: None, causal: false };
+        self.device.attention(&AttentionInputs { shape, spans: self.spans, q, k, v }, &mut a, &mut log_sum_exp);
+        a
     }
 
     /// All products of one input, each in a buffer that `new` makes.
@@ -83,23 +94,28 @@ impl<D: Device> Layer<D> {
 
     /// The layer's output `[T, C]` for `x` `[T, C]`.
     pub(super) fn forward(&self, pass: &Pass<'_, D>, x: &D::Buffer) -> D::Buffer {
-        let [o] = pass.project(&self.attention(pass, x), [&self.o], D::scratch);
+        let [q, k, v] = pass.project(x, self.qkv.each_ref(), D::scratch);
+        self.after_attention(pass, x, &pass.attention(&q, &k, &v))
+    }
+
+    /// The layer's output `[N, C]` for the N of the rows of `x` `[T, C]` that are wanted, `rows`; `of_rows` has one span for each, with that row as its query. A row has the bits that
+    /// [`Layer::forward`] gives it.
+    pub(super) fn forward_rows(&self, pass: &Pass<'_, D>, x: &D::Buffer, rows: &[usize], of_rows: &Pass<'_, D>) -> D::Buffer {
+        let width = pass.config.hidden_size;
+        let mut wanted = pass.device.scratch(rows.len() * width);
+        pass.device.gather_rows(x, rows, width, &mut wanted);
+        let [q, k, v] = self.qkv.each_ref();
+        let ([q], [k, v]) = (of_rows.project(&wanted, [q], D::scratch), pass.project(x, [k, v], D::scratch));
+        self.after_attention(of_rows, &wanted, &of_rows.attention(&q, &k, &v))
+    }
+
+    /// What follows attention, whose result is `a` `[T, C]`.
+    fn after_attention(&self, pass: &Pass<'_, D>, x: &D::Buffer, a: &D::Buffer) -> D::Buffer {
+        let [o] = pass.project(a, [&self.o], D::scratch);
         let m = pass.norm(&o, Some(x), &self.attention_norm);
         let [mut h] = pass.project(&m, [&self.up], D::scratch_activations);
         pass.device.activate(pass.config.activation, &mut h);
         let [y] = pass.project(&h, [&self.down], D::scratch);
         pass.norm(&y, Some(&m), &self.feed_forward_norm)
-    }
-
-    /// Attention of all heads `[T, C]`.
-    fn attention(&self, pass: &Pass<'_, D>, x: &D::Buffer) -> D::Buffer {
-        let EncoderConfig { n_heads, head_size, .. } = *pass.config;
-        let [q, k, v] = pass.project(x, self.qkv.each_ref(), D::scratch);
-        let mut a = pass.device.scratch(pass.rows * n_heads * head_size);
-        let mut log_sum_exp = pass.device.scratch(pass.rows * n_heads);
-        let scale = 1.0 / (head_size as f32).sqrt();
-        let shape = AttentionShape { n_heads, n_kv_heads: n_heads, head_size, scale, window: None, causal: false };
-        pass.device.attention(&AttentionInputs { shape, spans: pass.spans, q: &q, k: &k, v: &v }, &mut a, &mut log_sum_exp);
-        a
     }
 }

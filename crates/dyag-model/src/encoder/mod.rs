@@ -11,6 +11,7 @@
 mod layer;
 mod pooling;
 mod recipe;
+mod reranker;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::weights::EncoderWeights;
 
 pub use pooling::{Pooling, pool};
 pub use recipe::{EmbeddingRecipe, RecipeOrigin, model_max_length};
+pub use reranker::{RerankerRecipe, Reranker, ScoreActivation};
 
 use layer::{Layer, Norm, Pass};
 
@@ -100,16 +102,32 @@ impl<D: Device> Encoder<D> {
     /// If the model has fewer layers, a text has more tokens than the model has positions, or an id or a type is not below the model's number of them.
     pub fn visit(&self, texts: &[TokenizedText<'_>], layer: usize, each: &mut dyn FnMut(usize, &[f32]) -> ControlFlow<()>) {
         assert!(layer <= self.layers.len(), "the model has {} layers", self.layers.len());
+        self.visit_wanted(texts, Wanted::All(layer), each);
+    }
+
+    /// As [`Encoder::visit`], but gives the state `[C]` of each text's first token alone, after all layers; nothing of a text without tokens. The last layer computes no other.
+    ///
+    /// # Panics
+    /// As [`Encoder::visit`].
+    pub fn visit_first(&self, texts: &[TokenizedText<'_>], each: &mut dyn FnMut(usize, &[f32]) -> ControlFlow<()>) {
+        self.visit_wanted(texts, Wanted::First, each);
+    }
+
+    fn visit_wanted(&self, texts: &[TokenizedText<'_>], wanted: Wanted, each: &mut dyn FnMut(usize, &[f32]) -> ControlFlow<()>) {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|text| (std::cmp::Reverse(texts[*text].ids.len()), *text));
         let mut rest = &order[..];
         while !rest.is_empty() {
             let (some, others) = rest.split_at(batch_len(rest, texts));
             let batch: Vec<TokenizedText<'_>> = some.iter().map(|text| texts[*text]).collect();
-            let states = self.device.run(|| self.pass(&batch, layer));
+            let states = self.device.run(|| self.pass(&batch, wanted));
             let mut states = &states[..];
             for (text, tokenized) in some.iter().zip(&batch) {
-                let (of_text, of_others) = states.split_at(tokenized.ids.len() * self.config.hidden_size);
+                let n_rows = match wanted {
+                    Wanted::All(_) => tokenized.ids.len(),
+                    Wanted::First => tokenized.ids.len().min(1),
+                };
+                let (of_text, of_others) = states.split_at(n_rows * self.config.hidden_size);
                 if each(*text, of_text).is_break() {
                     return;
                 }
@@ -119,8 +137,8 @@ impl<D: Device> Encoder<D> {
         }
     }
 
-    /// The states of all tokens of a batch.
-    fn pass(&self, texts: &[TokenizedText<'_>], layer: usize) -> Vec<f32> {
+    /// The states that are wanted of a batch.
+    fn pass(&self, texts: &[TokenizedText<'_>], wanted: Wanted) -> Vec<f32> {
         let rows = texts.iter().map(|text| text.ids.len()).sum();
         if rows == 0 {
             return Vec::new();
@@ -137,8 +155,22 @@ impl<D: Device> Encoder<D> {
             .collect();
         let pass = Pass { device: &*self.device, config: &self.config, rows, spans: &spans };
         let mut x = self.embed(&pass, texts);
-        for layer in &self.layers[..layer] {
-            x = layer.forward(&pass, &x);
+        match (wanted, self.layers.split_last()) {
+            (Wanted::All(layer), _) => {
+                for layer in &self.layers[..layer] {
+                    x = layer.forward(&pass, &x);
+                }
+            }
+            (Wanted::First, Some((last, below))) => {
+                for layer in below {
+                    x = layer.forward(&pass, &x);
+                }
+                let first: Vec<usize> = spans.iter().map(|span| span.own.start).collect();
+                let of_first = |(i, span): (usize, &AttentionSpan)| AttentionSpan { queries: i..i + 1, ..span.clone() };
+                let spans: Vec<AttentionSpan> = spans.iter().enumerate().map(of_first).collect();
+                x = last.forward_rows(&pass, &x, &first, &Pass { rows: first.len(), spans: &spans, ..pass });
+            }
+            (Wanted::First, None) => unreachable!("a configuration has at least one layer"),
         }
         self.device.download(&x)
     }
@@ -164,6 +196,15 @@ impl<D: Device> Encoder<D> {
         device.add(&mut x, &of_type);
         pass.norm(&x, Some(&of_position), &self.norm)
     }
+}
+
+/// What is wanted of a pass.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// All tokens' states after so many layers.
+    All(usize),
+    /// The first tokens' states after all layers.
+    First,
 }
 
 /// How many of the first texts go through the layers together.

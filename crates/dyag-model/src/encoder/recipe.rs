@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Pooling;
-use crate::config::EncoderConfig;
 use crate::config::json::{self, Keys};
 use crate::error::ModelError;
 
 /// How a text becomes a vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmbeddingRecipe {
-    /// Kinds of vectors, laid end to end.
+    /// Kinds of vectors, laid end to end; at least one.
     pub pooling: Vec<Pooling>,
     /// Whether vectors are scaled to length 1.
     pub normalize: bool,
@@ -53,15 +52,15 @@ impl fmt::Display for RecipeOrigin {
 }
 
 impl EmbeddingRecipe {
-    /// Reads what the folder at `path` says about the encoder of `config`.
+    /// Reads what the folder at `path` says about its model, whose states have `width` channels and which reads texts up to `longest` tokens.
     ///
     /// # Errors
     /// A file that cannot be read, is not what it should be, or asks for what is not done here.
-    pub fn read(path: &Path, config: &EncoderConfig) -> Result<Self, ModelError> {
+    pub fn read(path: &Path, width: usize, longest: usize) -> Result<Self, ModelError> {
         let mut recipe = Self {
             pooling: vec![Pooling::Mean],
             normalize: true,
-            max_tokens: config.max_tokens(),
+            max_tokens: longest,
             lower_case: false,
             query_prompt: String::new(),
             document_prompt: String::new(),
@@ -71,7 +70,7 @@ impl EmbeddingRecipe {
         let modules = path.join("modules.json");
         if modules.exists() {
             recipe.origin = RecipeOrigin::Files;
-            recipe.read_modules(path, &modules, config)?;
+            recipe.read_modules(path, &modules, width)?;
         } else if is_e5(path) {
             recipe.origin = RecipeOrigin::NamedE5;
             recipe.query_prompt = "query: ".to_owned();
@@ -84,7 +83,7 @@ impl EmbeddingRecipe {
     }
 
     /// The steps from tokens to the vector.
-    fn read_modules(&mut self, folder: &Path, modules: &Path, config: &EncoderConfig) -> Result<(), ModelError> {
+    fn read_modules(&mut self, folder: &Path, modules: &Path, width: usize) -> Result<(), ModelError> {
         let list = json::read(modules)?;
         let Value::Array(list) = list else {
             return Err(ModelError::malformed(modules, "the file", "a list of modules", json::short(&list)));
@@ -102,7 +101,7 @@ impl EmbeddingRecipe {
             match kind.rsplit('.').next().unwrap_or_default() {
                 "Transformer" if place == 0 && keys.text("path")?.unwrap_or_default().is_empty() => {}
                 "Transformer" => return unsupported("supported: one Transformer, the first module, in the folder itself"),
-                "Pooling" if self.pooling.is_empty() && !self.normalize => self.read_pooling(&inside(folder, keys)?, config)?,
+                "Pooling" if self.pooling.is_empty() && !self.normalize => self.read_pooling(&inside(folder, keys)?, width)?,
                 "Normalize" if !self.pooling.is_empty() => self.normalize = true,
                 _ => return unsupported("supported: Transformer, then Pooling, then Normalize or nothing"),
             }
@@ -113,13 +112,13 @@ impl EmbeddingRecipe {
         }
     }
 
-    fn read_pooling(&mut self, folder: &Path, config: &EncoderConfig) -> Result<(), ModelError> {
+    fn read_pooling(&mut self, folder: &Path, width: usize) -> Result<(), ModelError> {
         let path = folder.join("config.json");
         let object = json::read_object(&path)?;
         let keys = Keys { path: &path, object: &object, prefix: "" };
         for key in ["word_embedding_dimension", "embedding_dimension"] {
-            if let Some(size) = keys.size(key)?.filter(|size| *size != config.hidden_size) {
-                let expected = format!("{}, the model's hidden_size", config.hidden_size);
+            if let Some(size) = keys.size(key)?.filter(|size| *size != width) {
+                let expected = format!("{width}, the model's hidden_size");
                 return Err(ModelError::bad_value(&path, key, expected, size));
             }
         }

@@ -84,17 +84,29 @@ impl EncoderModel {
     /// # Errors
     /// When no model is there, a file is damaged, or the model asks for something that is not supported.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
-        let about = std::fs::metadata(path).map_err(|source| ModelError::io(path, source))?;
-        if !about.is_dir() {
-            let why = "expected the folder of an encoder, with config.json and model.safetensors; give the folder, not a file".to_owned();
-            return Err(ModelError::NotAModel { path: path.to_owned(), why });
-        }
-        let config = EncoderConfig::from_json_file(&path.join("config.json"))?;
-        let mut table = canonical(folder_table(path, &config.family)?);
+        let (config, mut table) = open(path)?;
         let weights = EncoderWeights::build(&config, &mut table)?;
-        let source = ModelSource::new(path, SourceKind::Folder, folder_name(path), format!("encoder {config:?}\n"), table, None);
-        Ok(Self { config, weights, source })
+        table.refuse_unused(is_beside)?;
+        Ok(Self::of_parts(path, config, weights, table))
     }
+
+    /// The encoder of a folder whose tensors were all taken.
+    pub(super) fn of_parts(path: &Path, config: EncoderConfig, weights: EncoderWeights, table: TensorTable) -> Self {
+        let source = ModelSource::new(path, SourceKind::Folder, folder_name(path), format!("encoder {config:?}\n"), table, None);
+        Self { config, weights, source }
+    }
+}
+
+/// The shape and the tensors of the encoder in the folder `path`.
+pub(super) fn open(path: &Path) -> Result<(EncoderConfig, TensorTable), ModelError> {
+    let about = std::fs::metadata(path).map_err(|source| ModelError::io(path, source))?;
+    if !about.is_dir() {
+        let why = "expected the folder of an encoder, with config.json and model.safetensors; give the folder, not a file".to_owned();
+        return Err(ModelError::NotAModel { path: path.to_owned(), why });
+    }
+    let config = EncoderConfig::from_json_file(&path.join("config.json"))?;
+    let table = canonical(folder_table(path, &config.family)?);
+    Ok((config, table))
 }
 
 /// The table under the names of an encoder by itself: without a prefix, and with today's names of gain and shift.
@@ -116,19 +128,23 @@ fn canonical(table: TensorTable) -> TensorTable {
 /// Tensors that a checkpoint may have and that no token's state depends on: buffers that are counted anew, and whatever stands on top of the encoder.
 fn is_beside(name: &str) -> bool {
     let heads = ["pooler.", "cls.", "lm_head.", "classifier.", "qa_outputs.", "vocab_transform.", "vocab_projector."];
-    matches!(name, "embeddings.position_ids" | "embeddings.token_type_ids") || heads.iter().any(|head| name.starts_with(head))
+    is_counted_anew(name) || heads.iter().any(|head| name.starts_with(head))
+}
+
+/// Buffers that a checkpoint may have and that are counted anew.
+pub(super) fn is_counted_anew(name: &str) -> bool {
+    matches!(name, "embeddings.position_ids" | "embeddings.token_type_ids")
 }
 
 impl EncoderWeights {
-    /// Takes each tensor that `config` asks for, checks its shape, and refuses tensors that are left over.
-    fn build(config: &EncoderConfig, table: &mut TensorTable) -> Result<Self, ModelError> {
+    /// Takes each tensor that `config` asks for, and checks its shape.
+    pub(super) fn build(config: &EncoderConfig, table: &mut TensorTable) -> Result<Self, ModelError> {
         let c = config.hidden_size;
         let words = table.matrix(WORDS, config.vocab_size, c)?;
         let positions = table.matrix("embeddings.position_embeddings.weight", config.n_positions, c)?;
         let token_types = table.matrix("embeddings.token_type_embeddings.weight", config.n_token_types, c)?;
         let norm = norm(table, "embeddings.LayerNorm", c)?;
         let layers = (0..config.n_layers).map(|layer| build_layer(config, table, layer)).collect::<Result<_, _>>()?;
-        table.refuse_unused(is_beside)?;
         Ok(Self { words, positions, token_types, norm, layers })
     }
 }
@@ -137,7 +153,7 @@ fn norm(table: &mut TensorTable, name: &str, c: usize) -> Result<NormWeights, Mo
     Ok(NormWeights { gain: table.vector(&format!("{name}.weight"), c)?, shift: table.vector(&format!("{name}.bias"), c)? })
 }
 
-fn biased(table: &mut TensorTable, name: &str, rows: usize, cols: usize) -> Result<BiasedMatrix, ModelError> {
+pub(super) fn biased(table: &mut TensorTable, name: &str, rows: usize, cols: usize) -> Result<BiasedMatrix, ModelError> {
     Ok(BiasedMatrix { weight: table.matrix(&format!("{name}.weight"), rows, cols)?, bias: table.vector(&format!("{name}.bias"), rows)? })
 }
 

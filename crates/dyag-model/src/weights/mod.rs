@@ -5,6 +5,7 @@ mod encoder;
 pub mod gguf;
 mod model;
 mod quantize;
+mod reranker;
 pub mod safetensors;
 mod source;
 mod table;
@@ -13,6 +14,7 @@ pub(crate) use build::{Content, NamedTensor, Scheme};
 pub use encoder::{BiasedMatrix, EncoderLayerWeights, EncoderModel, EncoderWeights, NormWeights};
 pub use gguf::{GgufFile, GgufTokenizer};
 pub use model::Model;
+pub use reranker::{RerankerHead, RerankerModel};
 pub use safetensors::{Dtype, SafetensorsFile, TensorView};
 pub use source::{ModelSource, SourceKind};
 

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::gguf::{GgufFile, GgufTokenizer};
 use super::safetensors::SafetensorsFile;
 use super::source::{ModelSource, SourceKind, shape_text};
 use super::table::TensorTable;
 use super::{DecoderWeights, build};
-use crate::config::{DecoderConfig, json};
+use crate::config::{DecoderConfig, family_architecture, json};
 use crate::error::ModelError;
 
 /// A decoder as its files give it: shape, frozen weights (memory-mapped), and where they came from.
@@ -55,6 +55,32 @@ impl Model {
         }
     }
 
+    /// Loads the folder of a decoder whose states are wanted and not its words, as an embedder is published: its tensors may lack `model.` before their names, its class may be
+    /// the model without a head (`Qwen3Model`), and it needs no head, whose place the embedding takes.
+    ///
+    /// # Errors
+    /// As [`Model::load`], and when the folder brings code of its own or asks for attention in both directions.
+    pub fn load_headless(path: &Path) -> Result<Self, ModelError> {
+        let Files::Folder = find_files(path)? else {
+            let why = format!("expected a folder with {CONFIG}, {SINGLE} and tokenizer.json: a GGUF file does not say how vectors are made");
+            return Err(ModelError::NotAModel { path: path.to_owned(), why });
+        };
+        let config_path = path.join(CONFIG);
+        let mut object = json::read_object(&config_path)?;
+        refuse_other_attention(&config_path, &object)?;
+        take_headless_class(&mut object);
+        let mut config = DecoderConfig::from_json(&config_path, &object)?;
+        let mut table = folder_table(path, &config.family)?;
+        if !table.tensors.contains_key("model.embed_tokens.weight") && table.tensors.contains_key("embed_tokens.weight") {
+            let tensors = std::mem::take(&mut table.tensors);
+            table.tensors = tensors.into_iter().map(|(name, tensor)| (format!("model.{name}"), tensor)).collect();
+        }
+        config.tied_head |= !table.tensors.contains_key("lm_head.weight");
+        let weights = DecoderWeights::build(&config, &mut table, &build::FOLDER)?;
+        let source = ModelSource::new(path, SourceKind::Folder, folder_name(path), shape_text(&config), table, None);
+        Ok(Self { config, weights, source })
+    }
+
     /// The model of an opened GGUF file; `given` is the path that was asked for.
     ///
     /// # Errors
@@ -70,6 +96,27 @@ impl Model {
         };
         let source = ModelSource::new(given, SourceKind::Gguf, name, shape_text(&config), table, Some(tokenizer));
         Ok(Self { config, weights, source })
+    }
+}
+
+/// Refuses an embedder whose attention is not a decoder's.
+fn refuse_other_attention(path: &Path, object: &Map<String, Value>) -> Result<(), ModelError> {
+    let why = "a decoder's tokens see none that come after them";
+    if let Some(found) = object.get("is_causal").filter(|found| **found != Value::Bool(true) && !found.is_null()) {
+        return Err(ModelError::unsupported(path, "is_causal", json::short(found), why));
+    }
+    match object.get("auto_map").filter(|found| !found.is_null()) {
+        None => Ok(()),
+        Some(found) => Err(ModelError::unsupported(path, "auto_map", json::short(found), "the model brings code of its own, which is not run")),
+    }
+}
+
+/// Drops the name of the class without a head, which the configuration of a whole decoder does not expect.
+fn take_headless_class(object: &mut Map<String, Value>) {
+    let family = object.get("model_type").and_then(Value::as_str).and_then(family_architecture).unwrap_or_default();
+    let headless = family.replace("ForCausalLM", "Model");
+    if object.get("architectures").and_then(Value::as_array).is_some_and(|names| names.len() == 1 && names[0] == *headless) {
+        object.remove("architectures");
     }
 }
 

@@ -10,6 +10,9 @@ use dyag_kernels::cpu_device::CpuOptions;
 use dyag_testing::{fixture, relative_to_largest};
 use serde_json::Value;
 
+use dyag_kernels::Device as _;
+use dyag_text::{TextRole, TokenEncoder, TokenVectors};
+
 use super::*;
 
 fn open(folder: &Path, layer: usize, threads: usize) -> LocalEncoder {
@@ -141,7 +144,7 @@ fn signatures_name_weights_and_choices() {
     let of_tokens = TokenEncoder::signature(&encoder);
     assert!(of_tokens.starts_with("model:bert@") && of_tokens.ends_with("|layer:2|longest:48"), "{of_tokens}");
     let of_texts = Embedder::signature(&encoder);
-    assert!(of_texts.ends_with("|pool:mean|norm:l2|longest:32|prompt:\"\""), "{of_texts}");
+    assert!(of_texts.ends_with("|pool:mean|norm:l2|longest:32|prompt:\"\"|query:\"question : \"|document:\"service : \""), "{of_texts}");
 }
 
 /// Texts a second through tokenizer, layers and pooling, of the texts in the file `DYAG_BENCH_TEXTS` (a JSON string a line): what tools/bench/encoder_against_python.py compares.
