@@ -177,7 +177,8 @@ fn refused(file: &str, edit: impl FnOnce(&mut Value)) -> String {
     let mut value: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     edit(&mut value);
     std::fs::write(&path, value.to_string()).unwrap();
-    let read = EncoderModel::load(&folder).and_then(|model| EmbeddingRecipe::read(&folder, model.config.hidden_size, model.config.max_tokens()));
+    let read =
+        EncoderModel::load(&folder).and_then(|model| EmbeddingRecipe::read(&folder, model.config.hidden_size, model.config.max_tokens()));
     let message = read.expect_err("refused").to_string();
     assert!(message.contains(&folder.display().to_string()), "{message}");
     message

@@ -97,7 +97,10 @@ fn first_states_are_the_first_of_all_states() {
             encoder.visit_first(&texts, &mut |text, state| {
                 n_seen += 1;
                 let expected = &all[text][..model.config.hidden_size.min(all[text].len())];
-                assert!(state.len() == expected.len() && state.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}, text {text}");
+                assert!(
+                    state.len() == expected.len() && state.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()),
+                    "{name}, text {text}"
+                );
                 ControlFlow::Continue(())
             });
             assert_eq!(n_seen, texts.len());
@@ -184,17 +187,57 @@ fn reads(path: &Path) -> Result<RerankerRecipe, dyag_model::error::ModelError> {
 fn rerankers_that_lie_are_refused_by_key() {
     let identity = "torch.nn.modules.linear.Identity";
     for (name, file, edit, parts) in [
-        ("bert-reranker", "config.json", Box::new(|c: &mut Value| c["id2label"] = json!({"0": "no", "1": "yes"})) as Box<dyn Fn(&mut Value)>, &["num_labels", "2 labels", "one label"][..]),
+        (
+            "bert-reranker",
+            "config.json",
+            Box::new(|c: &mut Value| c["id2label"] = json!({"0": "no", "1": "yes"})) as Box<dyn Fn(&mut Value)>,
+            &["num_labels", "2 labels", "one label"][..],
+        ),
         ("bert-reranker", "config.json", Box::new(|c| drop(c.as_object_mut().unwrap().remove("id2label"))), &["num_labels", "2 labels"]),
         ("bert-reranker", "config.json", Box::new(|c| c["id2label"] = json!([1])), &["id2label", "an object"]),
-        ("bert-reranker", "config.json", Box::new(|c| c["architectures"] = json!(["BertModel"])), &["architectures", "BertForSequenceClassification", "BertModel"]),
-        ("camembert-reranker", "config.json", Box::new(|c| c["architectures"] = json!(["RobertaForSequenceClassification"])), &["architectures", "CamembertForSequenceClassification"]),
+        (
+            "bert-reranker",
+            "config.json",
+            Box::new(|c| c["architectures"] = json!(["BertModel"])),
+            &["architectures", "BertForSequenceClassification", "BertModel"],
+        ),
+        (
+            "camembert-reranker",
+            "config.json",
+            Box::new(|c| c["architectures"] = json!(["RobertaForSequenceClassification"])),
+            &["architectures", "CamembertForSequenceClassification"],
+        ),
         ("bert-reranker", "config.json", Box::new(|c| c["hidden_size"] = json!(26)), &["has shape", "26", "24"]),
-        ("bert-reranker", "config.json", Box::new(|c| c["sentence_transformers"] = json!({"activation_fn": "torch.nn.modules.activation.Tanh"})), &["sentence_transformers.activation_fn", "Tanh", "Sigmoid"]),
-        ("bert-reranker", "config.json", Box::new(|c| c["sentence_transformers"] = json!({"activation_fn": "mine.Identity"})), &["sentence_transformers.activation_fn", "mine.Identity"]),
-        ("bert-reranker", "config.json", Box::new(|c| c["sentence_transformers"] = json!(7)), &["`sentence_transformers` is 7", "an object"]),
-        ("bert-reranker", "modules.json", Box::new(|m| *m = json!([{"type": "a.Transformer"}, {"type": "a.LogitScore"}])), &["modules.json", "one Transformer"]),
-        ("bert-reranker", "config_sentence_transformers.json", Box::new(|c| *c = json!({"default_prompt_name": "query"})), &["default_prompt_name", "without a prompt"]),
+        (
+            "bert-reranker",
+            "config.json",
+            Box::new(|c| c["sentence_transformers"] = json!({"activation_fn": "torch.nn.modules.activation.Tanh"})),
+            &["sentence_transformers.activation_fn", "Tanh", "Sigmoid"],
+        ),
+        (
+            "bert-reranker",
+            "config.json",
+            Box::new(|c| c["sentence_transformers"] = json!({"activation_fn": "mine.Identity"})),
+            &["sentence_transformers.activation_fn", "mine.Identity"],
+        ),
+        (
+            "bert-reranker",
+            "config.json",
+            Box::new(|c| c["sentence_transformers"] = json!(7)),
+            &["`sentence_transformers` is 7", "an object"],
+        ),
+        (
+            "bert-reranker",
+            "modules.json",
+            Box::new(|m| *m = json!([{"type": "a.Transformer"}, {"type": "a.LogitScore"}])),
+            &["modules.json", "one Transformer"],
+        ),
+        (
+            "bert-reranker",
+            "config_sentence_transformers.json",
+            Box::new(|c| *c = json!({"default_prompt_name": "query"})),
+            &["default_prompt_name", "without a prompt"],
+        ),
         ("bert-reranker", "tokenizer_config.json", Box::new(|c| *c = json!([])), &["tokenizer_config.json", "a JSON object"]),
     ] {
         let (_guard, path) = changed(name, file, edit);
@@ -246,9 +289,17 @@ fn heads_that_are_not_there_or_of_another_size_are_refused() {
 #[test]
 fn embedders_that_lie_are_refused_by_key() {
     for (file, edit, parts) in [
-        ("config.json", Box::new(|c: &mut Value| c["is_causal"] = json!(false)) as Box<dyn Fn(&mut Value)>, &["is_causal", "none that come after"][..]),
+        (
+            "config.json",
+            Box::new(|c: &mut Value| c["is_causal"] = json!(false)) as Box<dyn Fn(&mut Value)>,
+            &["is_causal", "none that come after"][..],
+        ),
         ("config.json", Box::new(|c| c["auto_map"] = json!({"AutoModel": "modeling.Mine"})), &["auto_map", "not run"]),
-        ("config.json", Box::new(|c| c["architectures"] = json!(["Qwen3ForSequenceClassification"])), &["architectures", "Qwen3ForCausalLM"]),
+        (
+            "config.json",
+            Box::new(|c| c["architectures"] = json!(["Qwen3ForSequenceClassification"])),
+            &["architectures", "Qwen3ForCausalLM"],
+        ),
         ("config.json", Box::new(|c| c["hidden_size"] = json!(64)), &["expected", "64", "32"]),
         ("config.json", Box::new(|c| c["intermediate_size"] = json!(50)), &["mlp.", "50", "48"]),
         ("1_Pooling/config.json", Box::new(|c| c["word_embedding_dimension"] = json!(1024)), &["1024", "32"]),

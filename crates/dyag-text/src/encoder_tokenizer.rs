@@ -124,8 +124,7 @@ impl EncoderTokenizer {
                 let n_special = self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
                 let room = max_tokens.checked_sub(n_special).ok_or("the longest pair is shorter than the special tokens")?;
                 let is_cut = of_first.len() + of_second.len() > room;
-                let cut =
-                    TruncationParams { max_length: room, strategy: TruncationStrategy::LongestFirst, ..TruncationParams::default() };
+                let cut = TruncationParams { max_length: room, strategy: TruncationStrategy::LongestFirst, ..TruncationParams::default() };
                 let (mut of_first, of_second) = truncate_encodings(of_first.clone(), Some(of_second), &cut)?;
                 of_first.take_overflowing();
                 let of_second = of_second.map(|mut of_second| {

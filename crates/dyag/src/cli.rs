@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bench, benchmark, check, chunk, compare_models, evaluate_finetuned, export_gguf, finetune, generate_questions, generate_training,
-    inspect, merge_lora, models, query_finetuned, rules,
+    ask, bench, benchmark, check, chunk, compare_models, create_eval_set, evaluate_finetuned, evaluate_rag, export_gguf, finetune,
+    generate_questions, generate_training, index_rag, inspect, merge_lora, models, query_finetuned, rag_stats, rules,
 };
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
@@ -31,6 +31,18 @@ pub(crate) enum Command {
     Finetune(Box<finetune::Args>),
     /// Ask a fine-tuned model a question, or hold a conversation with it
     QueryFinetuned(Box<query_finetuned::Args>),
+    /// Make a collection of chunks that can be searched, by words and by vectors
+    IndexRag(Box<index_rag::Args>),
+    /// Show what a collection holds
+    RagStats(rag_stats::Args),
+    /// Ask a question that is answered from passages of a collection
+    QueryRag(Box<ask::AskingArgs>),
+    /// Ask a question of the base model, with passages, of the fine-tuned model, or of both together
+    Ask(Box<ask::Args>),
+    /// Make questions about a collection, each with the chunks that bear its answer
+    CreateEvalSet(create_eval_set::Args),
+    /// Ask a model the questions of a set with passages found for each, and score answers and search
+    EvaluateRag(Box<evaluate_rag::Args>),
     /// Ask a model the questions of a set, and score its answers
     EvaluateFinetuned(Box<evaluate_finetuned::Args>),
     /// Compare evaluations of the same questions: what is better, where that can be shown

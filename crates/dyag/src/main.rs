@@ -1,11 +1,13 @@
 //! dyag, the program: reads its arguments, calls the libraries, prints. One module a command.
 #![forbid(unsafe_code)]
 
+mod answerer;
 mod cli;
 mod commands;
 mod download_progress;
 mod encoder;
 mod engine;
+mod evaluation;
 mod exported;
 mod language_models;
 mod loaded_model;
@@ -14,6 +16,8 @@ mod model_name;
 mod output_file;
 mod progress;
 mod requirement;
+mod retrieval;
+mod session;
 mod terminal;
 
 use std::process::ExitCode;

@@ -45,8 +45,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) text: String,
-    n_prompt_tokens: usize,
-    n_answer_tokens: usize,
+    pub(crate) n_prompt_tokens: usize,
+    pub(crate) n_answer_tokens: usize,
     stopped: &'static str,
     timing: Option<AnswerTiming>,
 }
@@ -83,13 +83,24 @@ impl Session {
 
     /// Answers the last turn. `on_text` is given the answer piece by piece as it comes; its error ends the generation.
     pub(crate) fn answer(&self, turns: &[Message], on_text: &mut dyn FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<Answer> {
-        let prompt = self.model.prompt(turns)?;
+        Self::answer_with(&self.model, &self.sampling, self.max_tokens, turns, on_text)
+    }
+
+    /// The same with a model and settings of the caller's.
+    pub(crate) fn answer_with(
+        model: &LoadedModel,
+        sampling: &SamplingOptions,
+        max_tokens: usize,
+        turns: &[Message],
+        on_text: &mut dyn FnMut(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Answer> {
+        let prompt = model.prompt(turns)?;
         let n_prompt_tokens = prompt.len();
-        let mut stream = self.model.files().tokenizer().stream();
+        let mut stream = model.files().tokenizer().stream();
         let mut outcome = Ok(());
         let start = Instant::now();
         let mut first = None;
-        let generated = self.generate(&[prompt], 1, &mut |_, id| {
+        let generated = model.generate(&[prompt], sampling, max_tokens, 1, &mut |_, id| {
             first.get_or_insert_with(Instant::now);
             let text = stream.push(id);
             if text.is_empty() {
@@ -107,38 +118,29 @@ impl Session {
         let first = first.unwrap_or(end);
         let timing = AnswerTiming { prefill_s: (first - start).as_secs_f64(), decode_s: (end - first).as_secs_f64() };
         let generated = generated.into_iter().next().context("the engine gave no answer")?;
-        Ok(self.to_answer(n_prompt_tokens, &generated, Some(timing)))
+        Ok(to_answer(model, n_prompt_tokens, &generated, Some(timing)))
     }
 
     /// Answers the last turn of each conversation, so many at a time. `on_token` is told of each token, for those who watch.
     pub(crate) fn answer_all(&self, conversations: &[&[Message]], batch: usize, on_token: &mut dyn FnMut()) -> anyhow::Result<Vec<Answer>> {
         let prompts = conversations.iter().map(|turns| self.model.prompt(turns)).collect::<anyhow::Result<Vec<_>>>()?;
-        let generated = self.generate(&prompts, batch, &mut |_, _| {
+        let generated = self.model.generate(&prompts, &self.sampling, self.max_tokens, batch, &mut |_, _| {
             on_token();
             ControlFlow::Continue(())
         })?;
-        Ok(prompts.iter().zip(&generated).map(|(prompt, generated)| self.to_answer(prompt.len(), generated, None)).collect())
+        Ok(prompts.iter().zip(&generated).map(|(prompt, generated)| to_answer(&self.model, prompt.len(), generated, None)).collect())
     }
+}
 
-    fn generate(
-        &self,
-        prompts: &[Vec<u32>],
-        batch: usize,
-        on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
-    ) -> anyhow::Result<Vec<Generated>> {
-        self.model.generate(prompts, &self.sampling, self.max_tokens, batch, on_token)
-    }
-
-    fn to_answer(&self, n_prompt_tokens: usize, generated: &Generated, timing: Option<AnswerTiming>) -> Answer {
-        let stopped = match generated.stop {
-            StopReason::StopToken(_) => "end of turn",
-            StopReason::Length => "max tokens",
-            StopReason::Context => "model's context is full",
-            StopReason::Cancelled => "cancelled",
-        };
-        let text = self.model.files().tokenizer().decode(&generated.ids);
-        Answer { text, n_prompt_tokens, n_answer_tokens: generated.ids.len(), stopped, timing }
-    }
+fn to_answer(model: &LoadedModel, n_prompt_tokens: usize, generated: &Generated, timing: Option<AnswerTiming>) -> Answer {
+    let stopped = match generated.stop {
+        StopReason::StopToken(_) => "end of turn",
+        StopReason::Length => "max tokens",
+        StopReason::Context => "model's context is full",
+        StopReason::Cancelled => "cancelled",
+    };
+    let text = model.files().tokenizer().decode(&generated.ids);
+    Answer { text, n_prompt_tokens, n_answer_tokens: generated.ids.len(), stopped, timing }
 }
 
 impl Answer {

@@ -103,7 +103,9 @@ pub(crate) fn classifier_head(path: &Path) -> Result<ClassifierHead, ModelError>
     let class = FAMILIES.iter().find(|(known, ..)| *known == family).map_or("", |(.., class)| class);
     let architectures = keys.texts("architectures")?.unwrap_or_default();
     if !architectures.contains(&class) {
-        let expected = format!("{class}: a cross-encoder, which reads a query and a passage together. Other models make vectors of texts, and score no pairs");
+        let expected = format!(
+            "{class}: a cross-encoder, which reads a query and a passage together. Other models make vectors of texts, and score no pairs"
+        );
         return Err(ModelError::bad_value(path, "architectures", expected, format!("{architectures:?}")));
     }
     // As Transformers has it: the labels' names count, and where there are none, the number, and where that is missing, two.

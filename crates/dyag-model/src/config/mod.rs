@@ -9,8 +9,8 @@ mod rope;
 
 use dyag_kernels::device::Activation;
 
-pub use encoder::{EncoderConfig, FolderKind, Positions, folder_kind};
 pub(crate) use encoder::{ClassifierHead, classifier_head};
+pub use encoder::{EncoderConfig, FolderKind, Positions, folder_kind};
 pub(crate) use family::{family, family_architecture};
 pub(crate) use rope::long_rope_scale;
 

@@ -24,7 +24,7 @@ use crate::weights::EncoderWeights;
 
 pub use pooling::{Pooling, pool};
 pub use recipe::{EmbeddingRecipe, RecipeOrigin, model_max_length};
-pub use reranker::{RerankerRecipe, Reranker, ScoreActivation};
+pub use reranker::{Reranker, RerankerRecipe, ScoreActivation};
 
 use layer::{Layer, Norm, Pass};
 

@@ -140,7 +140,12 @@ fn of_settings(path: &PathBuf) -> Result<Option<ScoreActivation>, ModelError> {
     let object = json::read_object(path)?;
     let keys = Keys { path, object: &object, prefix: "" };
     if let Some(found) = keys.get("default_prompt_name") {
-        return Err(ModelError::unsupported(path, "default_prompt_name", json::short(found), "a cross-encoder reads pairs without a prompt"));
+        return Err(ModelError::unsupported(
+            path,
+            "default_prompt_name",
+            json::short(found),
+            "a cross-encoder reads pairs without a prompt",
+        ));
     }
     activation(keys, "activation_fn")
 }

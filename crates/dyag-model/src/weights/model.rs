@@ -62,7 +62,8 @@ impl Model {
     /// As [`Model::load`], and when the folder brings code of its own or asks for attention in both directions.
     pub fn load_headless(path: &Path) -> Result<Self, ModelError> {
         let Files::Folder = find_files(path)? else {
-            let why = format!("expected a folder with {CONFIG}, {SINGLE} and tokenizer.json: a GGUF file does not say how vectors are made");
+            let why =
+                format!("expected a folder with {CONFIG}, {SINGLE} and tokenizer.json: a GGUF file does not say how vectors are made");
             return Err(ModelError::NotAModel { path: path.to_owned(), why });
         };
         let config_path = path.join(CONFIG);
@@ -107,7 +108,9 @@ fn refuse_other_attention(path: &Path, object: &Map<String, Value>) -> Result<()
     }
     match object.get("auto_map").filter(|found| !found.is_null()) {
         None => Ok(()),
-        Some(found) => Err(ModelError::unsupported(path, "auto_map", json::short(found), "the model brings code of its own, which is not run")),
+        Some(found) => {
+            Err(ModelError::unsupported(path, "auto_map", json::short(found), "the model brings code of its own, which is not run"))
+        }
     }
 }
 

@@ -184,7 +184,7 @@ impl Analyzer {
     /// A word's stem.
     fn stem(&self, word: &str, language: Language) -> String {
         match language {
-            Language::French => self.french.stem(word).into_owned(),
+            Language::French => self.french.stem(&masculine(word)).into_owned(),
             Language::English => self.english.stem(word).into_owned(),
         }
     }
@@ -265,6 +265,15 @@ impl Analyzer {
         let words = pieces(text).into_iter().flat_map(|piece| piece.words);
         words.filter(|word| !self.is_stop_word(word, Some(language))).map(|word| self.stem(&word, language)).collect()
     }
+}
+
+/// A French word without the endings of participles that only their accent tells: "creee" and "creees" as "cre", which the stemmer, given words without accents, would take for other words.
+fn masculine(word: &str) -> String {
+    let mut end = word.strip_suffix('s').filter(|rest| rest.ends_with("ee")).unwrap_or(word);
+    while end.ends_with("ee") {
+        end = &end[..end.len() - 1];
+    }
+    end.to_owned()
 }
 
 /// Each term once, with the largest of its weights.

@@ -24,9 +24,7 @@ use crate::filter::Filter;
 use crate::store::{LexicalQuery, Scored, Store};
 
 pub use build::{IndexEvent, IndexOptions, IndexReport, Watcher, index};
-pub(crate) use build::{embed, sorted, unrelated};
 use generation::Generation;
-pub(crate) use lexical::rounded;
 pub(crate) use vectors::unit;
 
 /// How often a reader looks again when the generation it was about to open is gone.

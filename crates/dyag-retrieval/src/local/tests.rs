@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use dyag_kernels::Precision;
 use dyag_kernels::cpu_device::{CpuDevice, CpuOptions};
 use dyag_text::chunk::Chunk;
 use dyag_text::language_model::ModelFailure;
@@ -84,7 +85,9 @@ fn some_chunks() -> Vec<Chunk> {
 }
 
 fn device() -> Arc<CpuDevice> {
-    Arc::new(CpuDevice::new(CpuOptions { threads: Some(2), ..CpuOptions::default() }).expect("threads"))
+    Arc::new(
+        CpuDevice::new(CpuOptions { precision: Precision::F32, threads: Some(2), level: None, int8_activations: false }).expect("threads"),
+    )
 }
 
 fn build(root: &Path, chunks: Vec<Chunk>, embedder: Option<&dyn Embedder>, options: IndexOptions) -> Result<IndexReport, RetrievalError> {

@@ -137,12 +137,13 @@ pub(crate) fn unit(vector: &[f32]) -> Result<Vec<f32>, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use dyag_kernels::Precision;
     use dyag_kernels::cpu_device::CpuOptions;
 
     use super::*;
 
     fn device() -> CpuDevice {
-        CpuDevice::new(CpuOptions::default()).expect("threads")
+        CpuDevice::new(CpuOptions { precision: Precision::F32, threads: Some(2), level: None, int8_activations: false }).expect("threads")
     }
 
     fn file(values: &[f32]) -> tempfile::NamedTempFile {

@@ -72,7 +72,7 @@ pub(crate) fn squeezed(text: &str) -> String {
 }
 
 /// Whether a value stands in a chunk's content, emphasis and the kind of white space aside.
-pub(crate) fn is_supported(value: &str, content: &str) -> bool {
+pub fn is_supported(value: &str, content: &str) -> bool {
     squeezed(&plain(content)).contains(&squeezed(&plain(value)))
 }
 

@@ -1,19 +1,24 @@
 //! One module a command: arguments, their resolution into a library's settings, the call, the printing.
 
+pub(crate) mod ask;
 pub(crate) mod bench;
 pub(crate) mod benchmark;
 pub(crate) mod check;
 pub(crate) mod chunk;
 pub(crate) mod compare_models;
+pub(crate) mod create_eval_set;
 pub(crate) mod evaluate_finetuned;
+pub(crate) mod evaluate_rag;
 pub(crate) mod export_gguf;
 pub(crate) mod finetune;
 pub(crate) mod generate_questions;
 pub(crate) mod generate_training;
+pub(crate) mod index_rag;
 pub(crate) mod inspect;
 pub(crate) mod merge_lora;
 pub(crate) mod models;
 pub(crate) mod query_finetuned;
+pub(crate) mod rag_stats;
 pub(crate) mod rules;
 
 use std::process::ExitCode;
@@ -26,6 +31,12 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Finetune(args) => finetune::run(*args),
         Command::QueryFinetuned(args) => query_finetuned::run(*args),
         Command::Chunk(args) => chunk::run(*args),
+        Command::IndexRag(args) => index_rag::run(*args),
+        Command::RagStats(args) => rag_stats::run(args),
+        Command::QueryRag(args) => ask::run_query_rag(*args),
+        Command::Ask(args) => ask::run(*args),
+        Command::CreateEvalSet(args) => create_eval_set::run(args),
+        Command::EvaluateRag(args) => evaluate_rag::run(*args),
         Command::EvaluateFinetuned(args) => evaluate_finetuned::run(*args),
         Command::CompareModels(args) => compare_models::run(*args),
         Command::MergeLora(args) => merge_lora::run(*args),

@@ -163,7 +163,6 @@ impl Embedder for LocalEncoder {
     }
 }
 
-
 /// Texts as the tokenizer is given them: after the prompt of their role, in the case that the model reads.
 pub(super) fn prepared(recipe: &EmbeddingRecipe, texts: &[&str], role: TextRole) -> Vec<String> {
     let prompt = match role {

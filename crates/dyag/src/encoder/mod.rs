@@ -145,6 +145,6 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod retrieval_tests;
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,8 @@ fn signatures_say_what_scores_depend_on() {
     assert!(signature.starts_with("model:xlm-roberta-reranker@") && signature.ends_with("|score:sigmoid|longest:58"), "{signature}");
     let embedder = open_embedder(&folder("qwen3-embedding"), device()).unwrap();
     let signature = embedder.signature();
-    let end = "|pool:lasttoken|norm:l2|longest:96|prompt:\"\"|query:\"Instruct: trouver les passages qui répondent\\nQuery:\"|document:\"\"";
+    let end =
+        "|pool:lasttoken|norm:l2|longest:96|prompt:\"\"|query:\"Instruct: trouver les passages qui répondent\\nQuery:\"|document:\"\"";
     assert!(signature.starts_with("model:qwen3-embedding@") && signature.ends_with(end), "{signature}");
 }
 

@@ -115,7 +115,13 @@ pub(crate) trait Preparation {
     fn identity(&self) -> Value;
 
     /// The questions as they are put to the model. `language` is that of the answers.
-    fn tasks<'a>(&self, questions: &'a [Question], answerer: &Answerer, language: &'static str, max_tokens: usize) -> anyhow::Result<Vec<Task<'a>>>;
+    fn tasks<'a>(
+        &self,
+        questions: &'a [Question],
+        answerer: &Answerer,
+        language: &'static str,
+        max_tokens: usize,
+    ) -> anyhow::Result<Vec<Task<'a>>>;
 
     /// Adds what can be said of the preparation itself to finished results.
     fn finish(&self, results: &mut Results) -> anyhow::Result<()>;

@@ -42,7 +42,7 @@ pub(super) fn hold(session: &Session, json: bool, verbose: bool) -> anyhow::Resu
 }
 
 /// The next question; none at an empty line or the end of the input.
-fn next_line() -> anyhow::Result<Option<String>> {
+pub(crate) fn next_line() -> anyhow::Result<Option<String>> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).context("cannot read the question from standard input")?;
     let line = line.trim();

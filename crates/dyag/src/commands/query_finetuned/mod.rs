@@ -16,6 +16,7 @@ use crate::engine::EngineArgs;
 use crate::loaded_model::{ModelArgs, SystemChoice};
 use crate::session::{Answer, Session, SessionSettings};
 use crate::terminal;
+pub(crate) use conversation::next_line;
 
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]

@@ -1,0 +1,162 @@
+//! `dyag index-rag`: chunks into a collection that can be searched.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context as _, bail};
+use dyag_retrieval::{Description, IndexEvent, IndexOptions, IndexReport, RetrievalError};
+use dyag_text::Embedder;
+use dyag_text::chunk::read_chunks;
+use serde_json::json;
+
+use crate::engine::EngineArgs;
+use crate::progress::Progress;
+use crate::retrieval::{StoreArgs, embedder};
+use crate::terminal;
+
+/// Arguments as typed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Files of chunks, as `dyag chunk` writes them; the collection holds these and no others
+    #[arg(required = true, value_name = "CHUNKS")]
+    chunks: Vec<PathBuf>,
+
+    #[command(flatten)]
+    place: StoreArgs,
+
+    /// The model that makes vectors: the folder of a BERT, RoBERTa or XLM-R encoder or of an embedding decoder, or a name on the model hub; none: search by words alone
+    /// [default: the one that the collection was made with, else none]
+    #[arg(long, value_name = "PATH")]
+    embedding_model: Option<String>,
+
+    /// Keep the passages that the collection has already
+    #[arg(long)]
+    add: bool,
+
+    /// Take nothing over from what the collection was: embed everything again
+    #[arg(long, conflicts_with = "add")]
+    rebuild: bool,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { chunks: files, place, embedding_model, add, rebuild, engine, json } = args;
+    let mut chunks = Vec::new();
+    for file in &files {
+        chunks.extend(read_chunks(file)?);
+    }
+    let start = Instant::now();
+    let named = match embedding_model {
+        Some(name) => Some(name).filter(|name| name != "none"),
+        None => recorded_embedder(&place, engine)?,
+    };
+    let model = named.as_deref().map(|name| embedder(name, engine)).transpose()?;
+    let options = IndexOptions {
+        rebuild,
+        add,
+        embedding_model: named.as_deref().map(recorded_name),
+        created_at: crate::output_file::timestamp(SystemTime::now()),
+    };
+    let stop = stop_on_interrupt()?;
+    let mut bars = Bars::default();
+    let model = model.as_deref().map(|model| model as &dyn Embedder);
+    let done = dyag_retrieval::index(&place.root(), &place.collection, chunks, model, &options, &mut |event| {
+        bars.show(event);
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bars.end();
+    let report = done.with_context(|| format!("collection {}", place.collection))?;
+    print(&report, &place, start.elapsed().as_secs_f64(), json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The embedder of the collection as it is, if it is there and has one.
+fn recorded_embedder(place: &StoreArgs, engine: EngineArgs) -> anyhow::Result<Option<String>> {
+    match place.open(engine) {
+        Ok(store) => Ok(store.description().embedding_model.clone()),
+        Err(error) if matches!(error.downcast_ref(), Some(RetrievalError::NoCollection { .. })) => {
+            terminal::note("note: no --embedding-model, so passages are found by their words alone");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A path as everybody finds it later; a name stays a name.
+fn recorded_name(name: &str) -> String {
+    std::fs::canonicalize(name).map_or_else(|_| name.to_owned(), |path| path.display().to_string())
+}
+
+fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    match ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)) {
+        Ok(()) => Ok(stop),
+        Err(error) => bail!("cannot listen for Ctrl-C: {error}"),
+    }
+}
+
+/// A bar for each kind of work.
+#[derive(Default)]
+struct Bars {
+    embedding: Option<(Progress, usize)>,
+    indexing: Option<(Progress, usize)>,
+}
+
+impl Bars {
+    fn show(&mut self, event: IndexEvent) {
+        let (bar, what, done, all) = match event {
+            IndexEvent::Embedding { done, all } => (&mut self.embedding, "passages embedded", done, all),
+            IndexEvent::Indexing { done, all } => (&mut self.indexing, "passages indexed", done, all),
+        };
+        if all == 0 {
+            return;
+        }
+        let (progress, before) = bar.get_or_insert_with(|| (Progress::new(all, what), 0));
+        progress.done(done - *before);
+        progress.tell();
+        *before = done;
+    }
+
+    fn end(self) {
+        [self.embedding, self.indexing].into_iter().flatten().for_each(|(progress, _)| progress.end());
+    }
+}
+
+fn print(report: &IndexReport, place: &StoreArgs, seconds: f64, json: bool) -> anyhow::Result<()> {
+    let IndexReport { description, added, changed, unchanged, removed, embedded, written } = report;
+    if json {
+        return terminal::print_json(&json!({
+            "store": place.store, "description": description, "added": added, "changed": changed, "unchanged": unchanged, "removed": removed,
+            "embedded": embedded, "written": written, "timing": { "seconds": seconds },
+        }));
+    }
+    let Description { collection, n_chunks, n_documents, languages, embedder, generation, .. } = description;
+    if !written {
+        return terminal::print_line(format!("collection {collection}: nothing changed, {n_chunks} passages as before"));
+    }
+    let languages: Vec<String> = languages.iter().map(ToString::to_string).collect();
+    terminal::print_line(format!(
+        "collection {collection}: {n_chunks} passages of {n_documents} documents ({}), generation {generation}",
+        languages.join(", ")
+    ))?;
+    terminal::print_line(format!("  {added} new, {changed} changed, {unchanged} as before, {removed} gone"))?;
+    match embedder {
+        Some(embedder) => {
+            let rate = if *embedded > 0 { format!(" at {:.1} a second", *embedded as f64 / seconds) } else { String::new() };
+            terminal::print_line(format!("  {embedded} embedded by {}{rate}", embedder.name))?;
+        }
+        None => terminal::print_line("  no vectors: search by words alone")?,
+    }
+    terminal::print_line(format!("  in {} in {seconds:.1} s", place.root().join(collection).display()))
+}

@@ -1,0 +1,234 @@
+//! Searches in the program: the flags that choose a collection and how it is searched, what they open, and prompts made of what was found.
+
+mod prompt;
+mod rewrite;
+mod show;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+use dyag_kernels::cpu_device::CpuDevice;
+use dyag_retrieval::{Description, Filter, LocalStore, Ranking, Retriever, SearchOptions, Store};
+use dyag_text::{Embedder, Reranker};
+use serde_json::{Value, json};
+
+use crate::cli::PrecisionChoice;
+use crate::encoder::{open_embedder, open_reranker};
+use crate::engine::EngineArgs;
+use crate::terminal;
+
+pub(crate) use prompt::{PassageLimits, Prepared, prepare};
+pub(crate) use rewrite::rewrite;
+pub(crate) use show::{explain, hits_json, print_citations, sureness};
+
+/// Where collections are kept, as typed.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Collection")]
+pub(crate) struct StoreArgs {
+    /// Where collections are: a folder
+    #[arg(long, value_name = "DIR", default_value = "dyag-index")]
+    pub(crate) store: String,
+
+    /// The collection's name
+    #[arg(long, value_name = "NAME", default_value = "applications")]
+    pub(crate) collection: String,
+}
+
+/// By what passages are ranked, as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RankingChoice {
+    /// By words and by vectors where the collection has them, else by words
+    Auto,
+    /// By words alone
+    Lexical,
+    /// By vectors alone
+    Vector,
+    /// By both
+    Fused,
+}
+
+/// How a collection is searched, as typed.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Search")]
+pub(crate) struct SearchArgs {
+    /// Passages that are shown to the model
+    #[arg(long, visible_alias = "top-k", value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    n_chunks: u16,
+
+    /// By what passages are ranked
+    #[arg(long, value_enum, value_name = "KIND", default_value = "auto")]
+    search: RankingChoice,
+
+    /// Only passages whose metadata hold: KEY=VALUE, KEY=A|B, KEY!=VALUE, KEY<N, KEY<=N, KEY>N, KEY>=N; may be repeated
+    #[arg(long, value_name = "CONDITION")]
+    filter: Vec<String>,
+
+    /// Passages of each ranking that are fused
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    candidates: u16,
+
+    /// The model that made the collection's vectors, where it is not where it was; none: search by words alone
+    #[arg(long, value_name = "PATH")]
+    embedding_model: Option<String>,
+
+    /// Have a cross-encoder look at the best passages and order them anew: the folder of a BERT, RoBERTa or XLM-R model with one label
+    #[arg(long, value_name = "PATH")]
+    rerank: Option<String>,
+
+    /// Passages that the reranker looks at
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "rerank", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    reranked: u16,
+
+    /// Longest passage in a prompt, in characters; longer ones are cut at the end of a sentence
+    #[arg(long, value_name = "N", default_value_t = 4000, value_parser = clap::value_parser!(u32).range(50..))]
+    max_passage_chars: u32,
+
+    /// Most tokens of a prompt; the model's context less the answer when absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(64..))]
+    max_prompt_tokens: Option<u32>,
+}
+
+/// A device that computes in f32, as vectors are compared.
+pub(crate) fn exact_device(engine: EngineArgs) -> anyhow::Result<CpuDevice> {
+    EngineArgs { precision: PrecisionChoice::F32, ..engine }.open()
+}
+
+/// The embedder that a name means.
+pub(crate) fn embedder(name: &str, engine: EngineArgs) -> anyhow::Result<Box<dyn Embedder + Send + Sync>> {
+    let found = crate::model_name::resolve(name).with_context(|| format!("--embedding-model {name}"))?;
+    open_embedder(&found.path, exact_device(engine)?).with_context(|| format!("--embedding-model {name}"))
+}
+
+impl StoreArgs {
+    /// The folder of collections.
+    pub(crate) fn root(&self) -> PathBuf {
+        PathBuf::from(&self.store)
+    }
+
+    /// The collection, open.
+    pub(crate) fn open(&self, engine: EngineArgs) -> anyhow::Result<Box<dyn Store>> {
+        let device = Arc::new(exact_device(engine)?);
+        Ok(Box::new(LocalStore::open(Path::new(&self.store), &self.collection, device)?))
+    }
+}
+
+/// A collection that is open, and how it is searched.
+pub(crate) struct Searching {
+    store: Box<dyn Store>,
+    place: String,
+    embedder: Option<Box<dyn Embedder + Send + Sync>>,
+    reranker: Option<Box<dyn Reranker + Send + Sync>>,
+    pub(crate) options: SearchOptions,
+    pub(crate) limits: PassageLimits,
+}
+
+impl SearchArgs {
+    /// Opens the collection, its embedder and the reranker.
+    pub(crate) fn open(&self, place: &StoreArgs, engine: EngineArgs) -> anyhow::Result<Searching> {
+        let Self { n_chunks, search, filter, candidates, embedding_model, rerank, reranked, max_passage_chars, max_prompt_tokens } = self;
+        let filter = Filter::parse(filter)?;
+        let store = place.open(engine)?;
+        let description = store.description();
+        let without_embedder = embedding_model.as_deref() == Some("none");
+        let ranking = match (search, &description.embedder) {
+            (RankingChoice::Auto, Some(_)) if !without_embedder => Ranking::Fused,
+            (RankingChoice::Auto, _) | (RankingChoice::Lexical, _) => Ranking::Lexical,
+            (RankingChoice::Vector, _) => Ranking::Vector,
+            (RankingChoice::Fused, _) => Ranking::Fused,
+        };
+        let embedder = match (ranking, &description.embedder) {
+            (Ranking::Lexical, _) => None,
+            (Ranking::Vector | Ranking::Fused, None) => {
+                bail!(dyag_retrieval::RetrievalError::NoVectors { collection: description.collection.clone() })
+            }
+            (Ranking::Vector | Ranking::Fused, Some(_)) if without_embedder => {
+                bail!("--embedding-model none: expected an embedding model with --search {}", name(ranking))
+            }
+            (Ranking::Vector | Ranking::Fused, Some(_)) => Some(embedder_of(description, embedding_model.as_deref(), engine)?),
+        };
+        let reranker = rerank.as_deref().map(|name| {
+            let found = crate::model_name::resolve(name)?;
+            open_reranker(&found.path, exact_device(engine)?)
+        });
+        let reranker = reranker.transpose().context("--rerank")?;
+        let options = SearchOptions {
+            k: (*n_chunks).into(),
+            candidates: (*candidates).into(),
+            ranking,
+            filter,
+            reranked: if reranker.is_some() { (*reranked).into() } else { 0 },
+        };
+        let limits =
+            PassageLimits { max_passage_chars: *max_passage_chars as usize, max_prompt_tokens: max_prompt_tokens.map(|n| n as usize) };
+        let searching = Searching { store, place: place.store.clone(), embedder, reranker, options, limits };
+        // Refuses another embedder before a model is loaded.
+        searching.retriever()?;
+        Ok(searching)
+    }
+}
+
+/// The embedder of a collection: the one that was named, else where it was when the collection was made.
+fn embedder_of(description: &Description, named: Option<&str>, engine: EngineArgs) -> anyhow::Result<Box<dyn Embedder + Send + Sync>> {
+    match (named, &description.embedding_model) {
+        (Some(name), _) => embedder(name, engine),
+        (None, Some(recorded)) => embedder(recorded, engine).with_context(|| {
+            format!(
+                "cannot open the embedder that collection {:?} was made with; say where it is with --embedding-model",
+                description.collection
+            )
+        }),
+        (None, None) => bail!("collection {:?} does not say where its embedder is; name it with --embedding-model", description.collection),
+    }
+}
+
+/// A ranking as it is typed.
+pub(crate) const fn name(ranking: Ranking) -> &'static str {
+    match ranking {
+        Ranking::Lexical => "lexical",
+        Ranking::Vector => "vector",
+        Ranking::Fused => "fused",
+    }
+}
+
+impl Searching {
+    /// Asks the collection.
+    pub(crate) fn retriever(&self) -> anyhow::Result<Retriever<'_>> {
+        let embedder = self.embedder.as_deref().map(|embedder| embedder as &dyn Embedder);
+        let reranker = self.reranker.as_deref().map(|reranker| reranker as &dyn Reranker);
+        Ok(Retriever::new(&*self.store, embedder, reranker)?)
+    }
+
+    /// What the collection is.
+    pub(crate) fn description(&self) -> &Description {
+        self.store.description()
+    }
+
+    /// Everything that what is found depends on, beside the question.
+    pub(crate) fn identity(&self) -> Value {
+        let Self { store, place, embedder: _, reranker, options, limits } = self;
+        let Description { collection, n_chunks, generation, created_at, embedder, .. } = store.description();
+        let SearchOptions { k, candidates, ranking, filter, reranked } = options;
+        json!({
+            "store": place, "collection": collection, "collection_chunks": n_chunks, "generation": generation, "created_at": created_at,
+            "search": name(*ranking), "n_chunks": k, "candidates": candidates,
+            "filter": filter.conditions.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "embedder": embedder.as_ref().filter(|_| *ranking != Ranking::Lexical).map(|embedder| &embedder.signature),
+            "reranker": reranker.as_ref().map(|reranker| reranker.signature()), "reranked": reranked,
+            "max_passage_chars": limits.max_passage_chars, "max_prompt_tokens": limits.max_prompt_tokens,
+        })
+    }
+
+    /// In a line, for people.
+    pub(crate) fn summary(&self) -> String {
+        let Description { collection, n_chunks, embedder, .. } = self.store.description();
+        let by = match (self.options.ranking, embedder) {
+            (Ranking::Lexical, _) | (_, None) => "words".to_owned(),
+            (Ranking::Vector, Some(embedder)) => format!("vectors of {}", embedder.name),
+            (Ranking::Fused, Some(embedder)) => format!("words and vectors of {}", embedder.name),
+        };
+        let reranker = self.reranker.as_ref().map_or(String::new(), |reranker| format!(", reranked by {}", reranker.name()));
+        terminal::printable(&format!("collection {collection}: {n_chunks} passages, by {by}{reranker}")).into_owned()
+    }
+}

@@ -1,0 +1,84 @@
+//! From a question to a prompt with passages that fits the model.
+
+use dyag_retrieval::{Found, Verdict};
+use dyag_text::passages::{Language, Passage, prompt_with_passages};
+use dyag_text::{Message, Role};
+
+use super::Searching;
+use crate::answerer::Answerer;
+
+/// How much of what was found is shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PassageLimits {
+    /// Longest passage, in characters.
+    pub(crate) max_passage_chars: usize,
+    /// Most tokens of the prompt.
+    pub(crate) max_prompt_tokens: Option<usize>,
+}
+
+/// A question with what was found for it.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The conversation that the model is shown: the question with passages in its last turn.
+    pub(crate) turns: Vec<Message>,
+    /// What was found.
+    pub(crate) found: Found,
+    /// How many of the hits are shown.
+    pub(crate) shown: usize,
+}
+
+impl Prepared {
+    /// Whether there is something to answer from.
+    pub(crate) fn is_answerable(&self) -> bool {
+        self.found.confidence.verdict != Verdict::Nothing && self.shown > 0
+    }
+}
+
+/// Room that a prompt leaves beside the answer, for templates that add a token or two.
+const SPARE: usize = 8;
+/// Shortest part of a passage that is worth its place, in characters.
+const SHORTEST_PART: usize = 200;
+
+/// Searches for `searched`, and makes the prompt that asks `question` (the content of the last of `turns`) with as many of the passages as fit, best first; the last of them may be cut.
+pub(crate) fn prepare(
+    searching: &Searching,
+    searched: &str,
+    turns: &[Message],
+    language: Language,
+    answerer: &Answerer,
+    max_tokens: usize,
+) -> anyhow::Result<Prepared> {
+    let found = searching.retriever()?.search(searched, &searching.options)?;
+    let PassageLimits { max_passage_chars, max_prompt_tokens } = searching.limits;
+    let room = answerer.context().saturating_sub(max_tokens.min(answerer.context() / 2) + SPARE);
+    let limit = max_prompt_tokens.map_or(room, |n| n.min(room));
+    let whole: Vec<Passage> =
+        found.hits.iter().map(|hit| Passage::new(&hit.chunk.title, &hit.chunk.content).shortened(max_passage_chars)).collect();
+    let question = turns.last().map(|turn| turn.content.as_str()).unwrap_or_default();
+    let with = |passages: &[Passage]| {
+        let mut asked = turns.to_vec();
+        asked.pop();
+        asked.push(Message::new(Role::User, prompt_with_passages(language, question, passages)));
+        asked
+    };
+    let mut passages: Vec<Passage> = Vec::new();
+    for passage in whole {
+        passages.push(passage);
+        if answerer.prompt_len(&with(&passages))? <= limit {
+            continue;
+        }
+        // The part of it that fits, halved until it does; then there is no room for more.
+        let passage = passages.pop().unwrap_or_else(|| Passage::new("", ""));
+        let mut chars = passage.content.chars().count() / 2;
+        while chars >= SHORTEST_PART {
+            passages.push(passage.shortened(chars));
+            if answerer.prompt_len(&with(&passages))? <= limit {
+                break;
+            }
+            passages.pop();
+            chars /= 2;
+        }
+        break;
+    }
+    Ok(Prepared { turns: with(&passages), shown: passages.len(), found })
+}

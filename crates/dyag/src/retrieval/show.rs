@@ -1,0 +1,77 @@
+//! What was found, for people and as JSON.
+
+use dyag_retrieval::{Citation, Found, Hit, Place, Stages};
+use serde_json::{Value, json};
+
+use crate::terminal;
+
+/// The hits as JSON, best first.
+pub(crate) fn hits_json(found: &Found, shown: usize) -> Vec<Value> {
+    let hit = |(place, Hit { chunk, score, stages }): (usize, &Hit)| {
+        json!({
+            "rank": place + 1, "id": chunk.id, "source_id": chunk.source_id, "title": chunk.title, "content": chunk.content,
+            "metadata": chunk.metadata, "chunk_type": chunk.chunk_type, "score": score, "stages": stages, "shown": place < shown,
+        })
+    };
+    found.hits.iter().enumerate().map(hit).collect()
+}
+
+/// Prints every stage's ranks and scores.
+pub(crate) fn explain(found: &Found) -> anyhow::Result<()> {
+    let place = |place: Option<Place>| place.map_or("-".to_owned(), |Place { rank, score }| format!("{rank} ({score:.4})"));
+    terminal::print_line(format!(
+        "{:>2}  {:<16} {:<14} {:<13} {:<13} {:<13} title",
+        "", "id", "words (BM25)", "vector (cos)", "fused (RRF)", "reranker"
+    ))?;
+    for (n, Hit { chunk, stages: Stages { lexical, vector, fused, rerank }, .. }) in found.hits.iter().enumerate() {
+        terminal::print_line(format!(
+            "{:>2}  {:<16} {:<14} {:<13} {:<13} {:<13} {}",
+            n + 1,
+            terminal::printable(&chunk.id),
+            place(*lexical),
+            place(*vector),
+            place(*fused),
+            place(*rerank),
+            terminal::printable(&chunk.title)
+        ))?;
+    }
+    for (word, instead) in &found.corrections {
+        terminal::print_line(format!("\"{}\" is not in the collection; searched for {}", terminal::printable(word), instead.join(", ")))?;
+    }
+    if !found.confidence.unknown_words.is_empty() {
+        terminal::print_line(format!("not in the collection, nor anything like it: {}", found.confidence.unknown_words.join(", ")))?;
+    }
+    terminal::print_line(sureness(found))?;
+    let seconds: Vec<String> = found.seconds.iter().map(|(stage, seconds)| format!("{stage} {:.1} ms", 1e3 * seconds)).collect();
+    terminal::print_line(format!("time: {}", seconds.join(", ")))
+}
+
+/// How sure the search is, in a line.
+pub(crate) fn sureness(found: &Found) -> String {
+    let confidence = &found.confidence;
+    let deviations = confidence
+        .deviations
+        .map_or(String::new(), |deviations| format!(", nearest vector {deviations:+.1} standard deviations from unrelated passages"));
+    format!(
+        "search: {}; {:.0} % of the question's words in one passage{deviations}",
+        confidence.verdict.words(),
+        100.0 * confidence.coverage
+    )
+}
+
+/// Prints what an answer rests on.
+pub(crate) fn print_citations(found: &Found, citations: &[Citation]) -> anyhow::Result<()> {
+    if citations.is_empty() {
+        terminal::print_line("No sentence of the passages says this: the answer is the model's own.")?;
+    }
+    for Citation { passage, chunk_id, start, end, sentence, answer: _, support } in citations {
+        let title = found.hits.get(passage - 1).map_or("", |hit| hit.chunk.title.as_str());
+        terminal::print_line(format!(
+            "[{passage}] {} ({chunk_id}, characters {start} to {end}, {:.0} %): \"{}\"",
+            terminal::printable(title),
+            100.0 * support,
+            terminal::printable(sentence)
+        ))?;
+    }
+    terminal::print_line(sureness(found))
+}
