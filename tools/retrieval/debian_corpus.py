@@ -24,7 +24,7 @@ import tempfile
 WORKS = {
     "reference": ("debian-reference-fr", "2.100", "usr/share/debian-reference", r"\.fr\.html$"),
     "faq": ("debian-faq-fr", "11.1", "usr/share/doc/debian/FAQ/fr", r"\.html$"),
-    "developpeurs": ("developers-reference-fr", "12.18", "usr/share/developers-reference/fr", r"^(?!genindex|search).*\.html$"),
+    "developpeurs": ("developers-reference-fr", "12.18", "usr/share/developers-reference/fr", r"^(?!genindex|search|developers-reference).*\.html$"),
     "responsable": ("maint-guide-fr", "1.2.53", "usr/share/doc/maint-guide-fr/html", r"\.html$"),
     "aptitude": ("aptitude-doc-fr", "0.8.13-5", "usr/share/doc/aptitude/html/fr", r"\.html$"),
     "installation": ("installation-guide-amd64", "20230508+deb12u1", "usr/share/doc/installation-guide-amd64/fr", r"^(?!apes?0?5|gpl).*\.html$"),
@@ -37,6 +37,14 @@ WANTED = [
     "uniq.1", "wc.1", "seq.1", "split.1", "nl.1", "paste.1", "shred.1", "timeout.1", "who.1", "uname.1", "install.1", "join.1", "fold.1", "csplit.1", "env.1", "id.1", "nice.1", "od.1", "pr.1",
 ]
 SEED = 42
+FRENCH = {"le", "la", "les", "des", "est", "une", "dans", "pour", "que", "qui", "du", "avec", "vous"}
+ENGLISH = {"the", "of", "and", "is", "to", "in", "that", "for", "with", "you", "this", "are", "be"}
+
+
+def is_french(html):
+    """Whether more of a page's words are signs of French than of English: some pages of translated works are not translated yet."""
+    words = re.findall(r"[^\W\d_]+", re.sub(r"<(script|style|pre).*?</\1>|<[^>]*>", " ", html, flags=re.S).lower())
+    return sum(word in FRENCH for word in words) > sum(word in ENGLISH for word in words)
 
 
 def plain(text):
@@ -49,7 +57,7 @@ def plain(text):
                        ("\\:", "")]:
         text = text.replace(mark, sign)
     text = re.sub(r"\\\((lq|rq)|\\\[(lq|rq|dq)\]", '"', text)
-    text = re.sub(r"\\\[[^\]]*\]|\\\(..|\\\*\(..|\\\*.", "", text)
+    text = re.sub(r"\\\[[^\]]*\]|\\\(..|\\\*\(..|\\\*\[[^\]]*\]|\\\*.?", "", text)
     return text.replace("****", "").replace("\u00a0", " ")
 
 
@@ -66,6 +74,8 @@ def manual_page(source, name):
     def flush():
         nonlocal text, tag
         body = " ".join(text).strip()
+        if tag is None and body and out[-1].startswith("- "):
+            out.append("")
         if tag is not None:
             out.append(f"- **{tag}** : {body}" if body else f"- **{tag}**")
         elif body:
@@ -158,7 +168,8 @@ def main():
                         n += 1
             else:
                 for file in files:
-                    shutil.copyfile(file, docs / work / file.relative_to(root / place).as_posix().replace("/", "_"))
+                    if is_french(file.read_text(encoding="utf-8", errors="replace")):
+                        shutil.copyfile(file, docs / work / file.relative_to(root / place).as_posix().replace("/", "_"))
             works[work] = {"package": package, "version": real, "documents": sum(1 for _ in (docs / work).iterdir())}
     (pathlib.Path(args.out) / "works.json").write_text(json.dumps(works, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(works, ensure_ascii=False))

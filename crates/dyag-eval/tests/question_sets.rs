@@ -64,3 +64,30 @@ fn every_kind_is_what_it_is_called() {
         }
     }
 }
+
+#[test]
+fn half_of_the_questions_about_debian_are_taught_in_other_words() {
+    let read = |name: &str| -> Vec<Value> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/retrieval/debian").join(name);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        text.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
+    };
+    let (questions, train) = (read("questions.jsonl"), read("train.jsonl"));
+    assert!(questions.len() >= 150 && (300..=400).contains(&train.len()), "{} {}", questions.len(), train.len());
+    let taught: Vec<&Value> = questions.iter().filter(|row| row["taught"] == true).collect();
+    assert!(questions.len().abs_diff(2 * taught.len()) <= 5, "{} of {}", taught.len(), questions.len());
+    let ids: BTreeSet<&str> = questions.iter().map(|row| text(row, "id")).collect();
+    assert_eq!(ids.len(), questions.len());
+    let sources = |row: &Value, key: &str| -> BTreeSet<String> {
+        row[key].as_array().expect("a list").iter().map(|id| id.as_str().expect("an id").to_owned()).collect()
+    };
+    let trained: BTreeMap<String, BTreeSet<String>> =
+        train.iter().map(|row| (fold(text(&row["messages"][1], "content")), sources(row, "source_chunk_ids"))).collect();
+    for row in &questions {
+        let gold = sources(row, "gold_chunk_ids");
+        assert!(!gold.is_empty() && gold.iter().all(|id| id.len() == 16 && id.bytes().all(|c| c.is_ascii_hexdigit())), "{row}");
+        assert!(!trained.contains_key(&fold(text(row, "question"))), "asked in training: {row}");
+        let teaches = trained.values().any(|sources| *sources == gold);
+        assert!(row["taught"] == false || teaches, "not taught: {row}");
+    }
+}
