@@ -116,6 +116,69 @@ fn the_report_as_json_counts_tokens() {
 }
 
 #[test]
+fn examples_with_passages() {
+    let place = place();
+    let arguments = [
+        "generate-training",
+        "chunks_json_route.jsonl",
+        "--output",
+        "raft.jsonl",
+        "--count",
+        "200",
+        "--with-context",
+        "--split",
+        "--validate",
+        "--json",
+    ];
+    let outcome = done(&place, &arguments);
+    let report: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    assert_eq!(report["problems"], json!([]));
+    let contexts = report["report"]["contexts"].as_object().expect("contexts");
+    assert_eq!(contexts.keys().map(String::as_str).collect::<Vec<_>>(), ["bearing", "none", "withheld"]);
+    let train = rows(&place, "raft_train.jsonl");
+    let of_kind = |kind: &str| train.iter().filter(|row| row["context"] == kind).count();
+    let share = |share: f64| (train.len() as f64 * share).round() as usize;
+    assert_eq!((of_kind("none"), of_kind("withheld")), (share(0.2), share(0.1)));
+    for row in &train {
+        let user = row["messages"][1]["content"].as_str().expect("a question");
+        let sources = row["source_chunk_ids"].as_array().expect("a list");
+        let passages = row["passage_chunk_ids"].as_array().expect("a list");
+        match row["context"].as_str().expect("a context") {
+            "none" => assert!(passages.is_empty() && !user.contains("[1]")),
+            "bearing" => {
+                assert!(sources.iter().all(|id| passages.contains(id)) && !sources.is_empty());
+                assert!(user.contains("[5]") && !user.contains("[6]"), "{user}");
+            }
+            _ => {
+                assert_eq!(row["messages"][2]["content"], "Les documents ne donnent pas cette information.");
+                assert!(
+                    sources.is_empty() && row["withheld_chunk_ids"].as_array().expect("a list").iter().all(|id| !passages.contains(id))
+                );
+            }
+        }
+    }
+    let first = fs::read(place.path("raft_train.jsonl")).expect("a file");
+    done(&place, &arguments);
+    assert_eq!(fs::read(place.path("raft_train.jsonl")).expect("a file"), first);
+    refused(&place, &["generate-training", "chunks_json_route.jsonl", "--output", "s.jsonl", "--passages", "3"], &["--with-context"]);
+    let shares = |free: &'static str, silent: &'static str| {
+        [
+            "generate-training",
+            "chunks_json_route.jsonl",
+            "--output",
+            "s.jsonl",
+            "--with-context",
+            "--context-free",
+            free,
+            "--unanswerable",
+            silent,
+        ]
+    };
+    refused(&place, &shares("1.5", "0"), &["--context-free", "from 0 to 1", "1.5"]);
+    refused(&place, &shares("0.7", "0.6"), &["at most 1 together", "0.7 and 0.6"]);
+}
+
+#[test]
 fn nothing_found_is_a_no_that_says_what_was_looked_for() {
     let place = place();
     place.write("empty.jsonl", "{\"id\": \"a\", \"source_id\": \"s\", \"title\": \"t\", \"content\": \"rien\"}\n");

@@ -77,6 +77,7 @@ fn help_and_version_go_to_stdout() {
 fn every_command_has_help_that_names_its_flags() {
     for (command, flags) in [
         ("chunk", ["--output", "--by", "--size", "--overlap", "--unit", "--encoding", "--json"].as_slice()),
+        ("generate-training", ["--output", "--split", "--with-context", "--passages", "--context-free", "--max-passage-chars"].as_slice()),
         ("merge-lora", ["--base-model", "--output", "--dtype", "--shard-size", "--text", "--json"].as_slice()),
         ("export-gguf", ["--adapter", "--type", "--adapter-only", "--output", "--modelfile", "--json"].as_slice()),
         ("finetune", ["--dataset", "--output", "--base-model", "--epochs", "--resume"].as_slice()),

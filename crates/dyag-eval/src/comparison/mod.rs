@@ -432,6 +432,7 @@ const PLAIN: [&str; 7] = ["correct", "is_correct", "exact_match", "contains", "t
 fn primary_metric(pairs: &[Pair], options: &Options) -> Option<String> {
     let known = |name: &str| pairs.iter().any(|pair| pair.metrics.iter().any(|metric| metric.metric == name));
     let asked = options.metrics.iter().map(String::as_str).find(|name| known(name));
-    let first = || pairs.iter().flat_map(|pair| &pair.metrics).map(|metric| metric.metric.as_str()).next();
+    let mut names = pairs.iter().flat_map(|pair| &pair.metrics).map(|metric| metric.metric.as_str());
+    let first = || names.find(|name| !units::is_about_passages(name));
     asked.or_else(|| PLAIN.into_iter().find(|name| known(name))).or_else(first).map(str::to_owned)
 }

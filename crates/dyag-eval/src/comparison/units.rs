@@ -82,7 +82,7 @@ pub fn p_value_text(p: f64) -> String {
 
 /// Metrics of ours that are compared unless others are asked for: one for each question that a person would ask. All of them at once would need so large an adjustment that
 /// nothing could be shown.
-const HEADLINES: [&str; 11] = [
+const HEADLINES: [&str; 15] = [
     "exact_match",
     "exact_match_french",
     "exact_match_squad",
@@ -94,7 +94,16 @@ const HEADLINES: [&str; 11] = [
     "sentence_chrf++",
     "bertscore_MODEL_f1",
     "similarity_MODEL",
+    "retrieval_recall@5",
+    "retrieval_mrr",
+    "context_precision",
+    "grounded_words",
 ];
+
+/// Whether a metric is about what a search found or where an answer was taken from, and not about whether the answer is right: nobody is recommended for it.
+pub(super) fn is_about_passages(metric: &str) -> bool {
+    metric == "context_precision" || metric.starts_with("retrieval_") || metric.starts_with("grounded_")
+}
 
 /// Whether a metric is compared when none is asked for: a headline in the language of the answers, or one that this program does not know.
 pub(super) fn is_headline(metric: &str, language: Option<&str>) -> bool {

@@ -246,13 +246,97 @@ const ENCODER_METRICS: &[Metric] = &[
     ),
 ];
 
+/// What a search found, and what of an answer stands in it. They need a row's passages, and [`crate::retrieval`] computes them.
+const RETRIEVAL_METRICS: &[Metric] = &[
+    better("retrieval_recall@1", 1.0, How::Plain("retrieval|recall@1"), "Share of the chunks that bear the answer at the first place"),
+    better(
+        "retrieval_recall@5",
+        1.0,
+        How::Plain("retrieval|recall@5"),
+        "Share of the chunks that bear the answer among the first five found",
+    ),
+    better(
+        "retrieval_recall@10",
+        1.0,
+        How::Plain("retrieval|recall@10"),
+        "Share of the chunks that bear the answer among the first ten found",
+    ),
+    better("retrieval_success@1", 1.0, How::Plain("retrieval|success@1"), "A chunk that bears the answer was found at the first place"),
+    better("retrieval_success@5", 1.0, How::Plain("retrieval|success@5"), "A chunk that bears the answer is among the first five found"),
+    better(
+        "retrieval_precision@5",
+        1.0,
+        How::Plain("retrieval|precision@5"),
+        "Share of five places that chunks which bear the answer hold",
+    ),
+    better("retrieval_mrr", 1.0, How::Plain("retrieval|mrr"), "One divided by the rank of the first chunk that bears the answer"),
+    better("retrieval_ndcg@10", 1.0, How::Plain("retrieval|ndcg@10"), "How near the first ten found are to the best order"),
+    better(
+        "retrieval_document_recall@1",
+        1.0,
+        How::Plain("retrieval|document|recall@1"),
+        "The right document was found at the first place",
+    ),
+    better(
+        "retrieval_document_recall@5",
+        1.0,
+        How::Plain("retrieval|document|recall@5"),
+        "The right document is among the first five found",
+    ),
+    better(
+        "retrieval_document_recall@10",
+        1.0,
+        How::Plain("retrieval|document|recall@10"),
+        "The right document is among the first ten found",
+    ),
+    better(
+        "retrieval_document_success@1",
+        1.0,
+        How::Plain("retrieval|document|success@1"),
+        "The right document was found at the first place",
+    ),
+    better(
+        "retrieval_document_success@5",
+        1.0,
+        How::Plain("retrieval|document|success@5"),
+        "The right document is among the first five found",
+    ),
+    better(
+        "retrieval_document_precision@5",
+        1.0,
+        How::Plain("retrieval|document|precision@5"),
+        "Share of five places that the right document holds",
+    ),
+    better("retrieval_document_mrr", 1.0, How::Plain("retrieval|document|mrr"), "One divided by the rank of the right document"),
+    better(
+        "retrieval_document_ndcg@10",
+        1.0,
+        How::Plain("retrieval|document|ndcg@10"),
+        "How near the right document is to the first place",
+    ),
+    better(
+        "context_precision",
+        1.0,
+        How::Plain("retrieval|context_precision"),
+        "Mean precision at the ranks of the chunks that bear the answer: how little else was shown above them",
+    ),
+    better("grounded_words", 1.0, How::Plain("groundedness|words"), "Share of the answer's content words that stand in its passages"),
+    better(
+        "grounded_facts",
+        1.0,
+        How::Plain("groundedness|facts"),
+        "Share of the answer's numbers, dates and identifiers that stand in its passages",
+    ),
+    better("grounded_sentences", 1.0, How::Plain("groundedness|sentences"), "Share of the answer's sentences that stand in its passages"),
+];
+
 /// The metric of a name, of one answer or of a set. One that is named after an encoder has `MODEL` in its own name.
 pub fn metric(name: &str) -> Option<&'static Metric> {
     let named = |metric: &&Metric| match metric.name.split_once("MODEL") {
         None => metric.name == name,
         Some((before, after)) => name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(|model| !model.is_empty()),
     };
-    METRICS.iter().chain(CORPUS_METRICS).chain(MODEL_METRICS).chain(ENCODER_METRICS).find(named)
+    METRICS.iter().chain(CORPUS_METRICS).chain(MODEL_METRICS).chain(RETRIEVAL_METRICS).chain(ENCODER_METRICS).find(named)
 }
 
 impl Metric {

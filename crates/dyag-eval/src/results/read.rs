@@ -190,7 +190,7 @@ fn ids(fields: &mut Fields) -> Result<Vec<String>, Problem> {
 }
 
 fn sources(fields: &mut Fields) -> Result<Option<Vec<Source>>, Problem> {
-    let Some((key, items)) = fields.list(&["sources"])? else { return Ok(None) };
+    let Some((key, items)) = fields.list(&["sources", "retrieved"])? else { return Ok(None) };
     let source = |(index, item): (usize, Value)| match item {
         Value::String(id) => Ok(Source { id: Some(id), ..Source::default() }),
         Value::Number(number) => Ok(Source { id: Some(number.to_string()), ..Source::default() }),
@@ -198,6 +198,7 @@ fn sources(fields: &mut Fields) -> Result<Option<Vec<Source>>, Problem> {
             let mut fields = Fields::new(item, format!("{key}[{index}]"))?;
             Ok(Source {
                 id: fields.name(&["id", "chunk_id"])?,
+                source_id: fields.name(&["source_id"])?,
                 text: fields.text(&["text", "content"])?,
                 score: fields.number(&["score"])?,
                 other: fields.rest(),

@@ -145,7 +145,7 @@ impl Serialize for Row {
 /// A source of which only the id is known is its id.
 fn source(source: &Source) -> serde_json::Result<Value> {
     match source {
-        Source { id: Some(id), text: None, score: None, other } if other.is_empty() => Ok(Value::String(id.clone())),
+        Source { id: Some(id), source_id: None, text: None, score: None, other } if other.is_empty() => Ok(Value::String(id.clone())),
         source => serde_json::to_value(source),
     }
 }

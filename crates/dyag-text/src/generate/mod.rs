@@ -6,6 +6,7 @@
 
 mod candidates;
 mod catalogue;
+mod context;
 mod document;
 mod entries;
 mod facts;
@@ -16,10 +17,12 @@ mod questions;
 mod random;
 mod report;
 mod rules;
+mod similar;
 mod training;
 mod wording;
 
 pub use catalogue::catalogue;
+pub use context::{Context, ContextKind, ContextOptions};
 pub use document::{Document, documents};
 pub use facts::{Fact, FactKind, extract};
 pub use model::{ModelAnswers, ModelFacts, ModelOptions, ModelWork, facts_by_model};

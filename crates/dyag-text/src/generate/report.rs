@@ -26,6 +26,9 @@ pub struct Report {
     pub parts: BTreeMap<&'static str, usize>,
     /// Items by what they ask for.
     pub kinds: BTreeMap<&'static str, usize>,
+    /// Items by what their passages are to the question; empty where examples show no passages.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub contexts: BTreeMap<&'static str, usize>,
     /// Items by category.
     pub categories: BTreeMap<String, usize>,
     /// Documents, and how items are spread over them.
@@ -67,18 +70,9 @@ impl Report {
         options: &TrainingOptions,
     ) -> Self {
         let mut parts = BTreeMap::new();
-        let mut kinds = BTreeMap::new();
-        let mut categories = BTreeMap::new();
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for item in items {
             *parts.entry(item.part.name()).or_default() += 1;
-            let kind = match item.kind {
-                Kind::Fact => "fact",
-                Kind::Combined => "combined",
-                Kind::Unanswerable => "unanswerable",
-            };
-            *kinds.entry(kind).or_default() += 1;
-            *categories.entry(item.category.clone()).or_default() += 1;
             *counts.entry(item.document.as_str()).or_default() += 1;
         }
         let wordings = units.iter().map(|unit| unit.wordings.len()).sum();
@@ -93,18 +87,40 @@ impl Report {
             uncovered: uncovered.take(MAX_NAMED).collect(),
         };
         let shortfall = shortfall(&coverage, facts, wordings, items.len(), units, &dropped, options);
-        Self {
+        let mut report = Self {
             method: options.method,
             requested: options.count,
             made: items.len(),
             parts,
-            kinds,
-            categories,
+            kinds: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            categories: BTreeMap::new(),
             documents: coverage,
             facts,
             wordings,
             dropped,
             shortfall,
+        };
+        report.recount(items);
+        report
+    }
+
+    /// Counts items by kind, category and context anew.
+    pub(super) fn recount(&mut self, items: &[TrainingItem]) {
+        self.kinds.clear();
+        self.categories.clear();
+        self.contexts.clear();
+        for item in items {
+            let kind = match item.kind {
+                Kind::Fact => "fact",
+                Kind::Combined => "combined",
+                Kind::Unanswerable => "unanswerable",
+            };
+            *self.kinds.entry(kind).or_default() += 1;
+            *self.categories.entry(item.category.clone()).or_default() += 1;
+            if let Some(context) = &item.context {
+                *self.contexts.entry(context.kind.name()).or_default() += 1;
+            }
         }
     }
 
@@ -116,6 +132,9 @@ impl Report {
         let mut lines = vec![format!("{} of {} examples: {}", self.made, self.requested, counts(&self.parts))];
         lines.push(format!("from {} facts in {} wordings: {}", self.facts, self.wordings, counts(&self.kinds)));
         lines.push(format!("documents: {covered} of {total} covered, {taught} of them taught, {fewest} to {most} examples each"));
+        if !self.contexts.is_empty() {
+            lines.push(format!("passages: {}", counts(&self.contexts)));
+        }
         if !uncovered.is_empty() {
             let more = (total - covered).saturating_sub(uncovered.len());
             lines.push(format!(

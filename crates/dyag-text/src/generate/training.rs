@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::candidates::{Unit, combined_units, fact_units, unanswerable_units, without_duplicates};
+use super::context::{Context, ContextKind};
 use super::document::{Document, documents};
 use super::facts::{Fact, extract};
 use super::parts::{Chosen, Part, Pick, Split, choose_parts, choose_whole};
@@ -80,14 +81,22 @@ pub struct TrainingItem {
     pub values: Vec<String>,
     /// Chunks that support the answer; none where the documents do not answer.
     pub chunk_ids: Vec<String>,
+    /// The passages it shows; none where examples show none.
+    pub context: Option<Context>,
 }
 
 impl TrainingItem {
+    /// Whether its passages leave out what bears the answer, so that it teaches nothing of the fact.
+    fn is_withheld(&self) -> bool {
+        self.context.as_ref().is_some_and(|context| context.kind == ContextKind::Withheld)
+    }
+
     /// The item as a row of a dataset: a conversation and where it comes from. `cite` adds the chunks to the answer's text.
     pub fn to_row(&self, system: Option<&str>, cite: bool) -> Map<String, Value> {
         let mut messages = Vec::with_capacity(3);
+        let prompt = self.context.as_ref().map_or_else(|| self.question.clone(), |context| context.prompt(&self.question));
         messages.extend(system.map(|system| json!({ "role": "system", "content": system })));
-        messages.push(json!({ "role": "user", "content": self.question }));
+        messages.push(json!({ "role": "user", "content": prompt }));
         let sources = if cite && !self.chunk_ids.is_empty() { format!(" [Source: {}]", self.chunk_ids.join(", ")) } else { String::new() };
         messages.push(json!({ "role": "assistant", "content": format!("{}{sources}", self.answer) }));
         let mut row = Map::new();
@@ -99,6 +108,13 @@ impl TrainingItem {
         row.insert("category".to_owned(), json!(self.category));
         row.insert("difficulty".to_owned(), json!(self.difficulty));
         row.insert("kind".to_owned(), json!(self.kind));
+        if let Some(Context { kind, passages, withheld, language: _ }) = &self.context {
+            row.insert("context".to_owned(), json!(kind));
+            row.insert("passage_chunk_ids".to_owned(), passages.iter().map(|(id, _)| json!(id)).collect());
+            if let Some((ids, _)) = withheld {
+                row.insert("withheld_chunk_ids".to_owned(), json!(ids));
+            }
+        }
         row
     }
 }
@@ -188,7 +204,8 @@ impl TrainingSet {
                         leak.part.name()
                     ));
                 }
-                let taught = test.fields.iter().all(|field| train.iter().any(|item| item.fields.contains(field)));
+                let teaches = |field: &String| train.iter().any(|item| !item.is_withheld() && item.fields.contains(field));
+                let taught = test.is_withheld() || test.fields.iter().all(teaches);
                 match split {
                     Some(Split::Wording) if !taught => {
                         problems.push(format!("\"{}\" ({}) is taught in no other wording", test.question, test.part.name()))
@@ -200,6 +217,7 @@ impl TrainingSet {
                 }
             }
         }
+        problems.extend(self.context_problems(chunks));
         problems.sort();
         problems
     }
@@ -228,6 +246,7 @@ fn items_of(documents: &[Document<'_>], units: &[Unit], chosen: &Chosen, seed: u
                 answer: answer.clone(),
                 values: values.clone(),
                 chunk_ids: chunk_ids.clone(),
+                context: None,
             }
         }));
     }

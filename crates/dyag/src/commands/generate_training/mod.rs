@@ -1,5 +1,6 @@
 //! `dyag generate-training`: training sets from chunks.
 
+mod context;
 mod llm;
 mod output;
 mod tokens;
@@ -85,6 +86,9 @@ pub(crate) struct Args {
     max_seq_length: usize,
 
     #[command(flatten)]
+    context: context::ContextArgs,
+
+    #[command(flatten)]
     facts: llm::FactArgs,
 
     #[command(flatten)]
@@ -127,6 +131,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         cite,
         base_model,
         max_seq_length,
+        context,
         facts,
         language_model,
         engine,
@@ -152,6 +157,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         other => other?,
     };
     let rules = open_rules(rules.as_deref(), language.as_deref(), placeholders.as_deref(), &chunks)?;
+    let context = context.resolve(&rules, seed)?;
     let options = TrainingOptions { method, count: count as usize, split, seed, max_answer_chars: max_answer_chars as usize };
     let documents = documents(&chunks, &rules);
     let found = match method {
@@ -169,6 +175,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     set.report.shortfall.extend(stopped.clone());
     if set.items.is_empty() {
         return nothing_found(&input, &rules, &set, json);
+    }
+    if let Some(context) = &context {
+        set.add_context(&chunks, context);
     }
     let system = match (&system, no_system) {
         (Some(text), _) => Some(text.as_str()),
