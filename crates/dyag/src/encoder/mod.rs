@@ -145,6 +145,4 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
 mod retrieval_tests;
