@@ -41,7 +41,7 @@ def main():
             start = time.perf_counter()
             model.encode(texts, batch_size=32)
             rates["python", name].append(len(texts) / (time.perf_counter() - start))
-        out = subprocess.run([binary, "encoder::tests::speed", "--ignored", "--nocapture"], env=environment, capture_output=True, text=True, check=True).stdout
+        out = subprocess.run([binary, "encoder::local::tests::speed", "--ignored", "--nocapture"], env=environment, capture_output=True, text=True, check=True).stdout
         for name, rate in re.findall(r"speed (\S+) ([0-9.]+) texts/s", out): rates["dyag", name].append(float(rate))
     for name in NAMES:
         ours, theirs = rates["dyag", name], rates["python", name]

@@ -327,6 +327,12 @@ macro_rules! gates {
 gates!(f32, activate, activate_part, gated, gated_part, gated_backward, gated_backward_part);
 gates!(u16, activate_narrow, activate_narrow_part, gated_narrow, gated_narrow_part, gated_backward_narrow, gated_backward_narrow_part);
 
+/// `x += y`.
+pub(super) fn add(x: &mut [f32], y: &[f32]) {
+    assert_eq!(x.len(), y.len());
+    x.par_chunks_mut(CHUNK).zip(y.par_chunks(CHUNK)).for_each(|(x, y)| x.iter_mut().zip(y).for_each(|(x, y)| *x += y));
+}
+
 /// Inverted dropout, a function of `seed` and the element's index alone.
 pub(super) fn dropout(p: f32, seed: u64, x: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len());

@@ -154,20 +154,21 @@ mod x86 {
         }
     }
 
-    /// Splits the tile into what sixteen registers hold: 6 rows of 16 columns.
+    /// Splits the tile into what sixteen registers hold: up to 6 rows of 16 columns, as many rows each time as can be, since a rest of two would wait for its own sums.
     ///
     /// # Safety
     /// As [`super::accumulate`], on a machine with AVX2 and FMA.
     pub(super) unsafe fn dispatch_avx2(tile: Tile) {
+        let rows_a_part = tile.rows.div_ceil(tile.rows.div_ceil(6));
         for col in (0..tile.cols).step_by(16) {
-            for row in (0..tile.rows).step_by(6) {
+            for row in (0..tile.rows).step_by(rows_a_part) {
                 // SAFETY: a part of the caller's tile.
                 let part = unsafe {
                     Tile {
                         a: tile.a.add(row * tile.a_row),
                         b: tile.b.add(col),
                         c: tile.c.add(row * tile.c_row + col),
-                        rows: (tile.rows - row).min(6),
+                        rows: (tile.rows - row).min(rows_a_part),
                         cols: (tile.cols - col).min(16),
                         ..tile
                     }

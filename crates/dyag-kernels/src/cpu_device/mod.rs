@@ -16,6 +16,7 @@ mod pool;
 mod product;
 #[cfg(target_arch = "x86_64")]
 mod project;
+mod project_f32;
 #[cfg(test)]
 mod tests;
 mod trained;
@@ -281,12 +282,7 @@ impl Device for CpuDevice {
     }
 
     fn add(&self, x: &mut CpuBuffer, y: &CpuBuffer) {
-        assert_eq!(x.len(), y.len());
-        self.threads.install(|| {
-            x.par_chunks_mut(elementwise::CHUNK).zip(y.par_chunks(elementwise::CHUNK)).for_each(|(x, y)| {
-                x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-            });
-        });
+        self.threads.install(|| elementwise::add(x, y));
     }
 
     fn scale(&self, factor: f32, x: &mut CpuBuffer) {
@@ -425,12 +421,14 @@ impl Device for CpuDevice {
         self.threads.install(|| self.norms_of_adapted(w, squares, pair, norms));
     }
 
-    #[cfg(target_arch = "x86_64")]
     fn project(&self, x: &CpuBuffer, rows: usize, residual: Option<&CpuBuffer>, parts: Vec<Projection<'_, Self>>) {
-        match self.bf16 {
-            Some(kind) => self.threads.install(|| self.project_bf16(kind, x, rows, residual, parts)),
-            None => device::project_one_by_one(self, x, rows, residual, parts),
-        }
+        self.threads.install(|| {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(kind) = self.bf16 {
+                return self.project_bf16(kind, x, rows, residual, parts);
+            }
+            self.project_f32(x, rows, residual.map(|residual| &**residual), parts);
+        });
     }
 
     #[cfg(target_arch = "x86_64")]

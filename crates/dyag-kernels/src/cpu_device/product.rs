@@ -157,7 +157,7 @@ impl Term<'_> {
 }
 
 /// `a` as the inner loop reads it.
-enum Left<'a> {
+pub(super) enum Left<'a> {
     /// Where it lies.
     Strided(Rows<'a>),
     /// Copied by [`pack_rows`]: rows a power of two apart would fight over the same cache lines.
@@ -254,44 +254,70 @@ thread_local! {
 /// Columns from which on copying `a` pays.
 const MANY_COLUMNS: usize = 3 * PANEL;
 
-/// `c = start + sum of terms`, on the current rayon pool. `c` is `[m, n]` row-major.
-fn product(level: Level, memory: &Arc<Pool>, (m, n): (usize, usize), terms: &[Term<'_>], start: Start<'_>, c: &mut [f32]) {
-    assert_eq!(c.len(), m * n);
-    if let Start::Row(row) = start {
-        assert_eq!(row.len(), n);
+/// One of several products of as many rows: `c = start + sum of terms`, `c` being `[m, n]` row-major.
+pub(super) struct Job<'a> {
+    pub(super) n: usize,
+    pub(super) terms: Vec<Term<'a>>,
+    /// The left operand of each term.
+    pub(super) lefts: Vec<&'a Left<'a>>,
+    pub(super) start: Start<'a>,
+    pub(super) c: Shared,
+}
+
+impl Job<'_> {
+    /// Columns a task takes.
+    fn width(&self) -> usize {
+        self.terms.iter().map(|term| term.b.columns_a_task()).max().expect("a product has a term")
     }
+}
+
+/// `a` as the inner loop best reads it for a product of `n` columns.
+pub(super) fn left<'a>(level: Level, memory: &Arc<Pool>, (m, n): (usize, usize), term: &Term<'a>) -> Left<'a> {
+    let copy = n >= MANY_COLUMNS && m > 2 * MAX_ROWS || term.precision != Precision::F32;
+    if copy { Left::Packed(pack_rows(level, memory, m, term)) } else { Left::Strided(term.a) }
+}
+
+/// `c = start + sum of terms`, on the current rayon pool. `c` is `[m, n]` row-major.
+fn product(level: Level, memory: &Arc<Pool>, (m, n): (usize, usize), terms: Vec<Term<'_>>, start: Start<'_>, c: &mut [f32]) {
+    assert_eq!(c.len(), m * n);
     if m == 0 || n == 0 {
         return;
     }
-    for term in terms {
-        assert!(term.k > 0 && term.fits(m, n), "operands have the sizes of the product");
+    let lefts: Vec<Left<'_>> = terms.iter().map(|term| left(level, memory, (m, n), term)).collect();
+    products(level, m, &[Job { n, terms, lefts: lefts.iter().collect(), start, c: Shared(c.as_mut_ptr()) }]);
+}
+
+/// Computes all jobs, each of which writes an `[m, n]` of its own.
+pub(super) fn products(level: Level, m: usize, jobs: &[Job<'_>]) {
+    for Job { n, terms, start, .. } in jobs {
+        if let Start::Row(row) = start {
+            assert_eq!(row.len(), *n);
+        }
+        for term in terms {
+            assert!(term.k > 0 && term.fits(m, *n), "operands have the sizes of the product");
+        }
     }
-    let width = terms.iter().map(|term| term.b.columns_a_task()).max().expect("a product has a term");
-    let n_tasks = n.div_ceil(width);
+    // Each task: its job and its first column.
+    let strips: Vec<(usize, usize)> =
+        jobs.iter().enumerate().flat_map(|(i, job)| (0..job.n).step_by(job.width()).map(move |n_from| (i, n_from))).collect();
     // Few columns: split the rows too, so that every thread has work. Splitting changes no bits.
     let threads = rayon::current_num_threads();
-    let row_tasks = if n_tasks >= 4 * threads { 1 } else { (4 * threads).div_ceil(n_tasks).min(m.div_ceil(4 * MAX_ROWS)) };
+    let row_tasks =
+        if strips.len() >= 4 * threads { 1 } else { (4 * threads).div_ceil(strips.len()).min(m.div_ceil(4 * MAX_ROWS)) };
     let rows_a_task = m.div_ceil(row_tasks).next_multiple_of(MAX_ROWS);
-    let lefts: Vec<Left<'_>> = terms
-        .iter()
-        .map(|term| {
-            let copy = n >= MANY_COLUMNS && m > 2 * MAX_ROWS || term.precision != Precision::F32;
-            if copy { Left::Packed(pack_rows(level, memory, m, term)) } else { Left::Strided(term.a) }
-        })
-        .collect();
-    let c = Shared(c.as_mut_ptr());
     let task = |index: usize| {
-        let (n_from, m_from) = (index % n_tasks * width, index / n_tasks * rows_a_task);
-        let block = Block { m, m_from, m_to: (m_from + rows_a_task).min(m), n_from, n_len: width.min(n - n_from) };
+        let ((i, n_from), m_from) = (strips[index % strips.len()], index / strips.len() * rows_a_task);
+        let Job { n, ref terms, ref lefts, start, c } = jobs[i];
+        let block = Block { m, m_from, m_to: (m_from + rows_a_task).min(m), n_from, n_len: jobs[i].width().min(n - n_from) };
         let out = Output { start, c: c.get(), row: n };
-        // SAFETY: blocks of different tasks are disjoint parts of `c`, which outlives the call; `a` was checked above.
-        SCRATCH.with_borrow_mut(|scratch| unsafe { compute_block(level, terms, &lefts, out, block, scratch) });
+        // SAFETY: blocks of different tasks are disjoint parts of their jobs' `c`, which outlive the call; `a` was checked above.
+        SCRATCH.with_borrow_mut(|scratch| unsafe { compute_block(level, terms, lefts, out, block, scratch) });
     };
-    let n_row_tasks = m.div_ceil(rows_a_task);
-    if threads == 1 || n_tasks * n_row_tasks == 1 {
-        (0..n_tasks * n_row_tasks).for_each(task);
+    let n_tasks = strips.len() * m.div_ceil(rows_a_task);
+    if threads == 1 || n_tasks == 1 {
+        (0..n_tasks).for_each(task);
     } else {
-        (0..n_tasks * n_row_tasks).into_par_iter().with_max_len(1).for_each(task);
+        (0..n_tasks).into_par_iter().with_max_len(1).for_each(task);
     }
 }
 
@@ -316,7 +342,7 @@ struct Block {
 
 /// # Safety
 /// The block of `c` must be writable by this thread alone, and every `a` must hold `block.m` rows.
-unsafe fn compute_block(level: Level, terms: &[Term<'_>], lefts: &[Left<'_>], out: Output<'_>, block: Block, scratch: &mut Scratch) {
+unsafe fn compute_block(level: Level, terms: &[Term<'_>], lefts: &[&Left<'_>], out: Output<'_>, block: Block, scratch: &mut Scratch) {
     let n_panels = block.n_len.div_ceil(PANEL);
     scratch.panels.resize(scratch.panels.len().max(n_panels * PANEL * K_BLOCK), 0.0);
     scratch.row.resize(scratch.row.len().max((transpose::ROWS * K_BLOCK).max(block.n_len)), 0.0);
@@ -375,7 +401,14 @@ impl CpuDevice {
         low_rank: Option<LowRank<'_, CpuBuffer>>,
         y: &mut [f32],
     ) {
-        assert_eq!((x.len(), y.len()), (rows * w.cols(), rows * w.rows()));
+        let terms = self.forward_terms(w, (x, rows), low_rank);
+        let start = bias.map_or(Start::Zero, Start::Row);
+        product(self.level, &self.memory, (rows, w.rows()), terms, start, y);
+    }
+
+    /// The terms of `x Wᵀ (+ u vᵀ)`.
+    pub(super) fn forward_terms<'a>(&self, w: &'a WeightMatrix, (x, rows): (&'a [f32], usize), low_rank: Option<LowRank<'a, CpuBuffer>>) -> Vec<Term<'a>> {
+        assert_eq!(x.len(), rows * w.cols());
         let a = Rows { values: x, row: w.cols(), col: 1 };
         let frozen = Term { k: w.cols(), a, b: Columns::Transposed(w, self.precision), precision: self.precision };
         let beside = low_rank.map(|LowRank { u, v, rank }| Term {
@@ -384,9 +417,7 @@ impl CpuDevice {
             b: Columns::Plain { values: v, row: 1, col: rank, alpha: 1.0 },
             precision: Precision::F32,
         });
-        let start = bias.map_or(Start::Zero, Start::Row);
-        let terms: Vec<Term<'_>> = [frozen].into_iter().chain(beside).collect();
-        product(self.level, &self.memory, (rows, w.rows()), &terms, start, y);
+        [frozen].into_iter().chain(beside).collect()
     }
 
     /// `y = x Wᵀ` of operands that are not rounded, whatever the device's precision.
@@ -394,7 +425,7 @@ impl CpuDevice {
         assert_eq!((x.len(), y.len()), (rows * w.cols(), rows * w.rows()));
         let a = Rows { values: x, row: w.cols(), col: 1 };
         let term = Term { k: w.cols(), a, b: Columns::Transposed(w, Precision::F32), precision: Precision::F32 };
-        product(self.level, &self.memory, (rows, w.rows()), &[term], Start::Zero, y);
+        product(self.level, &self.memory, (rows, w.rows()), vec![term], Start::Zero, y);
     }
 
     /// `d_x (+)= d_y W (+ u v)`.
@@ -417,7 +448,7 @@ impl CpuDevice {
         });
         let start = if add { Start::Held } else { Start::Zero };
         let terms: Vec<Term<'_>> = [frozen].into_iter().chain(beside).collect();
-        product(self.level, &self.memory, (rows, w.cols()), &terms, start, d_x);
+        product(self.level, &self.memory, (rows, w.cols()), terms, start, d_x);
     }
 
     /// `c = alpha * op(a) op(b) + beta * c` over plain buffers.
@@ -438,7 +469,7 @@ impl CpuDevice {
         let (row, col) = if transpose_b { (1, k) } else { (n, 1) };
         let b = Columns::Plain { values: b, row, col, alpha: if late { 1.0 } else { alpha } };
         let term = Term { k, a: Rows { values: a, row: a_row, col: a_col }, b, precision: Precision::F32 };
-        product(self.level, &self.memory, (m, n), &[term], start, c);
+        product(self.level, &self.memory, (m, n), vec![term], start, c);
         if late && alpha != 1.0 {
             c.iter_mut().for_each(|v| *v *= alpha);
         }

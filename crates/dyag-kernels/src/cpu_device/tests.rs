@@ -2,6 +2,7 @@
 
 mod columns;
 mod functions;
+mod together;
 
 use super::*;
 use crate::device::{AttentionShape, AttentionSpan, LayerNormWeights, LowRankPair, PairGradient};

@@ -25,7 +25,19 @@ pub(super) fn into_panel(level: Level, values: &[f32], step: usize, rows: usize,
             done += 16;
         }
     }
-    let _ = level;
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx2 {
+        while done + 8 <= len {
+            for half in (0..rows).step_by(8) {
+                // SAFETY: 8 elements of each row from `done`, and 8 lines of the panel, lie inside both, as asserted.
+                unsafe {
+                    let from = std::array::from_fn(|j| values.as_ptr().add((half + j).min(rows - 1) * step + done));
+                    x86::block_of_eight::<8, PANEL>(from, panel.as_mut_ptr().add(done * PANEL + half));
+                }
+            }
+            done += 8;
+        }
+    }
     for k in done..len {
         for j in 0..rows {
             panel[k * PANEL + j] = values[j * step + k];
@@ -52,7 +64,21 @@ pub(super) fn into_row_panel(level: Level, values: &[f32], step: usize, rows: us
             done += 16;
         }
     }
-    let _ = level;
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx2 {
+        while done + 8 <= len {
+            // SAFETY: 8 elements of each row from `done`, and 8 lines of the panel, lie inside both, as asserted.
+            unsafe {
+                let from = |first: usize| std::array::from_fn(|i| values.as_ptr().add((first + i).min(rows - 1) * step + done));
+                let to = panel.as_mut_ptr().add(done * MAX_ROWS);
+                x86::block_of_eight::<8, MAX_ROWS>(from(0), to);
+                if rows > 8 {
+                    x86::block_of_eight::<{ MAX_ROWS - 8 }, MAX_ROWS>(from(8), to.add(8));
+                }
+            }
+            done += 8;
+        }
+    }
     for i in 0..rows {
         for k in done..len {
             panel[k * MAX_ROWS + i] = values[i * step + k];
@@ -66,6 +92,17 @@ pub(super) fn square(level: Level, from: &[f32; 256], to: &mut [f32; 256]) {
     if level == Level::Avx512 {
         // SAFETY: sixteen rows of sixteen elements, as the types say.
         unsafe { x86::block::<16, 16>(std::array::from_fn(|i| from.as_ptr().add(16 * i)), to.as_mut_ptr()) };
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx2 {
+        for (row, col) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+            // SAFETY: quarters of the square.
+            unsafe {
+                let from = std::array::from_fn(|i| from.as_ptr().add(16 * (row + i) + col));
+                x86::block_of_eight::<8, 16>(from, to.as_mut_ptr().add(16 * col + row));
+            }
+        }
         return;
     }
     let _ = level;
@@ -91,6 +128,46 @@ pub(super) unsafe fn square_at(from: [*const f32; 16], to: *mut f32) {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
+
+    /// Transposes 8 x 8 elements and writes the first `WIDTH` (8 or 6) of each line, lines `STEP` apart.
+    ///
+    /// # Safety
+    /// AVX2; 8 elements behind each pointer, and the lines writable.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn block_of_eight<const WIDTH: usize, const STEP: usize>(from: [*const f32; 8], to: *mut f32) {
+        const { assert!(WIDTH == 8 || WIDTH == 6) };
+        // SAFETY: row j of the square.
+        let rows: [__m256; 8] = std::array::from_fn(|j| unsafe { _mm256_loadu_ps(from[j]) });
+        // Pairs of rows, then fours: each half L of quads[4g + j] holds column 4L + j of rows 4g .. 4g + 4.
+        let mut quads = [_mm256_setzero_ps(); 8];
+        for g in 0..2 {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|i| rows[4 * g + i]);
+            let (low, high) = ([_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d)], [_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d)]);
+            quads[4 * g] = _mm256_shuffle_ps::<0x44>(low[0], low[1]);
+            quads[4 * g + 1] = _mm256_shuffle_ps::<0xee>(low[0], low[1]);
+            quads[4 * g + 2] = _mm256_shuffle_ps::<0x44>(high[0], high[1]);
+            quads[4 * g + 3] = _mm256_shuffle_ps::<0xee>(high[0], high[1]);
+        }
+        for j in 0..4 {
+            let columns = [
+                (j, _mm256_permute2f128_ps::<0x20>(quads[j], quads[4 + j])),
+                (4 + j, _mm256_permute2f128_ps::<0x31>(quads[j], quads[4 + j])),
+            ];
+            for (k, column) in columns {
+                // SAFETY: WIDTH elements of line k.
+                unsafe {
+                    let line = to.add(k * STEP);
+                    if WIDTH == 8 {
+                        _mm256_storeu_ps(line, column);
+                    } else {
+                        // A masked store of this size is slow on some processors.
+                        _mm_storeu_ps(line, _mm256_castps256_ps128(column));
+                        _mm_storel_pd(line.add(4).cast(), _mm_castps_pd(_mm256_extractf128_ps::<1>(column)));
+                    }
+                }
+            }
+        }
+    }
 
     /// Transposes 16 x 16 elements and writes the first `WIDTH` of each line, lines `STEP` apart.
     ///

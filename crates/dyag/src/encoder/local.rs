@@ -190,3 +190,7 @@ pub(super) fn signature(name: &str, hash: &str, recipe: &EmbeddingRecipe) -> Str
     };
     format!("model:{name}@{hash}|pool:{}|norm:{norm}|longest:{max_tokens}|prompt:{plain_prompt:?}{roles}{case}", pooling.join("+"))
 }
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;

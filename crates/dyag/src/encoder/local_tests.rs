@@ -4,14 +4,14 @@
 
 #![expect(clippy::print_stdout, reason = "how near the references the numbers are, and what was skipped")]
 
+use std::path::PathBuf;
+use std::time::Instant;
+
 use dyag_eval::metrics::{BertScore, bert_score, cosine};
 use dyag_kernels::Precision;
 use dyag_kernels::cpu_device::CpuOptions;
 use dyag_testing::{fixture, relative_to_largest};
 use serde_json::Value;
-
-use dyag_kernels::Device as _;
-use dyag_text::{TextRole, TokenEncoder, TokenVectors};
 
 use super::*;
 
