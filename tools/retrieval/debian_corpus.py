@@ -47,6 +47,15 @@ def is_french(html):
     return sum(word in FRENCH for word in words) > sum(word in ENGLISH for word in words)
 
 
+def without_navigation(html):
+    """A page without what leads to other pages: tables of DocBook, lists of Publican, bars of Sphinx."""
+    for pattern in (r'<div[^>]*class="nav(header|footer)".*?</table>.*?</div>', r'<ul class="docnav.*?</ul>', r'<p id="title">.*?</p>', r'<div class="sphinxsidebar".*?(?=<div class="footer")', r'<div class="(related|footer)".*?</div>',
+                    r'<div id="banner">.*?</div>',
+                    r'<nav\b.*?</nav>', r'<div class="toc">.*?</d[li]v?>\s*</div>'):
+        html = re.sub(pattern, "", html, flags=re.S)
+    return html
+
+
 def plain(text):
     """Marks of roff as Markdown."""
     text = re.sub(r"\\f\(?[BI]([^\\]*)\\f[RP]", r"**\1**", text)
@@ -168,8 +177,9 @@ def main():
                         n += 1
             else:
                 for file in files:
-                    if is_french(file.read_text(encoding="utf-8", errors="replace")):
-                        shutil.copyfile(file, docs / work / file.relative_to(root / place).as_posix().replace("/", "_"))
+                    html = without_navigation(file.read_text(encoding="utf-8", errors="replace"))
+                    if is_french(html):
+                        (docs / work / file.relative_to(root / place).as_posix().replace("/", "_")).write_text(html, encoding="utf-8")
             works[work] = {"package": package, "version": real, "documents": sum(1 for _ in (docs / work).iterdir())}
     (pathlib.Path(args.out) / "works.json").write_text(json.dumps(works, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(works, ensure_ascii=False))

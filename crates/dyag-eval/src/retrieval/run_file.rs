@@ -153,6 +153,9 @@ fn field<'a>(what: &'static str, text: &'a str) -> Result<&'a str, RunFileError>
 /// What was expected, and what was found.
 type Wrong = (String, String);
 
+/// What is done with the fields of a line, and its number.
+type TakeLine<'a> = &'a mut dyn FnMut(&[&str], usize) -> Result<(), Wrong>;
+
 /// Remembers where an id of a query stands; an error where it stood before.
 fn once(lines_of: &mut BTreeMap<(String, String), usize>, query: &str, id: &str, line: usize) -> Result<(), Wrong> {
     match lines_of.entry((query.to_owned(), id.to_owned())) {
@@ -167,12 +170,7 @@ fn once(lines_of: &mut BTreeMap<(String, String), usize>, query: &str, id: &str,
 }
 
 /// Calls `take` with the fields of each line that is not blank, and its number.
-fn each_line(
-    path: &Path,
-    n_fields: usize,
-    format: &str,
-    take: &mut dyn FnMut(&[&str], usize) -> Result<(), Wrong>,
-) -> Result<(), RunFileError> {
+fn each_line(path: &Path, n_fields: usize, format: &str, take: TakeLine<'_>) -> Result<(), RunFileError> {
     let name = path.display().to_string();
     let unreadable = |source| RunFileError::File { path: name.clone(), source };
     let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);

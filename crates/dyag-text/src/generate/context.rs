@@ -13,6 +13,7 @@ use super::quality::is_supported;
 use super::random::Random;
 use super::similar::Similar;
 use super::training::{Kind, TrainingItem, TrainingSet};
+use super::wording::fold;
 use crate::chunk::Chunk;
 use crate::passages::{Language, Passage, abstention, prompt_with_passages};
 
@@ -109,7 +110,7 @@ impl TrainingSet {
     pub(super) fn context_problems(&self, chunks: &[Chunk]) -> Vec<String> {
         let sources: HashMap<&str, &Chunk> = chunks.iter().map(|chunk| (chunk.id.as_str(), chunk)).collect();
         let mut problems = Vec::new();
-        for TrainingItem { question, answer, kind, values, chunk_ids, document, context, .. } in &self.items {
+        for TrainingItem { question, answer, kind, values, chunk_ids, document, name, context, .. } in &self.items {
             let Some(Context { kind: context_kind, language, passages, withheld }) = context else { continue };
             let mut problem = |what: String| problems.push(format!("\"{question}\" ({}): {what}", context_kind.name()));
             let shown: BTreeSet<&str> = passages.iter().map(|(id, _)| id.as_str()).collect();
@@ -133,8 +134,8 @@ impl TrainingSet {
                 ContextKind::Withheld => {
                     let (ids, values) = withheld.clone().unwrap_or_default();
                     let tells = |(id, passage): &(String, Passage)| {
-                        let same_document = sources.get(id.as_str()).is_some_and(|chunk| chunk.source_id == *document);
-                        ids.contains(id) || (same_document && values.iter().any(|value| is_supported(value, &passage.content)))
+                        ids.contains(id)
+                            || sources.get(id.as_str()).is_some_and(|chunk| tells(chunk, &passage.content, document, name, &values))
                     };
                     if passages.iter().any(tells) {
                         problem("its passages bear the answer".to_owned());
@@ -145,6 +146,15 @@ impl TrainingSet {
         }
         problems
     }
+}
+
+/// Whether a part of a chunk may answer: it holds one of the answer's values, and is of the document or speaks of it by name. What other documents have the same value for does not answer.
+fn tells(chunk: &Chunk, content: &str, document: &str, name: &str, values: &[String]) -> bool {
+    let speaks_of_it = || {
+        let text = format!(" {} {} ", fold(&chunk.title), fold(content));
+        text.contains(&format!(" {} ", fold(name)))
+    };
+    values.iter().any(|value| is_supported(value, content)) && (chunk.source_id == document || speaks_of_it())
 }
 
 /// A share of `n`, to the nearest whole number.
@@ -226,8 +236,8 @@ impl<'a> Pool<'a> {
         let mut random = Random::new(seed, &format!("passages {}", item.question));
         let bearing: Vec<usize> = item.chunk_ids.iter().filter_map(|id| self.places.get(id.as_str()).copied()).collect();
         let tells = |place: usize| {
-            let Chunk { source_id, content, .. } = &self.chunks[place];
-            kind == ContextKind::Withheld && *source_id == item.document && item.values.iter().any(|value| is_supported(value, content))
+            let chunk = &self.chunks[place];
+            kind == ContextKind::Withheld && tells(chunk, &chunk.content, &item.document, &item.name, &item.values)
         };
         let may = |place: usize| !bearing.contains(&place) && !tells(place);
         let mut shown = if kind == ContextKind::Bearing { bearing.clone() } else { Vec::new() };

@@ -137,6 +137,16 @@ fn problems_are_found() {
     };
     assert_eq!(broken(ContextKind::Withheld, &told), 1);
     assert_eq!(broken(ContextKind::Withheld, &|item| item.answer = "Oui.".to_owned()), 1);
+    // Another document that speaks of this one, and gives the value, tells too.
+    let elsewhere = |item: &mut TrainingItem| {
+        let (name, document) = (item.name.clone(), item.document.clone());
+        let context = item.context.as_mut().unwrap();
+        let value = context.withheld.as_ref().unwrap().1[0].clone();
+        let shown: Vec<String> = context.passages.iter().map(|(id, _)| id.clone()).collect();
+        let other = chunks.iter().find(|chunk| chunk.source_id != document && !shown.contains(&chunk.id)).expect("another chunk");
+        context.passages.push((other.id.clone(), Passage::new("", format!("{name} : {value}"))));
+    };
+    assert_eq!(broken(ContextKind::Withheld, &elsewhere), 1);
     let twice = |item: &mut TrainingItem| {
         let context = item.context.as_mut().unwrap();
         context.passages.push(context.passages[0].clone());
