@@ -148,5 +148,3 @@ impl Progress {
 
 #[cfg(test)]
 mod retrieval_tests;
-#[cfg(test)]
-mod tests;
