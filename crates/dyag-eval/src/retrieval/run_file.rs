@@ -260,4 +260,16 @@ mod tests {
             assert!(write_run(&run, tag, &mut Vec::new()).is_err(), "{query:?} {id:?} {tag:?} {score}");
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn any_bytes_end_without_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), words in "([a-c] ?[0-9.-]{0,3}[ \\n\\t]){0,40}") {
+            for content in [bytes, words.into_bytes()] {
+                let (_folder, path) = written(&content);
+                let _ = (read_run(&path), read_qrels(&path));
+            }
+        }
+    }
 }
