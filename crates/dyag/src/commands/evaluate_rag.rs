@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dyag_eval::results::{Results, Source};
+use dyag_eval::metrics::{Abstention, Hit, Language as EvalLanguage};
+use dyag_eval::results::{Results, Row, Source};
+use dyag_eval::retrieval::run_file::{Qrels, Run, write_qrels, write_run};
+use dyag_model::files::write_bytes_atomically;
+use dyag_retrieval::Found;
 use dyag_text::dataset::Question;
 use dyag_text::passages::{Language, abstention};
 use serde_json::{Map, Value, json};
@@ -28,6 +32,18 @@ pub(crate) struct Args {
     #[arg(long, visible_alias = "limit", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_questions: Option<u64>,
 
+    /// Search only: no model is asked, and the search alone is scored
+    #[arg(long, conflicts_with_all = ["model", "base_model", "llm_provider", "always_answer"])]
+    passages_only: bool,
+
+    /// Write the ranked passages of each question in the format of trec_eval, for other tools
+    #[arg(long, value_name = "FILE.run")]
+    run_file: Option<PathBuf>,
+
+    /// Write the judgements in the format of trec_eval
+    #[arg(long, value_name = "FILE.qrels")]
+    qrels_file: Option<PathBuf>,
+
     /// Ask the model even where the search found nothing relevant; without this, the answer is that the documents do not say
     #[arg(long)]
     always_answer: bool,
@@ -43,10 +59,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { dataset, output, max_questions, always_answer, place, search, evaluation } = args;
+    let Args { dataset, output, max_questions, passages_only, run_file, qrels_file, always_answer, place, search, evaluation } = args;
+    for (file, what) in [(&run_file, "the run"), (&qrels_file, "the judgements")] {
+        file.as_deref().map_or(Ok(()), |path| crate::output_file::check(path, what))?;
+    }
     let searching = search.open(&place, evaluation.engine)?;
     terminal::note(searching.summary());
-    let preparation = WithPassages { searching, always_answer };
+    let preparation = WithPassages { searching, always_answer, passages_only, run_file, qrels_file };
     evaluation::run(Evaluation { dataset, output, limit: max_questions, args: evaluation }, Some(&preparation))
 }
 
@@ -54,6 +73,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 struct WithPassages {
     searching: Searching,
     always_answer: bool,
+    passages_only: bool,
+    run_file: Option<PathBuf>,
+    qrels_file: Option<PathBuf>,
 }
 
 impl Preparation for WithPassages {
@@ -63,34 +85,42 @@ impl Preparation for WithPassages {
         identity
     }
 
+    fn needs_model(&self) -> bool {
+        !self.passages_only
+    }
+
     fn tasks<'a>(
         &self,
         questions: &'a [Question],
-        answerer: &Answerer,
+        answerer: Option<&Answerer>,
         language: &'static str,
         max_tokens: usize,
     ) -> anyhow::Result<Vec<Task<'a>>> {
         let language = Language::from_code(language).unwrap_or_default();
         let progress = Progress::new(questions.len(), "questions searched for");
+        let retriever = self.searching.retriever()?;
         let mut tasks = Vec::with_capacity(questions.len());
         for question in questions {
             let asked = question.turns.last().map(|turn| turn.content.as_str()).unwrap_or_default();
-            let prepared = retrieval::prepare(&self.searching, asked, &question.turns, language, answerer, max_tokens)?;
-            let given = (!prepared.is_answerable() && !self.always_answer).then(|| abstention(language).to_owned());
-            let sources = prepared.found.hits.iter().enumerate().map(|(place, hit)| {
-                let mut other = Map::new();
-                other.insert("source_id".to_owned(), hit.chunk.source_id.clone().into());
-                other.insert("shown".to_owned(), (place < prepared.shown).into());
-                Source { id: Some(hit.chunk.id.clone()), text: Some(hit.chunk.content.clone()), score: Some(hit.score), other }
-            });
-            let other = json!({ "confidence": prepared.found.confidence });
-            tasks.push(Task {
-                question,
-                sources: Some(sources.collect()),
-                given,
-                other: other.as_object().cloned().unwrap_or_default(),
-                turns: prepared.turns.into(),
-            });
+            let task = match answerer {
+                None => {
+                    let found = retriever.search(asked, &self.searching.options)?;
+                    let sources = Some(sources(&found, 0));
+                    Task { sources, other: confidence(&found), ..Task::plain(question) }
+                }
+                Some(answerer) => {
+                    let prepared = retrieval::prepare(&self.searching, asked, &question.turns, language, answerer, max_tokens)?;
+                    let given = (!prepared.is_answerable() && !self.always_answer).then(|| abstention(language).to_owned());
+                    Task {
+                        question,
+                        sources: Some(sources(&prepared.found, prepared.shown)),
+                        given,
+                        other: confidence(&prepared.found),
+                        turns: prepared.turns.into(),
+                    }
+                }
+            };
+            tasks.push(task);
             progress.done(1);
             progress.tell();
         }
@@ -98,7 +128,50 @@ impl Preparation for WithPassages {
         Ok(tasks)
     }
 
-    fn finish(&self, _results: &mut Results) -> anyhow::Result<()> {
+    fn finish(&self, results: &mut Results, language: EvalLanguage) -> anyhow::Result<()> {
+        results.add_retrieval_metrics();
+        let abstention = Abstention::default();
+        results.add_groundedness(language, &|answer| abstention.abstains(answer));
+        let query = |place: usize, row: &Row| row.id.clone().unwrap_or_else(|| (place + 1).to_string()).replace(char::is_whitespace, "_");
+        if let Some(path) = &self.run_file {
+            let run: Run = results.results.iter().enumerate().map(|(place, row)| (query(place, row), hits(row))).collect();
+            let mut text = Vec::new();
+            write_run(&run, "dyag", &mut text)?;
+            write_bytes_atomically(path, &text)?;
+        }
+        if let Some(path) = &self.qrels_file {
+            let judged = |row: &Row| row.gold_chunk_ids.iter().map(|id| (id.clone(), 1)).collect();
+            let qrels: Qrels = results.results.iter().enumerate().map(|(place, row)| (query(place, row), judged(row))).collect();
+            let mut text = Vec::new();
+            write_qrels(&qrels, &mut text)?;
+            write_bytes_atomically(path, &text)?;
+        }
         Ok(())
     }
+}
+
+/// The ranking of a row. Scores of the last stage fall with the rank, but those of fused ranks may be equal, which another tool would order by id: ranks themselves are given.
+fn hits(row: &Row) -> Vec<Hit> {
+    let sources = row.sources.iter().flatten();
+    sources.enumerate().map(|(rank, source)| Hit { id: source.id.clone().unwrap_or_default(), score: 1.0 / (rank + 1) as f64 }).collect()
+}
+
+fn sources(found: &Found, shown: usize) -> Vec<Source> {
+    let source = |(place, hit): (usize, &dyag_retrieval::Hit)| {
+        let other = json!({ "shown": place < shown, "stages": hit.stages });
+        Source {
+            id: Some(hit.chunk.id.clone()),
+            source_id: Some(hit.chunk.source_id.clone()),
+            text: Some(hit.chunk.content.clone()),
+            score: Some(hit.score),
+            other: other.as_object().cloned().unwrap_or_default(),
+        }
+    };
+    found.hits.iter().enumerate().map(source).collect()
+}
+
+fn confidence(found: &Found) -> Map<String, Value> {
+    let corrections: Map<String, Value> = found.corrections.iter().map(|(word, instead)| (word.clone(), json!(instead))).collect();
+    let other = json!({ "confidence": found.confidence, "corrections": corrections });
+    other.as_object().cloned().unwrap_or_default()
 }

@@ -80,6 +80,12 @@ pub(super) fn rows(tasks: &[Task<'_>], journal: Journal) -> Vec<Row> {
     tasks.iter().enumerate().filter_map(|(index, task)| Some(row(index, task, answers.remove(&index)?))).collect()
 }
 
+/// Rows of questions that no model was asked.
+pub(super) fn unanswered(tasks: &[Task<'_>]) -> Vec<Row> {
+    let row = |(index, task)| Row { time_seconds: None, ..row(index, task, Answered { error: None, ..Answered::failure(index, String::new()) }) };
+    tasks.iter().enumerate().map(row).collect()
+}
+
 /// Answers that need no model, of those that the journal does not hold yet.
 pub(super) fn given(tasks: &[Task<'_>], journal: &Journal) -> Vec<Answered> {
     let given = tasks.iter().enumerate().filter(|(index, _)| !journal.has(*index));

@@ -35,7 +35,6 @@ pub(crate) use task::Task;
 
 /// How questions are asked and answers scored, as typed.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("a model to evaluate").required(true).multiple(true).args(["model", "base_model", "llm_provider"])))]
 pub(crate) struct EvaluationArgs {
     #[command(flatten)]
     which: ModelArgs,
@@ -114,17 +113,20 @@ pub(crate) trait Preparation {
     /// What answers depend on beside question and model.
     fn identity(&self) -> Value;
 
+    /// Whether a model answers; without one only the preparation is looked at.
+    fn needs_model(&self) -> bool;
+
     /// The questions as they are put to the model. `language` is that of the answers.
     fn tasks<'a>(
         &self,
         questions: &'a [Question],
-        answerer: &Answerer,
+        answerer: Option<&Answerer>,
         language: &'static str,
         max_tokens: usize,
     ) -> anyhow::Result<Vec<Task<'a>>>;
 
     /// Adds what can be said of the preparation itself to finished results.
-    fn finish(&self, results: &mut Results) -> anyhow::Result<()>;
+    fn finish(&self, results: &mut Results, language: Language) -> anyhow::Result<()>;
 }
 
 /// Asks, scores, writes and prints.
@@ -189,17 +191,25 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
     let identity = |model: Value| json!({ "dataset_sha256": questions.sha256, "parameters": parameters, "model": model });
     let max_tokens = max_tokens as usize;
     let answerer = if language_model.llm_provider.is_some() {
-        Answerer::Remote(language_model.open(engine)?)
+        Some(Answerer::Remote(language_model.open(engine)?))
+    } else if preparation.is_some_and(|preparation| !preparation.needs_model()) {
+        None
+    } else if model.is_none() && base_model.is_none() {
+        bail!("expected a model to evaluate: --model DIR, --base-model PATH, or --llm-provider; found none");
     } else {
-        Answerer::local(LoadSettings { adapter: model, base_model, quantize, system: system.clone(), engine }, verbose)?
+        Some(Answerer::local(LoadSettings { adapter: model, base_model, quantize, system: system.clone(), engine }, verbose)?)
     };
     let tasks = match preparation {
-        Some(preparation) => preparation.tasks(asked, &answerer, code, max_tokens)?,
+        Some(preparation) => preparation.tasks(asked, answerer.as_ref(), code, max_tokens)?,
         None => asked.iter().map(Task::plain).collect(),
     };
     let retrieves = preparation.is_some();
     let (mut metadata, rows, likely) = match &answerer {
-        Answerer::Remote(model) => {
+        None => {
+            let metadata = Metadata { arm: Some(Arm::Rag), peak_memory_bytes: peak_resident_bytes(), ..Metadata::default() };
+            (metadata, asking::unanswered(&tasks), SetMetrics::default())
+        }
+        Some(Answerer::Remote(model)) => {
             let journal = Journal::open(&output, &identity(json!({ "name": model.name(), "url": language_model.llm_url })), restart)?;
             let at_once = batch_size.unwrap_or(4).into();
             let asking = RemoteAsking { model, system: &system, temperature, seed, max_tokens, at_once, verbose };
@@ -208,7 +218,7 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
             let arm = if retrieves { Arm::Rag } else { Arm::Remote };
             (Metadata { arm: Some(arm), model: Some(model.name()), ..Metadata::default() }, rows, SetMetrics::default())
         }
-        Answerer::Local(model) => {
+        Some(Answerer::Local(model)) => {
             let arm = match (model.adapter_name().is_some(), retrieves) {
                 (false, false) => Arm::Base,
                 (true, false) => Arm::Finetuned,
@@ -251,7 +261,7 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
     results.metrics.values.extend(likely.values);
     results.metrics.signatures.extend(likely.signatures);
     if let Some(preparation) = preparation {
-        preparation.finish(&mut results)?;
+        preparation.finish(&mut results, language)?;
     }
     if let Some(judge) = judge {
         judge.score(&mut results, &questions)?;
@@ -260,7 +270,7 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
     Journal::remove(&output);
     report::print(&results, &output, json)?;
     let errors = results.results.iter().filter(|row| row.error.is_some()).count();
-    if errors == results.results.len() {
+    if answerer.is_some() && errors == results.results.len() {
         bail!("no question was answered: {}", results.results[0].error.as_deref().unwrap_or("no reason is known"));
     }
     let missed: Vec<String> = require.iter().filter_map(|requirement| requirement.missed(&results.metrics)).collect();
@@ -288,7 +298,12 @@ fn object(value: Value) -> Map<String, Value> {
 fn score(mut rows: Vec<Row>, options: &MetricOptions) -> Results {
     let mut set = MetricSet::new(options.clone());
     for row in &mut rows {
-        let (Some(answer), Some(expected)) = (&row.generated_answer, &row.expected_answer) else { continue };
+        let Some(answer) = &row.generated_answer else { continue };
+        let Some(expected) = &row.expected_answer else {
+            // Nothing is expected where the documents do not say: whether the answer says so is all that can be scored.
+            row.metrics.insert("abstained".into(), f64::from(options.abstention.abstains(answer)));
+            continue;
+        };
         let scores = set.add(&row.question, answer, expected);
         row.metrics.extend(scores.scores.iter().map(|(name, value)| ((*name).into(), *value)));
     }

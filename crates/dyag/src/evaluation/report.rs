@@ -27,6 +27,14 @@ pub(super) fn print(results: &Results, output: &Path, json: bool) -> anyhow::Res
         ("facts_agree", "numbers and dates agree"),
         ("rougeL_unicode_f", "ROUGE-L"),
         ("abstained", "says it does not know"),
+        ("retrieval_recall@1", "search: recall@1"),
+        ("retrieval_recall@5", "search: recall@5"),
+        ("retrieval_mrr", "search: MRR"),
+        ("retrieval_ndcg@10", "search: nDCG@10"),
+        ("context_precision", "search: context precision"),
+        ("retrieval_document_success@5", "search: right document in 5"),
+        ("grounded_words", "answer's words in passages"),
+        ("grounded_facts", "answer's facts in passages"),
     ] {
         if let Some(value) = value(name) {
             terminal::print_line(format!("  {label:<28} {:>6.1} %", 100.0 * value))?;
