@@ -47,6 +47,14 @@ fn help_and_version_go_to_stdout() {
                           changed
       finetune            Train an adapter for a model, or all its weights, on a file of conversations
       query-finetuned     Ask a fine-tuned model a question, or hold a conversation with it
+      index-rag           Make a collection of chunks that can be searched, by words and by vectors
+      rag-stats           Show what a collection holds
+      query-rag           Ask a question that is answered from passages of a collection
+      ask                 Ask a question of the base model, with passages, of the fine-tuned model, or
+                          of both together
+      create-eval-set     Make questions about a collection, each with the chunks that bear its answer
+      evaluate-rag        Ask a model the questions of a set with passages found for each, and score
+                          answers and search
       evaluate-finetuned  Ask a model the questions of a set, and score its answers
       compare-models      Compare evaluations of the same questions: what is better, where that can be
                           shown
@@ -82,6 +90,12 @@ fn every_command_has_help_that_names_its_flags() {
         ("export-gguf", ["--adapter", "--type", "--adapter-only", "--output", "--modelfile", "--json"].as_slice()),
         ("finetune", ["--dataset", "--output", "--base-model", "--epochs", "--resume"].as_slice()),
         ("query-finetuned", ["--model", "--base-model", "--temperature", "--max-tokens", "--questions"].as_slice()),
+        ("index-rag", ["--collection", "--store", "--embedding-model", "--add", "--rebuild", "--json"].as_slice()),
+        ("rag-stats", ["--collection", "--all", "--verify"].as_slice()),
+        ("query-rag", ["--n-chunks", "--collection", "--rerank", "--filter", "--explain", "--model", "--llm-provider"].as_slice()),
+        ("ask", ["--mode", "--n-chunks", "--search", "--no-rewrite"].as_slice()),
+        ("create-eval-set", ["--collection", "--output", "--count"].as_slice()),
+        ("evaluate-rag", ["--n-chunks", "--max-questions", "--output", "--collection", "--passages-only", "--run-file"].as_slice()),
         ("evaluate-finetuned", ["--model", "--base-model", "--output", "--temperature", "--max-tokens", "--device", "--limit"].as_slice()),
         (
             "compare-models",

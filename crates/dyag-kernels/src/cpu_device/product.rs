@@ -302,8 +302,7 @@ pub(super) fn products(level: Level, m: usize, jobs: &[Job<'_>]) {
         jobs.iter().enumerate().flat_map(|(i, job)| (0..job.n).step_by(job.width()).map(move |n_from| (i, n_from))).collect();
     // Few columns: split the rows too, so that every thread has work. Splitting changes no bits.
     let threads = rayon::current_num_threads();
-    let row_tasks =
-        if strips.len() >= 4 * threads { 1 } else { (4 * threads).div_ceil(strips.len()).min(m.div_ceil(4 * MAX_ROWS)) };
+    let row_tasks = if strips.len() >= 4 * threads { 1 } else { (4 * threads).div_ceil(strips.len()).min(m.div_ceil(4 * MAX_ROWS)) };
     let rows_a_task = m.div_ceil(row_tasks).next_multiple_of(MAX_ROWS);
     let task = |index: usize| {
         let ((i, n_from), m_from) = (strips[index % strips.len()], index / strips.len() * rows_a_task);
@@ -407,7 +406,12 @@ impl CpuDevice {
     }
 
     /// The terms of `x Wᵀ (+ u vᵀ)`.
-    pub(super) fn forward_terms<'a>(&self, w: &'a WeightMatrix, (x, rows): (&'a [f32], usize), low_rank: Option<LowRank<'a, CpuBuffer>>) -> Vec<Term<'a>> {
+    pub(super) fn forward_terms<'a>(
+        &self,
+        w: &'a WeightMatrix,
+        (x, rows): (&'a [f32], usize),
+        low_rank: Option<LowRank<'a, CpuBuffer>>,
+    ) -> Vec<Term<'a>> {
         assert_eq!(x.len(), rows * w.cols());
         let a = Rows { values: x, row: w.cols(), col: 1 };
         let frozen = Term { k: w.cols(), a, b: Columns::Transposed(w, self.precision), precision: self.precision };

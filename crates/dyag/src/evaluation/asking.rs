@@ -82,7 +82,8 @@ pub(super) fn rows(tasks: &[Task<'_>], journal: Journal) -> Vec<Row> {
 
 /// Rows of questions that no model was asked.
 pub(super) fn unanswered(tasks: &[Task<'_>]) -> Vec<Row> {
-    let row = |(index, task)| Row { time_seconds: None, ..row(index, task, Answered { error: None, ..Answered::failure(index, String::new()) }) };
+    let row =
+        |(index, task)| Row { time_seconds: None, ..row(index, task, Answered { error: None, ..Answered::failure(index, String::new()) }) };
     tasks.iter().enumerate().map(row).collect()
 }
 

@@ -44,12 +44,18 @@ fn turned_blocks_hold_every_element() {
             let values = numbers(5, rows * step);
             let mut panel = poisoned(len * PANEL);
             transpose::into_panel(level, &values, step, rows, len, &mut panel);
-            assert!((0..len * rows).all(|at| panel[at / rows * PANEL + at % rows] == values[at % rows * step + at / rows]), "{rows}x{len}, {level:?}");
+            assert!(
+                (0..len * rows).all(|at| panel[at / rows * PANEL + at % rows] == values[at % rows * step + at / rows]),
+                "{rows}x{len}, {level:?}"
+            );
             let rows = rows.min(MAX_ROWS);
             // What comes after the panel is another's.
             let mut panel = poisoned(len * MAX_ROWS + 8);
             transpose::into_row_panel(level, &values, step, rows, len, &mut panel[..len * MAX_ROWS]);
-            assert!((0..len * rows).all(|at| panel[at / rows * MAX_ROWS + at % rows] == values[at % rows * step + at / rows]), "{rows}x{len}, {level:?}");
+            assert!(
+                (0..len * rows).all(|at| panel[at / rows * MAX_ROWS + at % rows] == values[at % rows * step + at / rows]),
+                "{rows}x{len}, {level:?}"
+            );
             assert!(panel[len * MAX_ROWS..].iter().all(|value| value.is_nan()));
         }
         let square: [f32; 256] = numbers(6, 256).try_into().unwrap();
