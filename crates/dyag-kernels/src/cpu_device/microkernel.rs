@@ -12,6 +12,9 @@ pub(super) const MAX_ROWS: usize = 14;
 /// Columns of a packed panel.
 pub(super) const PANEL: usize = 32;
 
+/// Columns of half a panel, which AVX2 takes at a time.
+pub(super) const HALF: usize = PANEL / 2;
+
 /// Where `a` and `c` of one call lie.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
@@ -21,7 +24,7 @@ pub(super) struct Tile {
     pub(super) a: *const f32,
     pub(super) a_row: usize,
     pub(super) a_col: usize,
-    /// First element of `b`, lines `b_row` apart: a panel where that is [`PANEL`], else a matrix where it lies, which only AVX-512 reads.
+    /// First element of `b`, lines `b_row` apart: a panel where that is [`PANEL`], half a panel where it is [`HALF`], which only AVX2 reads, else a matrix where it lies, which only AVX-512 reads.
     pub(super) b: *const f32,
     pub(super) b_row: usize,
     /// First element of `c`, rows `c_row` apart.
@@ -40,13 +43,7 @@ pub(super) struct Tile {
 /// All elements that the tile names must be readable (`a`, `b`) or writable by this thread alone (`c`), and the machine must have `level`.
 pub(super) unsafe fn accumulate(level: Level, tile: Tile) {
     debug_assert!((1..=MAX_ROWS).contains(&tile.rows) && (1..=PANEL).contains(&tile.cols));
-    debug_assert!(tile.b_row == PANEL || level == Level::Avx512);
-    if let Some(start) = tile.start.filter(|_| level != Level::Avx512) {
-        for i in 0..tile.rows {
-            // SAFETY: `cols` elements of row i of `c` and of `start`.
-            unsafe { start.copy_to_nonoverlapping(tile.c.add(i * tile.c_row), tile.cols) };
-        }
-    }
+    debug_assert!(tile.b_row == PANEL || level == Level::Avx512 || (level == Level::Avx2 && tile.b_row == HALF && tile.cols <= HALF));
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the caller vouches for the pointers and the level.
@@ -62,6 +59,10 @@ pub(super) unsafe fn accumulate(level: Level, tile: Tile) {
 /// The plain loop, and the specification of the others up to fused rounding.
 unsafe fn scalar(t: Tile) {
     for i in 0..t.rows {
+        if let Some(start) = t.start {
+            // SAFETY: `cols` elements of row i of `c` and of `start`.
+            unsafe { start.copy_to_nonoverlapping(t.c.add(i * t.c_row), t.cols) };
+        }
         // SAFETY: within the tile.
         let c = unsafe { std::slice::from_raw_parts_mut(t.c.add(i * t.c_row), t.cols) };
         let mut sums = [0.0; PANEL];
@@ -160,6 +161,7 @@ mod x86 {
     /// As [`super::accumulate`], on a machine with AVX2 and FMA.
     pub(super) unsafe fn dispatch_avx2(tile: Tile) {
         let rows_a_part = tile.rows.div_ceil(tile.rows.div_ceil(6));
+        let packed = tile.a_row == 1 && tile.a_col == MAX_ROWS;
         for col in (0..tile.cols).step_by(16) {
             for row in (0..tile.rows).step_by(rows_a_part) {
                 // SAFETY: a part of the caller's tile.
@@ -168,16 +170,17 @@ mod x86 {
                         a: tile.a.add(row * tile.a_row),
                         b: tile.b.add(col),
                         c: tile.c.add(row * tile.c_row + col),
+                        start: tile.start.map(|start| start.add(col)),
                         rows: (tile.rows - row).min(rows_a_part),
                         cols: (tile.cols - col).min(16),
                         ..tile
                     }
                 };
-                if part.cols == 16 {
-                    by_rows!(part, avx2, 2, 1 2 3 4 5 6);
-                } else {
+                match (part.cols == 16, packed) {
+                    (true, true) => by_rows!(part, avx2, true 2, 1 2 3 4 5 6),
+                    (true, false) => by_rows!(part, avx2, false 2, 1 2 3 4 5 6),
                     // SAFETY: the same part, with its result gathered in a full-width copy.
-                    unsafe { narrow_avx2(part) };
+                    (false, _) => unsafe { narrow_avx2(part) },
                 }
             }
         }
@@ -186,14 +189,14 @@ mod x86 {
     /// A part of fewer than 16 columns: computed in a full-width copy of `c`.
     unsafe fn narrow_avx2(part: Tile) {
         let mut wide = [0f32; 6 * 16];
-        let copy = Tile { c: wide.as_mut_ptr(), c_row: 16, cols: 16, ..part };
+        let copy = Tile { c: wide.as_mut_ptr(), c_row: 16, cols: 16, start: None, ..part };
         for i in 0..part.rows {
             for j in 0..part.cols {
                 // SAFETY: within the part.
-                wide[i * 16 + j] = unsafe { *part.c.add(i * part.c_row + j) };
+                wide[i * 16 + j] = unsafe { part.start.map_or(*part.c.add(i * part.c_row + j), |start| *start.add(j)) };
             }
         }
-        by_rows!(copy, avx2, 2, 1 2 3 4 5 6);
+        by_rows!(copy, avx2, false 2, 1 2 3 4 5 6);
         for i in 0..part.rows {
             for j in 0..part.cols {
                 // SAFETY: within the part.
@@ -202,9 +205,11 @@ mod x86 {
         }
     }
 
+    /// `PACKED`: `a` lies in panels, so that the addresses of all rows are known from one register, and no iteration waits for the sums of the last one's.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2<const ROWS: usize, const VECTORS: usize>(t: Tile) {
+    unsafe fn avx2<const ROWS: usize, const PACKED: bool, const VECTORS: usize>(t: Tile) {
         let mut sums = [[_mm256_setzero_ps(); VECTORS]; ROWS];
+        let (a_row, a_col) = if PACKED { (1, MAX_ROWS) } else { (t.a_row, t.a_col) };
         let (mut a, mut b) = (t.a, t.b);
         for _ in 0..t.k {
             let mut columns = [_mm256_setzero_ps(); VECTORS];
@@ -214,20 +219,21 @@ mod x86 {
             }
             for (i, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: row i, column k of `a`.
-                let x = _mm256_set1_ps(unsafe { *a.add(i * t.a_row) });
+                let x = _mm256_set1_ps(unsafe { *a.add(i * a_row) });
                 for v in 0..VECTORS {
                     sums[v] = _mm256_fmadd_ps(x, columns[v], sums[v]);
                 }
             }
-            a = a.wrapping_add(t.a_col);
-            b = b.wrapping_add(PANEL);
+            a = a.wrapping_add(a_col);
+            b = b.wrapping_add(t.b_row);
         }
         for (i, sums) in sums.iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
-                // SAFETY: 16 columns of row i.
+                // SAFETY: 16 columns of row i, and of the start.
                 unsafe {
                     let c = t.c.add(i * t.c_row + v * 8);
-                    _mm256_storeu_ps(c, _mm256_add_ps(_mm256_loadu_ps(c), *sum));
+                    let old = t.start.map_or(c.cast_const(), |start| start.add(v * 8));
+                    _mm256_storeu_ps(c, _mm256_add_ps(_mm256_loadu_ps(old), *sum));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::microkernel::{self, MAX_ROWS, PANEL, Tile};
+use super::microkernel::{self, HALF, MAX_ROWS, PANEL, Tile};
 use super::pool::{CpuBuffer, Pool};
 use super::{CpuDevice, few_rows, transpose};
 use crate::cpu::Level;
@@ -240,11 +240,27 @@ impl Shared {
     }
 }
 
-/// Scratch of one task: a widened row and packed panels.
+/// Scratch of one task: a widened row, packed panels, and their halves.
 #[derive(Default)]
 struct Scratch {
     row: Vec<f32>,
     panels: Vec<f32>,
+    halves: Vec<f32>,
+}
+
+/// Rows of `a` that pass by all of a task's columns before the next ones: whole tiles, 256 KB of a block of long sums, half of a second-level cache.
+const ROWS_AT_A_TIME: usize = 18 * MAX_ROWS;
+
+/// Panels `[panel][k][PANEL]` as `[panel][half][k][HALF]`.
+fn halve(panels: &[f32], k_len: usize, halves: &mut [f32]) {
+    for (panel, out) in panels.chunks_exact(k_len * PANEL).zip(halves.chunks_exact_mut(k_len * PANEL)) {
+        let (left, right) = out.split_at_mut(k_len * HALF);
+        let lines = left.as_chunks_mut::<HALF>().0.iter_mut().zip(right.as_chunks_mut::<HALF>().0);
+        for ((left, right), line) in lines.zip(panel.as_chunks::<PANEL>().0) {
+            left.copy_from_slice(&line[..HALF]);
+            right.copy_from_slice(&line[HALF..]);
+        }
+    }
 }
 
 thread_local! {
@@ -358,30 +374,41 @@ unsafe fn compute_block(level: Level, terms: &[Term<'_>], lefts: &[&Left<'_>], o
                 let panels = &mut scratch.panels[..n_panels * PANEL * k_len];
                 term.b.pack(level, k_from..k_from + k_len, block.n_from..block.n_from + block.n_len, &mut scratch.row, panels);
             }
-            for p in 0..n_panels {
-                let n = block.n_from + p * PANEL;
-                let (b, b_row) = match direct {
-                    Some((values, row)) => (values[k_from * row + n..].as_ptr(), row),
-                    None => (scratch.panels[p * PANEL * k_len..].as_ptr(), PANEL),
-                };
-                for m in (block.m_from..block.m_to).step_by(rows_a_tile) {
-                    let (a, a_row, a_col) = left.at(m, k_from, block.m, term.k);
-                    // SAFETY: row m and column n lie inside `a` and the block of `c`.
-                    unsafe {
-                        let tile = Tile {
-                            k: k_len,
-                            a,
-                            a_row,
-                            a_col,
-                            b,
-                            b_row,
-                            c: out.c.add(m * out.row + n),
-                            c_row: out.row,
-                            start: start.at(n),
-                            rows: rows_a_tile.min(block.m_to - m),
-                            cols: PANEL.min(block.n_from + block.n_len - n),
-                        };
-                        microkernel::accumulate(level, tile);
+            // On AVX2 a kernel takes half a panel: halves that lie by themselves stay in the first cache while rows pass by.
+            let halved = level == Level::Avx2 && n_rows > 2 * MAX_ROWS;
+            let step = if halved { HALF } else { PANEL };
+            if halved {
+                scratch.halves.resize(scratch.halves.len().max(scratch.panels.len()), 0.0);
+                halve(&scratch.panels[..n_panels * PANEL * k_len], k_len, &mut scratch.halves);
+            }
+            for m_from in (block.m_from..block.m_to).step_by(ROWS_AT_A_TIME) {
+                let m_to = (m_from + ROWS_AT_A_TIME).min(block.m_to);
+                for n_at in (0..block.n_len).step_by(step) {
+                    let n = block.n_from + n_at;
+                    let (b, b_row) = match direct {
+                        Some((values, row)) => (values[k_from * row + n..].as_ptr(), row),
+                        None if halved => (scratch.halves[n_at * k_len..].as_ptr(), HALF),
+                        None => (scratch.panels[n_at * k_len..].as_ptr(), PANEL),
+                    };
+                    for m in (m_from..m_to).step_by(rows_a_tile) {
+                        let (a, a_row, a_col) = left.at(m, k_from, block.m, term.k);
+                        // SAFETY: row m and column n lie inside `a` and the block of `c`.
+                        unsafe {
+                            let tile = Tile {
+                                k: k_len,
+                                a,
+                                a_row,
+                                a_col,
+                                b,
+                                b_row,
+                                c: out.c.add(m * out.row + n),
+                                c_row: out.row,
+                                start: start.at(n),
+                                rows: rows_a_tile.min(m_to - m),
+                                cols: step.min(block.n_len - n_at),
+                            };
+                            microkernel::accumulate(level, tile);
+                        }
                     }
                 }
             }
