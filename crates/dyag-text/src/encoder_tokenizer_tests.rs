@@ -78,3 +78,24 @@ proptest! {
         }
     }
 }
+
+/// The tokens and types of pairs that sentence-transformers' cross-encoders read (made by tools/reference/make_retrieval_golden.py).
+#[test]
+fn pairs_are_those_of_sentence_transformers() {
+    for (case, longest) in [("bert-reranker", 56), ("xlm-roberta-reranker", 58)] {
+        let folder = format!("../retrieval/{case}");
+        let tokenizer = tokenizer(&folder);
+        let file: Value = serde_json::from_slice(&fixture(&format!("{folder}/reference.json"))).unwrap();
+        let [queries, passages]: [Vec<String>; 2] = ["queries", "passages"].map(|key| serde_json::from_value(file[key].clone()).unwrap());
+        let [ids, types]: [Vec<Vec<u32>>; 2] = ["ids", "types"].map(|key| serde_json::from_value(file[key].clone()).unwrap());
+        let passages: Vec<&str> = passages.iter().map(String::as_str).collect();
+        let pairs: Vec<EncoderTokens> =
+            queries.iter().flat_map(|query| tokenizer.encode_pairs(query, &passages, longest).unwrap()).collect();
+        assert!(pairs.len() == ids.len() && pairs.iter().filter(|pair| pair.is_cut && pair.ids.len() == longest).count() > 4);
+        for (pair, (ids, types)) in pairs.iter().zip(ids.iter().zip(&types)) {
+            assert_eq!(&pair.ids, ids, "{case}");
+            assert_eq!(&pair.types, types, "{case}: {ids:?}");
+        }
+        assert!(tokenizer.encode_pairs("a", &["b"], 2).is_err(), "no room beside the special tokens");
+    }
+}

@@ -251,18 +251,6 @@ struct Scratch {
 /// Rows of `a` that pass by all of a task's columns before the next ones: whole tiles, 256 KB of a block of long sums, half of a second-level cache.
 const ROWS_AT_A_TIME: usize = 18 * MAX_ROWS;
 
-/// Panels `[panel][k][PANEL]` as `[panel][half][k][HALF]`.
-fn halve(panels: &[f32], k_len: usize, halves: &mut [f32]) {
-    for (panel, out) in panels.chunks_exact(k_len * PANEL).zip(halves.chunks_exact_mut(k_len * PANEL)) {
-        let (left, right) = out.split_at_mut(k_len * HALF);
-        let lines = left.as_chunks_mut::<HALF>().0.iter_mut().zip(right.as_chunks_mut::<HALF>().0);
-        for ((left, right), line) in lines.zip(panel.as_chunks::<PANEL>().0) {
-            left.copy_from_slice(&line[..HALF]);
-            right.copy_from_slice(&line[HALF..]);
-        }
-    }
-}
-
 thread_local! {
     static SCRATCH: std::cell::RefCell<Scratch> = std::cell::RefCell::default();
 }
@@ -379,7 +367,7 @@ unsafe fn compute_block(level: Level, terms: &[Term<'_>], lefts: &[&Left<'_>], o
             let step = if halved { HALF } else { PANEL };
             if halved {
                 scratch.halves.resize(scratch.halves.len().max(scratch.panels.len()), 0.0);
-                halve(&scratch.panels[..n_panels * PANEL * k_len], k_len, &mut scratch.halves);
+                transpose::halve(&scratch.panels[..n_panels * PANEL * k_len], k_len, &mut scratch.halves);
             }
             for m_from in (block.m_from..block.m_to).step_by(ROWS_AT_A_TIME) {
                 let m_to = (m_from + ROWS_AT_A_TIME).min(block.m_to);

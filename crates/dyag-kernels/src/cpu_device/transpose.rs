@@ -1,6 +1,6 @@
-//! Turning rows into the columns of a packed panel.
+//! Turning rows into the columns of a packed panel, and panels into halves.
 
-use super::microkernel::{MAX_ROWS, PANEL};
+use super::microkernel::{HALF, MAX_ROWS, PANEL};
 use crate::cpu::Level;
 
 /// Rows turned at a time.
@@ -82,6 +82,18 @@ pub(super) fn into_row_panel(level: Level, values: &[f32], step: usize, rows: us
     for i in 0..rows {
         for k in done..len {
             panel[k * MAX_ROWS + i] = values[i * step + k];
+        }
+    }
+}
+
+/// Writes panels `[panel][k][PANEL]` as `[panel][half][k][HALF]`.
+pub(super) fn halve(panels: &[f32], k_len: usize, halves: &mut [f32]) {
+    for (panel, out) in panels.chunks_exact(k_len * PANEL).zip(halves.chunks_exact_mut(k_len * PANEL)) {
+        let (left, right) = out.split_at_mut(k_len * HALF);
+        let lines = left.as_chunks_mut::<HALF>().0.iter_mut().zip(right.as_chunks_mut::<HALF>().0);
+        for ((left, right), line) in lines.zip(panel.as_chunks::<PANEL>().0) {
+            left.copy_from_slice(&line[..HALF]);
+            right.copy_from_slice(&line[HALF..]);
         }
     }
 }
