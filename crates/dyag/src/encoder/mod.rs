@@ -27,7 +27,6 @@ pub(crate) use local::LocalEncoder;
 ///
 /// # Errors
 /// When the folder's files cannot be read, do not belong together, or ask for what is not done here.
-#[cfg_attr(not(test), allow(dead_code, reason = "for the commands that search"))]
 pub(crate) fn open_embedder(folder: &Path, device: CpuDevice) -> anyhow::Result<Box<dyn Embedder + Send + Sync>> {
     Ok(match folder_kind(folder)? {
         FolderKind::Encoder => Box::new(LocalEncoder::open(folder, None, device)?),
@@ -39,7 +38,6 @@ pub(crate) fn open_embedder(folder: &Path, device: CpuDevice) -> anyhow::Result<
 ///
 /// # Errors
 /// As [`open_embedder`].
-#[cfg_attr(not(test), allow(dead_code, reason = "for the commands that search"))]
 pub(crate) fn open_reranker(folder: &Path, device: CpuDevice) -> anyhow::Result<Box<dyn Reranker + Send + Sync>> {
     Ok(Box::new(reranker::LocalReranker::open(folder, device)?))
 }
