@@ -43,7 +43,7 @@ pub struct Description {
     pub embedder: Option<EmbedderRecord>,
     /// Where it was when the collection was made, as it was named.
     pub embedding_model: Option<String>,
-    /// Mean and standard deviation of the cosine of two passages of different documents: what "unrelated" is for this embedder and collection.
+    /// Mean and standard deviation of the cosine of a question with passages of other documents: what "unrelated" is for this embedder and collection.
     pub unrelated_cosine: Option<(f64, f64)>,
     /// When it was made, in UTC.
     pub created_at: String,

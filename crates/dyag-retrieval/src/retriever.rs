@@ -8,7 +8,7 @@ use dyag_text::{Embedder, Reranker, TextRole};
 use serde::Serialize;
 
 use crate::analysis::{Analyzer, QueryTerm, searched_text};
-use crate::confidence::{Confidence, Verdict, WeighedWord, coverage, inverse_document_frequency, verdict};
+use crate::confidence::{Confidence, UNKNOWN_SHARE, Verdict, WeighedWord, coverage, inverse_document_frequency, verdict};
 use crate::description::EmbedderRecord;
 use crate::error::RetrievalError;
 use crate::filter::Filter;
@@ -231,7 +231,8 @@ impl<'a> Retriever<'a> {
                 }
                 forms.extend(similar);
             }
-            weighed.push(WeighedWord { forms, weight: inverse_document_frequency(known, n) });
+            let share = if known == 0 { UNKNOWN_SHARE } else { 1.0 };
+            weighed.push(WeighedWord { forms, weight: share * inverse_document_frequency(known.max(1), n) });
         }
         Ok(Asked { query: LexicalQuery { terms }, words: weighed, corrections, unknown })
     }

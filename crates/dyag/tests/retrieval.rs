@@ -76,8 +76,10 @@ fn a_collection_is_made_asked_and_made_again_by_what_changed() {
     assert!(stages["lexical"]["rank"].is_u64() && stages["vector"]["score"].is_f64() && stages["fused"]["rank"] == 1, "{stages}");
     assert_eq!(found["confidence"]["verdict"], "sure");
     let explained =
-        done(&place, &["query-rag", "contact de GIDAFF", "--passages-only", "--explain", "--rerank", "reranker", "--n-chunks", "3"]);
-    for part in ["words (BM25)", "vector (cos)", "reranker", "\"gidaff\" is not in the collection; searched for gidaf", "time: lexical"] {
+        done(&place, &["query-rag", "contact de accesslibr", "--passages-only", "--explain", "--rerank", "reranker", "--n-chunks", "3"]);
+    for part in
+        ["words (BM25)", "vector (cos)", "reranker", "\"accesslibr\" is not in the collection; searched for acceslibre", "time: lexical"]
+    {
         assert!(explained.stdout.contains(part), "{part}\n{explained}");
     }
     let only = json_of(&place, &["query-rag", "statut", "--passages-only", "--json", "--filter", "source_id=1238", "--n-chunks", "50"]);
@@ -87,7 +89,7 @@ fn a_collection_is_made_asked_and_made_again_by_what_changed() {
     assert_eq!(stats["collections"][0]["description"]["collection"], "applications");
     assert!(stats["collections"][0]["description"]["embedder"]["signature"].as_str().is_some_and(|s| s.contains("pool:mean")), "{stats}");
     let text = done(&place, &["rag-stats"]).stdout;
-    assert!(text.contains("unrelated passages: cosine") && text.contains("vectors.f32"), "{text}");
+    assert!(text.contains("unrelated questions and passages: cosine") && text.contains("vectors.f32"), "{text}");
 }
 
 #[test]

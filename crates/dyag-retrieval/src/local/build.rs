@@ -20,8 +20,10 @@ use crate::error::RetrievalError;
 
 /// Texts that are embedded between two writings to the journal.
 const EMBEDDED_AT_ONCE: usize = 128;
-/// Pairs whose cosines say what "unrelated" is.
-const UNRELATED_PAIRS: usize = 2_000;
+/// Questions whose cosines with passages of other documents say what "unrelated" is.
+const UNRELATED_QUESTIONS: usize = 64;
+/// Passages of other documents that each is compared with, at most.
+const UNRELATED_PASSAGES: usize = 48;
 
 /// How a collection is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,7 +147,7 @@ pub fn index(
         let (vectors, embedded) = build.vectors(embedder, record)?;
         report.embedded = embedded;
         let rows: Vec<&[f32]> = chunks.iter().map(|chunk| vectors[&fingerprint(chunk)].as_slice()).collect();
-        unrelated_cosine = unrelated(&chunks, &rows);
+        unrelated_cosine = unrelated(embedder, &chunks, &rows)?;
         let file = files::write_new(&partial.join(VECTORS), |out| {
             rows.iter().try_for_each(|row| row.iter().try_for_each(|value| out.write_all(&value.to_le_bytes())))
         })?;
@@ -383,28 +385,38 @@ pub(crate) fn embed(embedder: &dyn Embedder, chunks: &[&Chunk], dimension: usize
     }
 }
 
-/// Mean and standard deviation of the cosines of pairs of different documents, drawn in a fixed way; none where there is one document.
-pub(crate) fn unrelated(chunks: &[Chunk], rows: &[&[f32]]) -> Option<(f64, f64)> {
+/// Mean and standard deviation of the cosines of questions with passages of other documents. Titles stand for questions (the beginning of a passage where it has none), drawn in a fixed way; none where there is
+/// one document.
+pub(crate) fn unrelated(embedder: &dyn Embedder, chunks: &[Chunk], rows: &[&[f32]]) -> Result<Option<(f64, f64)>, RetrievalError> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut draw = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((state >> 33) as usize) % chunks.len()
     };
+    let asked: Vec<usize> = (0..UNRELATED_QUESTIONS.min(chunks.len())).map(|_| draw()).collect();
+    let texts: Vec<String> = asked
+        .iter()
+        .map(|place| match chunks[*place].title.trim() {
+            "" => chunks[*place].content.chars().take(80).collect(),
+            title => title.to_owned(),
+        })
+        .collect();
+    let questions = embedder.embed(&texts.iter().map(String::as_str).collect::<Vec<_>>(), TextRole::Query)?;
     let mut cosines = Vec::new();
-    for _ in 0..10 * UNRELATED_PAIRS {
-        let (a, b) = (draw(), draw());
-        if chunks[a].source_id != chunks[b].source_id {
-            cosines.push(rows[a].iter().zip(rows[b]).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>());
+    for (place, question) in asked.iter().zip(&questions) {
+        let Ok(question) = unit(question) else { continue };
+        for _ in 0..UNRELATED_PASSAGES {
+            let other = draw();
+            if chunks[other].source_id != chunks[*place].source_id {
+                cosines.push(rows[other].iter().zip(&question).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>());
+            }
         }
-        if cosines.len() == UNRELATED_PAIRS {
-            break;
-        }
+    }
+    if cosines.len() < 2 {
+        return Ok(None);
     }
     let n = cosines.len() as f64;
-    if cosines.len() < 2 {
-        return None;
-    }
     let mean = cosines.iter().sum::<f64>() / n;
     let variance = cosines.iter().map(|cosine| (cosine - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    Some((mean, variance.sqrt()))
+    Ok(Some((mean, variance.sqrt())))
 }

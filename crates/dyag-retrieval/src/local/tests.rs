@@ -21,7 +21,7 @@ use crate::analysis::{Analyzer, Field, Language};
 use crate::local::build::IndexEvent;
 use crate::retriever::{Ranking, Retriever, SearchOptions};
 
-/// An encoder of a bag of words: each word a direction of its own, drawn from its letters. It counts the texts it was given.
+/// An encoder of a bag of words: each word a direction of its own, drawn from its letters. It counts the passages it was given.
 struct Words {
     dimension: usize,
     signature: String,
@@ -49,8 +49,10 @@ impl Embedder for Words {
         self.dimension
     }
 
-    fn embed(&self, texts: &[&str], _: TextRole) -> Result<Vec<Vec<f32>>, ModelFailure> {
-        self.asked.set(self.asked.get() + texts.len());
+    fn embed(&self, texts: &[&str], role: TextRole) -> Result<Vec<Vec<f32>>, ModelFailure> {
+        if role == TextRole::Document {
+            self.asked.set(self.asked.get() + texts.len());
+        }
         let vector = |text: &&str| {
             let mut vector = vec![0f32; self.dimension];
             if self.zero_at.is_some_and(|part| text.contains(part)) {

@@ -58,7 +58,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             None => terminal::print_line("  embedder: none, search by words alone")?,
         }
         if let Some((mean, deviation)) = unrelated_cosine {
-            terminal::print_line(format!("  unrelated passages: cosine {mean:.3}, standard deviation {deviation:.3}"))?;
+            terminal::print_line(format!("  unrelated questions and passages: cosine {mean:.3}, standard deviation {deviation:.3}"))?;
         }
         let total: u64 = sizes.values().sum();
         let parts: Vec<String> = sizes.iter().map(|(name, bytes)| format!("{name} {}", megabytes(*bytes))).collect();

@@ -205,7 +205,7 @@ fn a_server_that_cannot_be_trusted_gets_nothing() {
     let clock = Arc::new(FakeClock::default());
     let failure = open(&args, &clock).expect("opens").answer(&request()).expect_err("no TLS there");
     assert!(failure.fatal && failure.problem.contains("SSL_CERT_FILE"), "{failure}");
-    assert_eq!(clock.sleeps(), []);
+    assert!(clock.sleeps().is_empty());
     assert!(!server.join().expect("no panic").contains(KEY));
 }
 
