@@ -52,4 +52,14 @@ pub trait LanguageModel {
     /// # Errors
     /// See [`ModelFailure`].
     fn answer(&self, request: &Request) -> Result<Reply, ModelFailure>;
+
+    /// The same; `on_text` is given the answer piece by piece as it comes, or whole by a model that cannot. An answer of which a piece was given is not begun again.
+    ///
+    /// # Errors
+    /// See [`ModelFailure`]; an answer that broke off.
+    fn answer_in_pieces(&self, request: &Request, on_text: &mut dyn FnMut(&str)) -> Result<Reply, ModelFailure> {
+        let reply = self.answer(request)?;
+        on_text(&reply.text);
+        Ok(reply)
+    }
 }

@@ -74,7 +74,7 @@ pub(crate) struct Given {
 }
 
 impl Answerer {
-    /// Answers the last turn. `on_text` is given the answer as it comes; from a server, whole.
+    /// Answers the last turn. `on_text` is given the answer as it comes.
     pub(crate) fn answer(
         &self,
         turns: &[Message],
@@ -109,9 +109,14 @@ impl Answerer {
                     seed: writing.seed,
                     schema: None,
                 };
-                let Reply { text, n_prompt_tokens, n_answer_tokens, cut: _ } =
-                    model.answer(&request).map_err(|failure| anyhow!("{failure}"))?;
-                on_text(&text)?;
+                let mut outcome = Ok(());
+                let reply = model.answer_in_pieces(&request, &mut |text| {
+                    if outcome.is_ok() {
+                        outcome = on_text(text);
+                    }
+                });
+                outcome?;
+                let Reply { text, n_prompt_tokens, n_answer_tokens, cut: _ } = reply.map_err(|failure| anyhow!("{failure}"))?;
                 Ok(Given { text, tokens_in: n_prompt_tokens, tokens_out: n_answer_tokens, seconds: start.elapsed().as_secs_f64() })
             }
         }

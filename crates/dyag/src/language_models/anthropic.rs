@@ -4,7 +4,7 @@ use dyag_text::Role;
 use dyag_text::language_model::Request;
 use serde_json::{Value, json};
 
-use super::protocol::{Answer, Dialect, Home, Protocol, Unreadable, count, messages};
+use super::protocol::{Answer, Dialect, Home, Protocol, Unreadable, count, joined, messages};
 
 /// The tool whose input is the answer.
 const TOOL: &str = "answer";
@@ -59,6 +59,19 @@ impl Protocol for Anthropic {
             body["tool_choice"] = json!({ "type": "tool", "name": TOOL });
         }
         body
+    }
+
+    fn piece<'v>(&self, piece: &'v Value) -> Option<&'v str> {
+        if piece["type"] == "content_block_delta" { piece.pointer("/delta/text")?.as_str() } else { None }
+    }
+
+    fn whole(&self, pieces: &[Value]) -> Value {
+        let Some(stop) = pieces.iter().rev().find_map(|piece| piece.pointer("/delta/stop_reason")?.as_str()) else { return Value::Null };
+        let mut usage = pieces.iter().find_map(|piece| piece.pointer("/message/usage")).cloned().unwrap_or_else(|| json!({}));
+        if let Some(n) = pieces.iter().rev().find_map(|piece| piece.pointer("/usage/output_tokens")) {
+            usage["output_tokens"] = n.clone();
+        }
+        json!({ "content": [{ "type": "text", "text": joined(self, pieces) }], "stop_reason": stop, "usage": usage })
     }
 
     fn tokens(&self, reply: &Value) -> [Option<usize>; 2] {

@@ -128,6 +128,10 @@ impl LanguageModel for OpenModel {
     fn answer(&self, request: &Request) -> Result<Reply, ModelFailure> {
         self.model.answer(request)
     }
+
+    fn answer_in_pieces(&self, request: &Request, on_text: &mut dyn FnMut(&str)) -> Result<Reply, ModelFailure> {
+        self.model.answer_in_pieces(request, on_text)
+    }
 }
 
 impl LanguageModelArgs {

@@ -102,6 +102,19 @@ impl<M: LanguageModel> LanguageModel for Cached<M> {
         self.keep(digest, &reply)?;
         Ok(reply)
     }
+
+    fn answer_in_pieces(&self, request: &Request, on_text: &mut dyn FnMut(&str)) -> Result<Reply, ModelFailure> {
+        let digest = self.digest(request);
+        let found = self.find(&digest);
+        self.meter.record_look(found.is_some());
+        if let Some(reply) = found {
+            on_text(&reply.text);
+            return Ok(reply);
+        }
+        let reply = self.inner.answer_in_pieces(request, on_text)?;
+        self.keep(digest, &reply)?;
+        Ok(reply)
+    }
 }
 
 #[cfg(test)]

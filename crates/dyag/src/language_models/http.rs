@@ -1,7 +1,7 @@
 //! One request over HTTP, and everything that can become of it.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, Read as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -98,15 +98,17 @@ impl HttpClient {
         Ok(Self { agent: config.build().new_agent(), settings })
     }
 
-    /// Posts JSON. `key` goes into the header of that name, after the prefix.
+    /// Posts JSON. `key` goes into the header of that name, after the prefix. Where the reply is a stream (of events, or of a JSON value a line), `on_line` is given each of its lines as it comes.
     pub(super) fn post(
         &self,
         url: &str,
         headers: &[(&str, &str)],
         key: Option<(&str, &str, &Secret)>,
         body: &[u8],
+        on_line: Option<&mut dyn FnMut(&str)>,
     ) -> Result<HttpReply, HttpProblem> {
-        let mut request = self.agent.post(url).header("content-type", "application/json").header("accept", "application/json");
+        let accept = if on_line.is_some() { "text/event-stream, application/x-ndjson, application/json" } else { "application/json" };
+        let mut request = self.agent.post(url).header("content-type", "application/json").header("accept", accept);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -120,7 +122,20 @@ impl HttpClient {
         let (parts, body) = response.into_parts();
         let mut bytes = Vec::new();
         let mut reader = body.into_with_config().limit(self.settings.max_reply_bytes).reader();
-        reader.read_to_end(&mut bytes).map_err(|error| self.problem(error.into()))?;
+        let streams = parts.headers.get("content-type").and_then(|kind| kind.to_str().ok()).is_some_and(is_stream);
+        match on_line.filter(|_| streams && parts.status == 200) {
+            None => {
+                reader.read_to_end(&mut bytes).map_err(|error| self.problem(error.into()))?;
+            }
+            Some(on_line) => {
+                let mut reader = io::BufReader::new(reader);
+                let mut line = Vec::new();
+                while reader.read_until(b'\n', &mut line).map_err(|error| self.problem(error.into()))? > 0 {
+                    on_line(&String::from_utf8_lossy(&line));
+                    line.clear();
+                }
+            }
+        }
         Ok(HttpReply { status: parts.status.as_u16(), headers: parts.headers, body: bytes })
     }
 
@@ -145,6 +160,10 @@ impl HttpClient {
             other => HttpProblem::Unusable(other.to_string()),
         }
     }
+}
+
+fn is_stream(content_type: &str) -> bool {
+    ["text/event-stream", "application/x-ndjson", "application/jsonl"].iter().any(|kind| content_type.trim_start().starts_with(kind))
 }
 
 fn io_problem(error: &io::Error, timeout: Duration) -> HttpProblem {

@@ -3,7 +3,7 @@
 use dyag_text::language_model::Request;
 use serde_json::{Value, json};
 
-use super::protocol::{Answer, Dialect, Home, Protocol, Unreadable, count, messages};
+use super::protocol::{Answer, Dialect, Home, Protocol, Unreadable, count, joined, messages};
 
 /// The context that every version of Ollama gives a model at least; it cuts longer prompts without a word.
 const SMALL_CONTEXT: usize = 2048;
@@ -59,6 +59,17 @@ impl Protocol for Ollama {
             body["format"] = schema.clone();
         }
         body
+    }
+
+    fn piece<'v>(&self, piece: &'v Value) -> Option<&'v str> {
+        piece.pointer("/message/content")?.as_str()
+    }
+
+    fn whole(&self, pieces: &[Value]) -> Value {
+        let Some(last) = pieces.iter().rev().find(|piece| piece["done"] == true) else { return Value::Null };
+        let mut reply = last.clone();
+        reply["message"] = json!({ "content": joined(self, pieces) });
+        reply
     }
 
     fn tokens(&self, reply: &Value) -> [Option<usize>; 2] {

@@ -3,7 +3,7 @@
 use dyag_text::language_model::Request;
 use serde_json::{Value, json};
 
-use super::protocol::{Answer, Dialect, Home, Protocol, Unreadable, count, messages};
+use super::protocol::{Answer, Dialect, Home, Protocol, Unreadable, count, joined, messages};
 
 /// The protocol.
 pub(super) struct OpenAi;
@@ -51,6 +51,22 @@ impl Protocol for OpenAi {
                 json!({ "type": "json_schema", "json_schema": { "name": "answer", "strict": true, "schema": schema } });
         }
         body
+    }
+
+    fn piece<'v>(&self, piece: &'v Value) -> Option<&'v str> {
+        piece.pointer("/choices/0/delta/content")?.as_str()
+    }
+
+    fn whole(&self, pieces: &[Value]) -> Value {
+        let finish = pieces.iter().rev().find_map(|piece| piece.pointer("/choices/0/finish_reason")?.as_str());
+        let usage = pieces.iter().rev().find_map(|piece| piece.get("usage").filter(|usage| usage.is_object()));
+        let refusal: String = pieces.iter().filter_map(|piece| piece.pointer("/choices/0/delta/refusal")?.as_str()).collect();
+        let Some(finish) = finish else { return Value::Null };
+        let mut message = json!({ "content": joined(self, pieces) });
+        if !refusal.is_empty() {
+            message["refusal"] = refusal.into();
+        }
+        json!({ "choices": [{ "message": message, "finish_reason": finish }], "usage": usage })
     }
 
     fn tokens(&self, reply: &Value) -> [Option<usize>; 2] {

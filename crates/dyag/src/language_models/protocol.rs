@@ -45,11 +45,22 @@ pub(super) trait Protocol: Send + Sync {
     /// The body of a request.
     fn body(&self, model: &str, request: &Request, dialect: Dialect) -> Value;
 
+    /// The text in a piece of a streamed reply.
+    fn piece<'v>(&self, piece: &'v Value) -> Option<&'v str>;
+
+    /// A streamed reply as the server would have given it in one piece, for [`Protocol::read`] and [`Protocol::tokens`]; null where the pieces end before the answer does.
+    fn whole(&self, pieces: &[Value]) -> Value;
+
     /// Tokens of the prompt and of the answer, where the reply says them.
     fn tokens(&self, reply: &Value) -> [Option<usize>; 2];
 
     /// The answer in a reply. `structured`: the request had a schema and was sent with it.
     fn read(&self, reply: &Value, structured: bool) -> Result<Answer, Unreadable>;
+}
+
+/// The texts of all pieces of a streamed reply.
+pub(super) fn joined(protocol: &dyn Protocol, pieces: &[Value]) -> String {
+    pieces.iter().filter_map(|piece| protocol.piece(piece)).collect()
 }
 
 /// An answer as a protocol reads it.

@@ -51,6 +51,16 @@ enum Trouble {
     Dialect(Dialect),
 }
 
+impl Trouble {
+    fn problem(self) -> String {
+        match self {
+            Self::Fatal(problem) | Self::Refused(problem) | Self::Unreadable(problem) | Self::Late(problem) => problem,
+            Self::Passing { problem, .. } => problem,
+            Self::Dialect(_) => "the server wants to be asked otherwise".to_owned(),
+        }
+    }
+}
+
 /// A request as it is sent, and how its reply is read.
 struct Asked<'a> {
     request: &'a Request,
@@ -66,6 +76,35 @@ impl LanguageModel for Remote {
     }
 
     fn answer(&self, request: &Request) -> Result<Reply, ModelFailure> {
+        self.ask(request, None)
+    }
+
+    fn answer_in_pieces(&self, request: &Request, on_text: &mut dyn FnMut(&str)) -> Result<Reply, ModelFailure> {
+        if request.schema.is_some() {
+            // What must satisfy a schema is looked at whole.
+            let reply = self.ask(request, None)?;
+            on_text(&reply.text);
+            return Ok(reply);
+        }
+        let mut given = false;
+        let reply = self.ask(
+            request,
+            Some(&mut |text| {
+                given = true;
+                on_text(text);
+            }),
+        )?;
+        if !given {
+            // A server that does not stream.
+            on_text(&reply.text);
+        }
+        Ok(reply)
+    }
+}
+
+impl Remote {
+    /// Asks until there is an answer, or no hope of one. With `on_text` the server is asked to stream.
+    fn ask(&self, request: &Request, mut on_text: Option<&mut dyn FnMut(&str)>) -> Result<Reply, ModelFailure> {
         let mut sent = request.clone();
         let mut wrapped = false;
         if let Some(schema) = &request.schema {
@@ -77,13 +116,25 @@ impl LanguageModel for Remote {
         let (mut n_failed, mut n_unreadable, mut n_late) = (0, 0, 0);
         loop {
             self.meter.admit(&*self.clock, n_failed > 0).map_err(|problem| self.failure(problem, true))?;
-            let trouble = match self.attempt(&Asked { request: &sent, wrapped, shape: shape.clone() }, dialect) {
+            let mut given = false;
+            let mut pass_on = on_text.as_deref_mut().map(|on_text| {
+                |text: &str| {
+                    given = true;
+                    on_text(text);
+                }
+            });
+            let pass_on = pass_on.as_mut().map(|pass_on| pass_on as &mut dyn FnMut(&str));
+            let trouble = match self.attempt(&Asked { request: &sent, wrapped, shape: shape.clone() }, dialect, pass_on) {
                 Ok(reply) => {
                     *self.dialect.lock().unwrap_or_else(PoisonError::into_inner) = dialect;
                     return Ok(reply);
                 }
                 Err(trouble) => trouble,
             };
+            if given {
+                // What was given cannot be taken back.
+                return Err(self.failure(format!("the answer broke off: {}", trouble.problem()), false));
+            }
             let (problem, wait, fatal) = match trouble {
                 Trouble::Fatal(problem) => return Err(self.failure(problem, true)),
                 Trouble::Refused(problem) => return Err(self.failure(problem, false)),
@@ -129,16 +180,40 @@ impl Remote {
         self.key.as_ref().map_or_else(|| text.to_owned(), |key| key.redact(text))
     }
 
-    fn attempt(&self, asked: &Asked<'_>, dialect: Dialect) -> Result<Reply, Trouble> {
+    fn attempt(&self, asked: &Asked<'_>, dialect: Dialect, on_text: Option<&mut dyn FnMut(&str)>) -> Result<Reply, Trouble> {
         let (version, path) = self.protocol.path();
         let url = self.url.join(version, path);
-        let body = self.protocol.body(&self.model, asked.request, dialect).to_string();
+        let mut body = self.protocol.body(&self.model, asked.request, dialect);
+        if on_text.is_some() {
+            body["stream"] = true.into();
+        }
+        let body = body.to_string();
         let key = self.key.as_ref().map(|key| {
             let (name, prefix) = self.protocol.key_header();
             (name, prefix, key)
         });
-        let reply = self.client.post(&url, self.protocol.headers(), key, body.as_bytes()).map_err(|problem| self.not_replied(problem))?;
+        let mut pieces = Vec::new();
+        let mut read_piece = on_text.map(|on_text| {
+            |line: &str| {
+                let Some(piece) = piece_of(line) else { return };
+                if let Some(text) = self.protocol.piece(&piece).filter(|text| !text.is_empty()) {
+                    on_text(text);
+                }
+                pieces.push(piece);
+            }
+        });
+        let on_line = read_piece.as_mut().map(|read| read as &mut dyn FnMut(&str));
+        let reply = self.client.post(&url, self.protocol.headers(), key, body.as_bytes(), on_line);
+        drop(read_piece);
+        let mut reply = reply.map_err(|problem| self.not_replied(problem))?;
         self.reached.store(true, Ordering::Relaxed);
+        if let Some(error) = pieces.iter().find(|piece| piece.get("error").is_some_and(|error| !error.is_null())) {
+            let said = server_message(&self.redact(&error.to_string()));
+            return Err(Trouble::Passing { problem: format!("{url} has trouble: {said}"), wait: None, fatal: false });
+        }
+        if !pieces.is_empty() {
+            reply.body = self.protocol.whole(&pieces).to_string().into_bytes();
+        }
         if reply.status != 200 {
             return Err(self.not_answered(&reply, &url, dialect, asked.request.schema.is_some()));
         }
@@ -224,6 +299,13 @@ impl Remote {
         }
         Ok(answer.into_reply(tokens))
     }
+}
+
+/// The JSON in a line of a stream: a line of its own, or the data of an event.
+fn piece_of(line: &str) -> Option<Value> {
+    let line = line.trim();
+    let data = line.strip_prefix("data:").map_or(line, str::trim_start);
+    if data.starts_with('{') { serde_json::from_str(data).ok() } else { None }
 }
 
 /// An answer in JSON that satisfies the schema as far as that can be checked. One that was cut is passed on: its caller is told so.

@@ -262,3 +262,84 @@ fn what_is_missing_or_unsafe_is_said_before_anything_is_sent() {
     let bad_file = |name: &str| (name == "SSL_CERT_FILE").then(|| "absent/ca.pem".to_owned());
     assert!(message(&args(Some(Provider::Ollama), "m", None), &bad_file).contains("absent/ca.pem"));
 }
+
+/// Streams as the three kinds of servers send them.
+fn streams() -> [(Provider, &'static str, String); 3] {
+    let event = |value: Value| format!("data: {value}\n\n");
+    let openai = [
+        event(json!({ "choices": [{ "index": 0, "delta": { "role": "assistant", "content": "" }, "finish_reason": null }] })),
+        ": a comment\n\n".to_owned(),
+        event(json!({ "choices": [{ "index": 0, "delta": { "content": "En pro" }, "finish_reason": null }] })),
+        event(json!({ "choices": [{ "index": 0, "delta": { "content": "duction é" }, "finish_reason": null }] })),
+        event(json!({ "choices": [{ "index": 0, "delta": {}, "finish_reason": "stop" }] })),
+        event(json!({ "choices": [], "usage": { "prompt_tokens": 12, "completion_tokens": 3 } })),
+        "data: [DONE]\n\n".to_owned(),
+    ];
+    let anthropic = [
+        "event: message_start\n".to_owned()
+            + &event(json!({ "type": "message_start", "message": { "usage": { "input_tokens": 12, "output_tokens": 1 } } })),
+        event(json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "En pro" } })),
+        event(json!({ "type": "ping" })),
+        event(json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": "duction é" } })),
+        event(json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" }, "usage": { "output_tokens": 3 } })),
+        event(json!({ "type": "message_stop" })),
+    ];
+    let ollama = [
+        json!({ "message": { "content": "En pro" }, "done": false }).to_string() + "\n",
+        json!({ "message": { "content": "duction é" }, "done": false }).to_string() + "\n",
+        json!({ "message": { "content": "" }, "done": true, "done_reason": "stop", "prompt_eval_count": 12, "eval_count": 3 }).to_string()
+            + "\n",
+    ];
+    [
+        (Provider::OpenAi, "text/event-stream", openai.concat()),
+        (Provider::Anthropic, "text/event-stream; charset=utf-8", anthropic.concat()),
+        (Provider::Ollama, "application/x-ndjson", ollama.concat()),
+    ]
+}
+
+#[test]
+fn a_streamed_answer_comes_in_pieces_and_is_the_same() {
+    for (provider, kind, stream) in streams() {
+        let scene = Scene::new(provider, [ScriptedReply::status(200, stream).header("Content-Type", kind)]);
+        let mut pieces = Vec::new();
+        let reply = scene.model.answer_in_pieces(&request(), &mut |text| pieces.push(text.to_owned())).expect("an answer");
+        assert_eq!(pieces, ["En pro", "duction é"], "{provider:?}");
+        assert_eq!(
+            (reply.text.as_str(), reply.n_prompt_tokens, reply.n_answer_tokens, reply.cut),
+            ("En production é", Some(12), Some(3), false)
+        );
+        assert_eq!(scene.bodies()[0]["stream"], true);
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_an_error_and_is_not_begun_again() {
+    for (provider, kind, stream) in streams() {
+        for (broken, n_requests) in [(stream.len() / 2 + stream.len() / 10, 1), (0, 2)] {
+            // The first answer breaks off in the middle, or before anything was given; then it may be asked again.
+            let whole = ScriptedReply::status(200, stream.clone()).header("Content-Type", kind);
+            let scene = Scene::new(provider, [whole.clone().cut(broken), whole]);
+            let mut given = String::new();
+            let reply = scene.model.answer_in_pieces(&request(), &mut |text| given.push_str(text));
+            assert_eq!(scene.bodies().len(), n_requests, "{provider:?} {broken}");
+            match n_requests {
+                1 => {
+                    let problem = reply.expect_err("it broke off").problem;
+                    assert!(
+                        problem.contains("broke off") && "En production é".starts_with(&given) && !given.is_empty(),
+                        "{problem} {given}"
+                    );
+                }
+                _ => assert_eq!((reply.expect("an answer").text.as_str(), given.as_str()), ("En production é", "En production é")),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_does_not_stream_gives_its_answer_whole() {
+    let scene = Scene::new(Provider::OpenAi, [openai("Oui")]);
+    let mut pieces = Vec::new();
+    let reply = scene.model.answer_in_pieces(&request(), &mut |text| pieces.push(text.to_owned())).expect("an answer");
+    assert_eq!((pieces, reply.text), (vec!["Oui".to_owned()], "Oui".to_owned()));
+}
