@@ -68,7 +68,9 @@ fn a_collection_is_made_asked_and_made_again_by_what_changed() {
     place.write("fewer.jsonl", fewer.replace("En production", "Arrêté"));
     let changed = json_of(&place, &["index-rag", "fewer.jsonl", "--json"]);
     assert_eq!(changed["removed"], 2);
-    assert!(changed["embedded"].as_u64() == changed["changed"].as_u64() && changed["changed"].as_u64() > Some(0), "{changed}");
+    // Metadata changed in most of them, what is embedded in some.
+    let (embedded, n_changed) = (changed["embedded"].as_u64().expect("a number"), changed["changed"].as_u64().expect("a number"));
+    assert!(0 < embedded && embedded < n_changed, "{changed}");
     index(&place, &[]);
     let found = json_of(&place, &["query-rag", "Quel est le statut de 6Tzen ?", "--passages-only", "--json"]);
     assert!(found["passages"][0]["title"].as_str().is_some_and(|title| title.starts_with("6Tzen")), "{found}");

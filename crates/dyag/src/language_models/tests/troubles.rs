@@ -179,7 +179,7 @@ fn a_reply_that_is_too_large_is_not_read() {
     let server = Loopback::start([ScriptedReply::json("x".repeat(2000)), ScriptedReply::json("x".repeat(1000))]);
     let settings = HttpSettings { max_reply_bytes: 1000, ..HttpSettings::with_timeout(Duration::from_secs(10)) };
     let client = HttpClient::new(settings, None, true).expect("a client");
-    let post = || client.post(&server.url(), &[], None, b"{}");
+    let post = || client.post(&server.url(), &[], None, b"{}", None);
     assert_eq!(post().err(), Some(HttpProblem::TooLarge(1000)));
     assert_eq!(post().expect("just fits").body.len(), 1000);
 }
