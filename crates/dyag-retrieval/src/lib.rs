@@ -19,6 +19,8 @@ mod remote;
 mod retriever;
 mod similar;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use analysis::{Analyzer, Field, Language, QueryTerm, Terms, fingerprint, searched_text};
 pub use citation::{Citation, citations};

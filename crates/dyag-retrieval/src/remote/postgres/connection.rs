@@ -18,7 +18,7 @@ use crate::remote::address::{Encryption, PostgresPlace};
 use crate::remote::secret::without;
 
 /// How long is waited before a question is asked again on a new connection.
-const WAITS: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(1_500)];
+const WAITS: [Duration; 4] = [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
 
 impl PostgresPlace {
     /// An error of this server.
@@ -185,7 +185,7 @@ impl Reader {
         Ok(Self::with(place, client))
     }
 
-    /// Asks; again on a new connection if this one breaks, three times in all.
+    /// Asks; again on a new connection if this one breaks, five times in all.
     pub(super) fn ask<T>(&mut self, question: impl Fn(&mut Client) -> Result<T, postgres::Error>) -> Result<T, RetrievalError> {
         let mut waits = WAITS.iter();
         loop {

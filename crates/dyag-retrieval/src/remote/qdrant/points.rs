@@ -31,7 +31,7 @@ pub(super) fn word_id(field: Field, term: &str) -> String {
     id_of(&format!("{}{SEPARATOR}{term}", field.name()))
 }
 
-/// A term's dimension in sparse vectors: four bytes of a SHA-256. Two terms of a collection of a million share one with a probability of some thousandths each, and then count for each other.
+/// A term's dimension in sparse vectors: four bytes of a SHA-256. Of a million terms, one in four thousand shares its dimension with another, and then each counts for the other.
 fn dimension_of(field: Field, term: &str) -> u32 {
     let hash = Sha256::digest(format!("{}{SEPARATOR}{term}", field.name()));
     u32::from_le_bytes(std::array::from_fn(|place| hash[place]))
