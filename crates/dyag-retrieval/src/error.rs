@@ -127,7 +127,9 @@ pub enum RetrievalError {
         opened: u64,
     },
     /// Terms that another version made.
-    #[error("collection {collection:?}: expected analysis {expected}, which this version of dyag makes, found {found}; index it again with --rebuild")]
+    #[error(
+        "collection {collection:?}: expected analysis {expected}, which this version of dyag makes, found {found}; index it again with --rebuild"
+    )]
     OtherAnalysis {
         /// Name of the collection.
         collection: String,

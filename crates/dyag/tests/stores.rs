@@ -67,7 +67,19 @@ fn every_command_does_on_a_server_what_it_does_in_a_folder() {
     assert!(found[0]["passages"].as_array().is_some_and(|passages| passages.len() == 5), "{}", found[0]);
     for questions in ["retrieval/named.jsonl", "retrieval/misspelt.jsonl"] {
         let runs = stores.map(|store| {
-            let arguments = ["evaluate-rag", questions, "--passages-only", "--n-chunks", "10", "--run-file", "search.run", "--max-questions", "40", "--store", store];
+            let arguments = [
+                "evaluate-rag",
+                questions,
+                "--passages-only",
+                "--n-chunks",
+                "10",
+                "--run-file",
+                "search.run",
+                "--max-questions",
+                "40",
+                "--store",
+                store,
+            ];
             done(&place, &arguments);
             let run = place.read("search.run");
             run.lines().map(|line| line.split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>()
@@ -87,7 +99,10 @@ fn troubles_with_servers_are_told_and_no_secret_is() {
     let place = place();
     let server = TestQdrant::start(Some(KEY));
     let url = server.url();
-    let nowhere = format!("postgres://me:{KEY}@127.0.0.1:{}/x", TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port());
+    let nowhere = format!(
+        "postgres://me:{KEY}@127.0.0.1:{}/x",
+        TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
+    );
     let refused = |arguments: &[&str], expected: &str| {
         let outcome = place.run(arguments);
         assert_eq!(outcome.code, Some(2), "{arguments:?}\n{outcome}");

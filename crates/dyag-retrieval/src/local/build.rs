@@ -15,8 +15,8 @@ use crate::analysis::{Analyzer, content_hash, fingerprint};
 use crate::description::EmbedderRecord;
 use crate::error::RetrievalError;
 use crate::indexing::{
-    Counts, EMBEDDED_AT_ONCE, IndexEvent, IndexOptions, IndexReport, Watcher, checked_name, description, embed, hashes, languages, record_of,
-    sorted, tell, unrelated, unrelated_draws,
+    Counts, EMBEDDED_AT_ONCE, IndexEvent, IndexOptions, IndexReport, Watcher, checked_name, description, embed, hashes, languages,
+    record_of, sorted, tell, unrelated, unrelated_draws,
 };
 
 /// The folder of a collection.

@@ -270,7 +270,12 @@ fn qdrant(scheme: &str, rest: &str, credentials: &Credentials) -> Result<QdrantP
     for (key, value) in parameters(query)? {
         match key.as_str() {
             "vectors" => vectors = vector_search(&value)?,
-            other => return Err(wrong_for("the parameter vectors, and no key, which comes from QDRANT_API_KEY", format!("{:?}", printable(other)))),
+            other => {
+                return Err(wrong_for(
+                    "the parameter vectors, and no key, which comes from QDRANT_API_KEY",
+                    format!("{:?}", printable(other)),
+                ));
+            }
         }
     }
     let key = credentials.qdrant_api_key.as_deref().map(str::trim).and_then(Secret::new);
@@ -293,7 +298,12 @@ mod tests {
     use super::*;
 
     fn credentials(key: Option<&str>, allow_http: bool) -> Credentials {
-        Credentials { postgres_password: Some("from-env".into()), qdrant_api_key: key.map(str::to_owned), allow_http, ..Credentials::default() }
+        Credentials {
+            postgres_password: Some("from-env".into()),
+            qdrant_api_key: key.map(str::to_owned),
+            allow_http,
+            ..Credentials::default()
+        }
     }
 
     fn pg(text: &str) -> PostgresPlace {
@@ -319,7 +329,10 @@ mod tests {
         let place = pg("postgres://me:p%40ss%2Fw@db.example.org:6543/dyag?connect_timeout=3&vectors=hnsw");
         assert_eq!((place.host.as_str(), place.port, place.user.as_str(), place.database.as_str()), ("db.example.org", 6543, "me", "dyag"));
         assert_eq!(place.password.as_ref().map(Secret::expose), Some("p@ss/w"));
-        assert_eq!((place.encryption, place.vectors, place.connect_timeout), (Encryption::Always, VectorSearch::Hnsw, Duration::from_secs(3)));
+        assert_eq!(
+            (place.encryption, place.vectors, place.connect_timeout),
+            (Encryption::Always, VectorSearch::Hnsw, Duration::from_secs(3))
+        );
         assert_eq!(place.shown, "postgres://me@db.example.org:6543/dyag");
         assert!(!format!("{place:?}").contains("p@ss"));
         let socket = pg("postgresql://me@/?host=/run/postgresql");
@@ -339,11 +352,13 @@ mod tests {
 
     #[test]
     fn addresses_of_qdrant() {
-        let place = |text: &str, key: Option<&str>, allow: bool| {
-            match RemotePlace::parse(text, &credentials(key, allow)).expect(text).expect("a server").place {
-                Place::Qdrant(place) => place,
-                Place::Postgres(_) => panic!("{text}"),
-            }
+        let place = |text: &str, key: Option<&str>, allow: bool| match RemotePlace::parse(text, &credentials(key, allow))
+            .expect(text)
+            .expect("a server")
+            .place
+        {
+            Place::Qdrant(place) => place,
+            Place::Postgres(_) => panic!("{text}"),
         };
         assert_eq!(place("http://localhost", None, false).url, "http://localhost:6333");
         let https = place("qdrant+https://q.example.org/base/?vectors=hnsw", Some(" k3y-k3y "), false);

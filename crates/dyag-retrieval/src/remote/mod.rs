@@ -9,8 +9,6 @@ mod bm25;
 mod postgres;
 mod qdrant;
 mod secret;
-#[cfg(test)]
-mod testing;
 mod writer;
 
 use dyag_text::Embedder;

@@ -9,8 +9,8 @@ use crate::analysis::{Analyzer, Language, fingerprint};
 use crate::description::{ANALYSIS_VERSION, Description, EmbedderRecord};
 use crate::error::RetrievalError;
 use crate::indexing::{
-    Counts, EMBEDDED_AT_ONCE, IndexEvent, IndexOptions, IndexReport, Watcher, description, embed, hashes, languages, record_of, sorted, tell,
-    unrelated, unrelated_draws,
+    Counts, EMBEDDED_AT_ONCE, IndexEvent, IndexOptions, IndexReport, Watcher, description, embed, hashes, languages, record_of, sorted,
+    tell, unrelated, unrelated_draws,
 };
 
 /// The hash of a text.

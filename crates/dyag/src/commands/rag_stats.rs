@@ -61,7 +61,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         let total: u64 = sizes.values().sum();
         let parts: Vec<String> = sizes.iter().map(|(name, bytes)| format!("{name} {}", megabytes(*bytes))).collect();
-        terminal::print_line(format!("  {} {}: {}", megabytes(total), if matches!(place, StorePlace::Folder(_)) { "on disk" } else { "of rows" }, parts.join(", ")))?;
+        terminal::print_line(format!(
+            "  {} {}: {}",
+            megabytes(total),
+            if matches!(place, StorePlace::Folder(_)) { "on disk" } else { "of rows" },
+            parts.join(", ")
+        ))?;
         if verify {
             terminal::print_line("  every byte is as it was written")?;
         }

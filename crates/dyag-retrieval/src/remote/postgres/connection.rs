@@ -134,12 +134,17 @@ impl PostgresPlace {
             return Some(format!("the server asks for a password of user {}, found none; set PGPASSWORD", self.user));
         }
         if text.contains("unsupported authentication") || text.contains("authentication error") {
-            return Some("the server asks for a kind of authentication that is not there; expected a password (SCRAM-SHA-256 or MD5) or trust".to_owned());
+            return Some(
+                "the server asks for a kind of authentication that is not there; expected a password (SCRAM-SHA-256 or MD5) or trust"
+                    .to_owned(),
+            );
         }
         if error.is_closed() || is_io(error) {
             return Some(match text.contains("error connecting") || text.contains("timed out") {
                 true => format!("no server answers at {} port {}; start it, or correct the address", self.host, self.port),
-                false => "the connection broke in the middle of an answer; look whether the server runs, and run the command again".to_owned(),
+                false => {
+                    "the connection broke in the middle of an answer; look whether the server runs, and run the command again".to_owned()
+                }
             });
         }
         None
@@ -162,7 +167,8 @@ fn is_io(error: &postgres::Error) -> bool {
 fn may_pass(error: &postgres::Error) -> bool {
     match error.code() {
         Some(code) => {
-            [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW, SqlState::T_R_SERIALIZATION_FAILURE].contains(code)
+            [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW, SqlState::T_R_SERIALIZATION_FAILURE]
+                .contains(code)
                 || code.code().starts_with("08")
         }
         None => error.is_closed() || is_io(error),

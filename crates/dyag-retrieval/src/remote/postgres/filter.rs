@@ -62,13 +62,18 @@ mod tests {
         let mut values: Values = vec![Box::new(1i64)];
         let sql = conditions(&filter, "c", &mut values);
         assert_eq!(values.len(), 7);
-        assert!(sql.contains("$2 AND p.value = ANY ($3::text[])") && sql.contains("p.number < $5::float8") && sql.contains(" AND NOT EXISTS"), "{sql}");
+        assert!(
+            sql.contains("$2 AND p.value = ANY ($3::text[])") && sql.contains("p.number < $5::float8") && sql.contains(" AND NOT EXISTS"),
+            "{sql}"
+        );
         assert!(!sql.contains("OR 1") && !sql.contains("a'b") && !sql.contains("= $1)"), "{sql}");
     }
 
     #[test]
     fn numbers_are_what_filters_compare() {
-        for (text, expected) in [("3", Some(3.0)), (" 1e3 ", Some(1000.0)), ("inf", Some(f64::INFINITY)), ("nan", None), ("3 m", None), ("", None)] {
+        for (text, expected) in
+            [("3", Some(3.0)), (" 1e3 ", Some(1000.0)), ("inf", Some(f64::INFINITY)), ("nan", None), ("3 m", None), ("", None)]
+        {
             assert_eq!(number(text), expected, "{text:?}");
         }
     }

@@ -167,7 +167,13 @@ impl PostgresStore {
         rows.iter().map(|row| Ok(row.try_get::<_, i64>(0)?.max(0) as u64)).collect()
     }
 
-    fn scored(&self, transaction: &mut Transaction<'_>, terms: &[QueryTerm], k: usize, filter: &Filter) -> Result<Vec<Scored>, postgres::Error> {
+    fn scored(
+        &self,
+        transaction: &mut Transaction<'_>,
+        terms: &[QueryTerm],
+        k: usize,
+        filter: &Filter,
+    ) -> Result<Vec<Scored>, postgres::Error> {
         let frequencies = self.frequencies(transaction, terms)?;
         let weight = |(term, n): (&QueryTerm, &u64)| self.head.totals.weight((*n).min(self.head.totals.passages), term.weight);
         let weights: Vec<f32> = terms.iter().zip(&frequencies).map(weight).collect();
@@ -202,7 +208,13 @@ impl PostgresStore {
         rows.iter().map(|row| Ok(Scored { id: row.try_get(0)?, score: row.try_get(1)? })).collect()
     }
 
-    fn near(&self, transaction: &mut Transaction<'_>, vector: &[f32], k: usize, filter: &Filter) -> Result<Vec<(String, Vec<f32>)>, postgres::Error> {
+    fn near(
+        &self,
+        transaction: &mut Transaction<'_>,
+        vector: &[f32],
+        k: usize,
+        filter: &Filter,
+    ) -> Result<Vec<(String, Vec<f32>)>, postgres::Error> {
         let mut values: Values =
             vec![Box::new(self.head.number), Box::new(Vector(vector.to_vec())), Box::new(i64::try_from(k).unwrap_or(i64::MAX))];
         let passing = conditions(filter, "v", &mut values);
@@ -210,16 +222,28 @@ impl PostgresStore {
             VectorSearch::Exact => ("v.collection = $1".to_owned(), "v.embedding <#> $2".to_owned()),
             // The index is of one collection and one dimension; both are numbers of ours.
             VectorSearch::Hnsw => {
-                transaction.batch_execute(&format!("SET LOCAL hnsw.ef_search = {}; SET LOCAL hnsw.iterative_scan = strict_order", k.clamp(40, 1_000)))?;
+                transaction.batch_execute(&format!(
+                    "SET LOCAL hnsw.ef_search = {}; SET LOCAL hnsw.iterative_scan = strict_order",
+                    k.clamp(40, 1_000)
+                ))?;
                 let n = vector.len();
-                (format!("$1::bigint = $1 AND v.collection = {}", self.head.number), format!("(v.embedding::vector({n})) <#> $2::vector({n})"))
+                (
+                    format!("$1::bigint = $1 AND v.collection = {}", self.head.number),
+                    format!("(v.embedding::vector({n})) <#> $2::vector({n})"),
+                )
             }
         };
-        let sql = format!(
-            "SELECT c.id, n.embedding FROM (
-                SELECT v.collection, v.chunk, v.embedding, {distance} AS distance FROM dyag.vectors v WHERE {which}{passing} ORDER BY distance LIMIT $3
-            ) n JOIN dyag.chunks c ON c.collection = n.collection AND c.chunk = n.chunk ORDER BY n.distance, c.id"
-        );
+        let sql = match self.place.vectors {
+            VectorSearch::Exact => format!(
+                "SELECT c.id, v.embedding FROM dyag.vectors v JOIN dyag.chunks c USING (collection, chunk) WHERE {which}{passing} ORDER BY {distance}, c.id LIMIT $3"
+            ),
+            // An index is asked in the order of distances alone.
+            VectorSearch::Hnsw => format!(
+                "SELECT c.id, n.embedding FROM (
+                    SELECT v.collection, v.chunk, v.embedding FROM dyag.vectors v WHERE {which}{passing} ORDER BY {distance} LIMIT $3
+                ) n JOIN dyag.chunks c USING (collection, chunk)"
+            ),
+        };
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value).collect();
         let rows = transaction.query(&sql, &values)?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, Vector>(1)?.0))).collect()
@@ -255,13 +279,16 @@ impl Store for PostgresStore {
     fn chunks(&self, ids: &[&str]) -> Result<Vec<Chunk>, RetrievalError> {
         let sql = format!("SELECT {CHUNK} FROM dyag.chunks WHERE collection = $1 AND id = ANY ($2::text[])");
         let known: Vec<&str> = ids.iter().copied().filter(|id| !id.contains('\0')).collect();
-        let found = self.ask(|transaction| transaction.query(&sql, &[&self.head.number, &known])?.iter().map(chunk_of).collect::<Result<Vec<_>, _>>())?;
+        let found = self.ask(|transaction| {
+            transaction.query(&sql, &[&self.head.number, &known])?.iter().map(chunk_of).collect::<Result<Vec<_>, _>>()
+        })?;
         let mut by_id = HashMap::new();
         for chunk in found {
             let chunk = chunk.map_err(|problem| self.place.error(problem))?;
             by_id.insert(chunk.id.clone(), chunk);
         }
-        let missing = |id: &str| RetrievalError::Chunk { id: id.to_owned(), expected: "a chunk of the collection", found: "none".to_owned() };
+        let missing =
+            |id: &str| RetrievalError::Chunk { id: id.to_owned(), expected: "a chunk of the collection", found: "none".to_owned() };
         ids.iter().map(|id| by_id.get(*id).cloned().ok_or_else(|| missing(id))).collect()
     }
 
@@ -287,7 +314,9 @@ impl Store for PostgresStore {
         let sql = format!("SELECT {CHUNK} FROM dyag.chunks WHERE collection = $1 AND id > $2 ORDER BY id LIMIT {PAGE}");
         let mut last = String::new();
         loop {
-            let page = self.ask(|transaction| transaction.query(&sql, &[&self.head.number, &last])?.iter().map(chunk_of).collect::<Result<Vec<_>, _>>())?;
+            let page = self.ask(|transaction| {
+                transaction.query(&sql, &[&self.head.number, &last])?.iter().map(chunk_of).collect::<Result<Vec<_>, _>>()
+            })?;
             if page.is_empty() {
                 return Ok(());
             }
@@ -302,7 +331,9 @@ impl Store for PostgresStore {
     fn verify(&self) -> Result<(), RetrievalError> {
         let damaged = |expected: String, found: String| {
             let name = &self.head.description.collection;
-            self.place.error(format!("collection {name:?}: expected {expected}, found {found}: it is damaged; make it again with dyag index-rag --rebuild"))
+            self.place.error(format!(
+                "collection {name:?}: expected {expected}, found {found}: it is damaged; make it again with dyag index-rag --rebuild"
+            ))
         };
         let recorded: HashMap<String, String> = self.ask(|transaction| {
             let rows = transaction.query("SELECT id, content_hash FROM dyag.chunks WHERE collection = $1", &[&self.head.number])?;
@@ -317,7 +348,10 @@ impl Store for PostgresStore {
             Ok(())
         })?;
         if hashes(&chunks).1 != self.head.content || chunks.len() != self.head.description.n_chunks {
-            return Err(damaged(format!("{} passages as they were written", self.head.description.n_chunks), format!("{} or others", chunks.len())));
+            return Err(damaged(
+                format!("{} passages as they were written", self.head.description.n_chunks),
+                format!("{} or others", chunks.len()),
+            ));
         }
         let terms = self.ask(|transaction| {
             let sql = "SELECT field, sum(frequency)::bigint FROM dyag.terms WHERE collection = $1 GROUP BY field";
@@ -334,7 +368,10 @@ impl Store for PostgresStore {
                 transaction.query_one(sql, &[&self.head.number, &(embedder.dimension as i32)])?.try_get(0)
             })?;
             if n != chunks.len() as i64 {
-                return Err(damaged(format!("a vector of {} numbers for each of {} passages", embedder.dimension, chunks.len()), format!("{n}")));
+                return Err(damaged(
+                    format!("a vector of {} numbers for each of {} passages", embedder.dimension, chunks.len()),
+                    format!("{n}"),
+                ));
             }
         }
         Ok(())

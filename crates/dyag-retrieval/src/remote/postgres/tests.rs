@@ -39,7 +39,8 @@ fn a_search_goes_on_after_its_connection_broke_and_ends_when_its_state_is_gone()
         let store = place.open("c").expect("a store");
         let query = LexicalQuery { terms: Analyzer::new().question("statut de GIDAF", &[Language::French]) };
         let before = store.lexical(&query, 3, &Filter::default()).expect("found");
-        let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'dyag' AND pid <> pg_backend_pid()";
+        let ended =
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'dyag' AND pid <> pg_backend_pid()";
         let n: i64 = client.query_one(ended, &[]).expect("ended").get(0);
         assert!(n >= 1);
         assert_eq!(store.lexical(&query, 3, &Filter::default()).expect("found again"), before);

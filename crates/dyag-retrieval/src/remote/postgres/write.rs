@@ -65,7 +65,9 @@ impl PostgresWriter {
         }
         let encoding: String = client.query_one("SHOW server_encoding", &[]).and_then(|row| row.try_get(0)).map_err(problem)?;
         if encoding != "UTF8" {
-            return Err(place.error(format!("expected a database in UTF8, found {encoding}; make one with createdb --encoding UTF8 --template template0")));
+            return Err(place.error(format!(
+                "expected a database in UTF8, found {encoding}; make one with createdb --encoding UTF8 --template template0"
+            )));
         }
         make_tables(place, &mut client)?;
         let (has_extension, has_table) = has_vectors(place, &mut client)?;
@@ -144,7 +146,9 @@ impl Writer for PostgresWriter {
             };
             let (id, content_hash, fingerprint, language): (String, String, Vec<u8>, String) = read().map_err(&problem)?;
             let (Ok(fingerprint), Some(language)) = (Fingerprint::try_from(fingerprint), language_of(&language)) else {
-                return Err(self.place.error(format!("chunk {id:?}: expected a fingerprint of 16 bytes and a language, found others; index again with --rebuild")));
+                return Err(self.place.error(format!(
+                    "chunk {id:?}: expected a fingerprint of 16 bytes and a language, found others; index again with --rebuild"
+                )));
             };
             passages.insert(id, Known { content_hash, fingerprint, language });
         }
@@ -154,7 +158,8 @@ impl Writer for PostgresWriter {
     fn chunks(&mut self) -> Result<Vec<Chunk>, RetrievalError> {
         let problem = self.problem();
         let Some(head) = &self.head else { return Ok(Vec::new()) };
-        let rows = self.client.query(&format!("SELECT {CHUNK} FROM dyag.chunks WHERE collection = $1"), &[&head.number]).map_err(&problem)?;
+        let rows =
+            self.client.query(&format!("SELECT {CHUNK} FROM dyag.chunks WHERE collection = $1"), &[&head.number]).map_err(&problem)?;
         rows.iter().map(|row| chunk_of(row).map_err(&problem)?.map_err(|found| self.place.error(found))).collect()
     }
 
@@ -180,9 +185,16 @@ impl Writer for PostgresWriter {
         let problem = self.problem();
         let mut found = VectorsByText::new();
         let number = self.head.as_ref().map(|head| head.number);
-        let is_same = self.head.as_ref().and_then(|head| head.description.embedder.as_ref()).is_some_and(|known| known.signature == embedder.signature);
+        let is_same = self
+            .head
+            .as_ref()
+            .and_then(|head| head.description.embedder.as_ref())
+            .is_some_and(|known| known.signature == embedder.signature);
         let wanted: Vec<&[u8]> = wanted.iter().map(|text| text.as_slice()).collect();
-        let mut sources = vec![("SELECT fingerprint, embedding FROM dyag.embedded WHERE name = $1 AND embedder = $2 AND fingerprint = ANY ($3::bytea[])", false)];
+        let mut sources = vec![(
+            "SELECT fingerprint, embedding FROM dyag.embedded WHERE name = $1 AND embedder = $2 AND fingerprint = ANY ($3::bytea[])",
+            false,
+        )];
         if is_same {
             sources.push((
                 "SELECT c.fingerprint, v.embedding FROM dyag.chunks c JOIN dyag.vectors v USING (collection, chunk) WHERE c.collection = $1 AND c.fingerprint = ANY ($2::bytea[])",
@@ -248,7 +260,8 @@ fn replace(transaction: &mut Transaction<'_>, name: &str, wanted: &Wanted<'_>, h
     let sql = "INSERT INTO dyag.collections (name, generation, description, content, terms) VALUES ($1, 0, '{}', '', '{}') \
                ON CONFLICT (name) DO UPDATE SET generation = dyag.collections.generation RETURNING collection";
     let number: i64 = transaction.query_one(sql, &[&name])?.try_get(0)?;
-    let kept: Vec<&str> = wanted.chunks.iter().zip(wanted.is_kept).filter(|(_, is_kept)| **is_kept).map(|(chunk, _)| chunk.id.as_str()).collect();
+    let kept: Vec<&str> =
+        wanted.chunks.iter().zip(wanted.is_kept).filter(|(_, is_kept)| **is_kept).map(|(chunk, _)| chunk.id.as_str()).collect();
     let mut tables = vec!["terms", "properties"];
     if has_vectors {
         tables.push("vectors");
@@ -264,7 +277,8 @@ fn replace(transaction: &mut Transaction<'_>, name: &str, wanted: &Wanted<'_>, h
     let gone = transaction.query(sql, &[&number, &kept])?.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
     if !gone.is_empty() {
         for table in tables {
-            transaction.execute(&format!("DELETE FROM dyag.{table} WHERE collection = $1 AND chunk = ANY ($2::bigint[])"), &[&number, &gone])?;
+            transaction
+                .execute(&format!("DELETE FROM dyag.{table} WHERE collection = $1 AND chunk = ANY ($2::bigint[])"), &[&number, &gone])?;
         }
     }
     Ok(number)
@@ -298,9 +312,23 @@ fn add(
         for ((place, chunk_number), terms) in numbered().zip(terms) {
             let Chunk { id, source_id, title, content, metadata, chunk_type } = &wanted.chunks[place];
             let metadata = Json(serde_json::Value::Object(metadata.clone()).to_string());
-            let (hash, fingerprint, language) = (&wanted.hashes[place], wanted.fingerprints[place].as_slice(), word_of(wanted.languages[place]));
+            let (hash, fingerprint, language) =
+                (&wanted.hashes[place], wanted.fingerprints[place].as_slice(), word_of(wanted.languages[place]));
             let lengths: Vec<i32> = Field::ALL.iter().map(|field| terms.of(*field).len() as i32).collect();
-            rows.write(&[&number, &chunk_number, id, source_id, title, content, &metadata, chunk_type, hash, &fingerprint, &language, &lengths])?;
+            rows.write(&[
+                &number,
+                &chunk_number,
+                id,
+                source_id,
+                title,
+                content,
+                &metadata,
+                chunk_type,
+                hash,
+                &fingerprint,
+                &language,
+                &lengths,
+            ])?;
         }
         Ok(())
     })?;
@@ -318,7 +346,9 @@ fn add(
     copy(transaction, "properties", &[T::INT8, T::INT8, T::TEXT, T::TEXT, T::FLOAT8], |rows| {
         for (place, chunk_number) in numbered() {
             // A zero byte is in no condition that can be typed, and in no text that the server keeps.
-            for (key, value) in properties(&wanted.chunks[place]).into_iter().filter(|(key, value)| !key.contains('\0') && !value.contains('\0')) {
+            for (key, value) in
+                properties(&wanted.chunks[place]).into_iter().filter(|(key, value)| !key.contains('\0') && !value.contains('\0'))
+            {
                 rows.write(&[&number, &chunk_number, &key, &value, &as_number(&value)])?;
             }
         }

@@ -40,7 +40,7 @@ enum Trouble {
     /// Another try may get one, after so long if the server says.
     Passing(String, Option<Duration>),
     /// The server says that what is asked for is not there.
-    Absent(String),
+    Absent,
     Lasting(String),
 }
 
@@ -96,7 +96,7 @@ impl Http {
                     })?;
                     return Ok(Some(result.result));
                 }
-                Err(Trouble::Absent(_)) => return Ok(None),
+                Err(Trouble::Absent) => return Ok(None),
                 Err(Trouble::Lasting(problem)) => return Err(self.error(problem)),
                 Err(Trouble::Passing(problem, wait)) => (problem, wait),
             };
@@ -118,9 +118,11 @@ impl Http {
     }
 
     fn once(&self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Vec<u8>, Trouble> {
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.place.url)).header("accept", "application/json");
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.place.url)).header("accept", "application/json");
         if let Some(key) = &self.place.key {
-            let mut value = HeaderValue::from_str(key.expose()).map_err(|_| Trouble::Lasting("QDRANT_API_KEY holds a sign that a header cannot".to_owned()))?;
+            let mut value = HeaderValue::from_str(key.expose())
+                .map_err(|_| Trouble::Lasting("QDRANT_API_KEY holds a sign that a header cannot".to_owned()))?;
             value.set_sensitive(true);
             request = request.header("api-key", value);
         }
@@ -136,7 +138,12 @@ impl Http {
         let mut bytes = Vec::new();
         let mut reader = body.into_with_config().limit(LARGEST_REPLY).reader();
         reader.read_to_end(&mut bytes).map_err(|error| {
-            Trouble::Passing(format!("the connection broke in the middle of an answer: {error}; look whether the server runs, and run the command again"), None)
+            Trouble::Passing(
+                format!(
+                    "the connection broke in the middle of an answer: {error}; look whether the server runs, and run the command again"
+                ),
+                None,
+            )
         })?;
         let status = parts.status.as_u16();
         if (200..300).contains(&status) {
@@ -145,11 +152,17 @@ impl Http {
         let said = said(&bytes);
         let wait = parts.headers.get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok()).map(Duration::from_secs);
         Err(match status {
-            401 | 403 => Trouble::Lasting(format!("the server refuses (HTTP {status}): {said}; expected a key that may read, or write with index-rag, in QDRANT_API_KEY")),
-            404 => Trouble::Absent(said),
+            401 | 403 => Trouble::Lasting(format!(
+                "the server refuses (HTTP {status}): {said}; expected a key that may read, or write with index-rag, in QDRANT_API_KEY"
+            )),
+            404 => Trouble::Absent,
             429 => Trouble::Passing(format!("the server takes no more requests now (HTTP 429): {said}; run the command again later"), wait),
-            500..=599 => Trouble::Passing(format!("the server failed (HTTP {status}): {said}; look at its log, and run the command again"), wait),
-            300..=399 => Trouble::Lasting(format!("expected an answer, found a redirection (HTTP {status}); give the address that it leads to")),
+            500..=599 => {
+                Trouble::Passing(format!("the server failed (HTTP {status}): {said}; look at its log, and run the command again"), wait)
+            }
+            300..=399 => {
+                Trouble::Lasting(format!("expected an answer, found a redirection (HTTP {status}); give the address that it leads to"))
+            }
             _ => Trouble::Lasting(format!("{method} {path}: HTTP {status}: {said}")),
         })
     }
@@ -184,17 +197,23 @@ fn trouble(error: &ureq::Error) -> Trouble {
         }
         Error::Timeout(_) => Trouble::Passing("no answer within 120 s; look whether the server is busy".to_owned(), None),
         // What a proxy said, or its address, may hold its password.
-        Error::ConnectProxyFailed(_) | Error::InvalidProxyUrl => Trouble::Lasting("the proxy that the environment names refuses".to_owned()),
+        Error::ConnectProxyFailed(_) | Error::InvalidProxyUrl => {
+            Trouble::Lasting("the proxy that the environment names refuses".to_owned())
+        }
         Error::Tls(text) => trust((*text).to_owned()),
         Error::Rustls(error) => trust(error.to_string()),
         Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => trust(error.to_string()),
         Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             Trouble::Passing(format!("no server answers there: {error}; start it, or correct the address"), None)
         }
-        Error::Io(error) => {
-            Trouble::Passing(format!("the connection broke in the middle of an answer: {error}; look whether the server runs, and run the command again"), None)
-        }
-        Error::Protocol(error) => Trouble::Passing(format!("the connection broke in the middle of an answer: {error}; look whether the server runs, and run the command again"), None),
+        Error::Io(error) => Trouble::Passing(
+            format!("the connection broke in the middle of an answer: {error}; look whether the server runs, and run the command again"),
+            None,
+        ),
+        Error::Protocol(error) => Trouble::Passing(
+            format!("the connection broke in the middle of an answer: {error}; look whether the server runs, and run the command again"),
+            None,
+        ),
         other => Trouble::Lasting(format!("the request cannot be sent: {other}")),
     }
 }

@@ -34,6 +34,8 @@ pub(super) use write::QdrantWriter;
 const PAGE: usize = 1_000;
 /// Points of a page that come with vectors.
 const PAGE_OF_VECTORS: usize = 256;
+/// Scores that differ by less of their size are one after rounding, or may be.
+const SAME: f32 = 1e-4;
 /// The point that holds the description, among words: no word has this name.
 const DESCRIPTION: &str = "description";
 
@@ -125,7 +127,10 @@ fn current(http: &Http, name: &str) -> Result<Option<String>, RetrievalError> {
     let Some(alias) = aliases.into_iter().find(|alias| alias.alias_name == name) else { return Ok(None) };
     match number_of(&alias.collection_name, name) {
         Some(_) => Ok(Some(alias.collection_name)),
-        None => Err(http.error(format!("{name} is an alias of {}, which dyag did not make; choose another --collection", alias.collection_name))),
+        None => {
+            Err(http
+                .error(format!("{name} is an alias of {}, which dyag did not make; choose another --collection", alias.collection_name)))
+        }
     }
 }
 
@@ -134,7 +139,8 @@ fn described(http: &Http, collection: &str) -> Result<Option<(Description, Strin
     let body = json!({ "ids": [id_of(DESCRIPTION)], "with_payload": true, "with_vector": false });
     let path = format!("/collections/{}/points", words_of(collection));
     let Some(points) = http.ask::<Vec<Point<DescriptionPayload>>>("POST", &path, Some(&body))? else { return Ok(None) };
-    let damaged = |found: String| http.error(format!("{collection}: expected its description, found {found}; index it again with --rebuild"));
+    let damaged =
+        |found: String| http.error(format!("{collection}: expected its description, found {found}; index it again with --rebuild"));
     let point = points.into_iter().next().ok_or_else(|| damaged("none".to_owned()))?;
     let description: Description = serde_json::from_str(&point.payload.description).map_err(|error| damaged(error.to_string()))?;
     if description.n_chunks == 0 {
@@ -214,17 +220,27 @@ impl QdrantStore {
         }
     }
 
-    /// The best points by a vector, some more than `k`.
-    fn query(&self, vector: Value, using: &str, k: usize, filter: &Filter, exact: bool) -> Result<Vec<Point<IdPayload>>, RetrievalError> {
+    /// The best points by a vector: `k`, some more, and all whose scores are as good as that of the `k`-th, since the server gives equal ones in an order of its own.
+    fn query(&self, vector: &Value, using: &str, k: usize, filter: &Filter, exact: bool) -> Result<Vec<Point<IdPayload>>, RetrievalError> {
         let with_vector = if using == DENSE { json!([DENSE]) } else { json!(false) };
-        let mut body = json!({
-            "query": vector, "using": using, "limit": k + TIES, "with_payload": ["id"], "with_vector": with_vector, "params": { "exact": exact },
-        });
-        if let Some(filter) = filter_of(filter) {
-            body["filter"] = filter;
+        let mut limit = k.saturating_add(TIES).min(self.description.n_chunks.max(1));
+        loop {
+            let mut body = json!({
+                "query": vector, "using": using, "limit": limit, "with_payload": ["id"], "with_vector": with_vector, "params": { "exact": exact },
+            });
+            if let Some(filter) = filter_of(filter) {
+                body["filter"] = filter;
+            }
+            let Found { points } = self.ask(&self.collection, "/points/query", &body)?;
+            let is_open = match (points.get(k.saturating_sub(1)), points.last()) {
+                (Some(worst), Some(last)) => worst.score - last.score <= SAME * worst.score.abs(),
+                _ => false,
+            };
+            if !is_open || points.len() < limit || limit >= self.description.n_chunks {
+                return Ok(points);
+            }
+            limit = limit.saturating_mul(4).min(self.description.n_chunks);
         }
-        let Found { points } = self.ask(&self.collection, "/points/query", &body)?;
-        Ok(points)
     }
 
     fn passages(&self, ids: &[String]) -> Result<Vec<Chunk>, RetrievalError> {
@@ -250,7 +266,7 @@ impl Store for QdrantStore {
         if terms.is_empty() || k == 0 {
             return Ok(Vec::new());
         }
-        let points = self.query(question_vector(terms), SPARSE, k, filter, true)?;
+        let points = self.query(&question_vector(terms), SPARSE, k, filter, true)?;
         Ok(best(points.into_iter().map(|point| Scored { id: point.payload.id, score: rounded(point.score) }).collect(), k))
     }
 
@@ -262,10 +278,11 @@ impl Store for QdrantStore {
             return Err(self.http.error(format!("{expected}, found {}; use the collection's own embedder", vector.len())));
         }
         let mut scored = Vec::new();
-        for point in self.query(json!(vector), DENSE, k, filter, self.http.place.vectors == VectorSearch::Exact)? {
+        for point in self.query(&json!(vector), DENSE, k, filter, self.http.place.vectors == VectorSearch::Exact)? {
             let id = point.payload.id;
             let row = point.vector.map(|vector| vector.dense).filter(|row| row.len() == vector.len());
-            let row = row.ok_or_else(|| self.http.error(format!("chunk {id:?}: expected its vector of {} numbers, found another", vector.len())))?;
+            let row = row
+                .ok_or_else(|| self.http.error(format!("chunk {id:?}: expected its vector of {} numbers, found another", vector.len())))?;
             scored.push(Scored { id, score: dot(&row, vector) as f32 });
         }
         Ok(best(scored, k))
@@ -277,7 +294,8 @@ impl Store for QdrantStore {
             let points: Vec<String> = part.iter().map(|id| id_of(id)).collect();
             by_id.extend(self.passages(&points)?.into_iter().map(|chunk| (chunk.id.clone(), chunk)));
         }
-        let missing = |id: &str| RetrievalError::Chunk { id: id.to_owned(), expected: "a chunk of the collection", found: "none".to_owned() };
+        let missing =
+            |id: &str| RetrievalError::Chunk { id: id.to_owned(), expected: "a chunk of the collection", found: "none".to_owned() };
         ids.iter().map(|id| by_id.get(*id).cloned().ok_or_else(|| missing(id))).collect()
     }
 
@@ -294,7 +312,8 @@ impl Store for QdrantStore {
         let body = json!({ "ids": ids, "with_payload": ["term", "passages"], "with_vector": false });
         let words: Vec<Word> = self.ask(&words_of(&self.collection), "/points", &body)?;
         let by_id: HashMap<String, WordPayload> = words.into_iter().map(|word| (word.id, word.payload)).collect();
-        let frequency = |(id, term): (&String, &QueryTerm)| by_id.get(id).filter(|word| word.term == term.text).map_or(0, |word| word.passages);
+        let frequency =
+            |(id, term): (&String, &QueryTerm)| by_id.get(id).filter(|word| word.term == term.text).map_or(0, |word| word.passages);
         Ok(ids.iter().zip(terms).map(frequency).collect())
     }
 
@@ -308,10 +327,11 @@ impl Store for QdrantStore {
             { "key": "letters", "range": { "gte": letters - furthest, "lte": letters + furthest } },
         ] });
         let mut words = Vec::new();
-        let is_there = scroll(&self.http, &words_of(&self.collection), Some(&filter), &["term", "passages"], false, |point: Point<WordPayload>| {
-            words.push((point.payload.passages, point.payload.term));
-            Ok(())
-        })?;
+        let is_there =
+            scroll(&self.http, &words_of(&self.collection), Some(&filter), &["term", "passages"], false, |point: Point<WordPayload>| {
+                words.push((point.payload.passages, point.payload.term));
+                Ok(())
+            })?;
         if is_there { Ok(similar::among(word, words.into_iter())) } else { Err(self.replaced()) }
     }
 
@@ -331,7 +351,10 @@ impl Store for QdrantStore {
 
     fn verify(&self) -> Result<(), RetrievalError> {
         let damaged = |expected: String, found: String| {
-            self.http.error(format!("{}: expected {expected}, found {found}: it is damaged; make it again with dyag index-rag --rebuild", self.collection))
+            self.http.error(format!(
+                "{}: expected {expected}, found {found}: it is damaged; make it again with dyag index-rag --rebuild",
+                self.collection
+            ))
         };
         let mut chunks = Vec::new();
         self.each_chunk(&mut |chunk| {

@@ -35,7 +35,10 @@ fn generations_replace_each_other_at_once_and_old_readers_are_told() {
     assert_eq!(server.alias("c").as_deref(), Some("c__g1"));
     let store = place.open("c").expect("a store");
     index_at(&place, "c", vec![chunk("only", "t", "autre statut")], Some(&Words::new()), &IndexOptions::default());
-    assert_eq!((server.alias("c").as_deref(), server.collections().as_slice()), (Some("c__g2"), ["c__g2".to_owned(), "c__g2__words".to_owned()].as_slice()));
+    assert_eq!(
+        (server.alias("c").as_deref(), server.collections().as_slice()),
+        (Some("c__g2"), ["c__g2".to_owned(), "c__g2__words".to_owned()].as_slice())
+    );
     let switches = server.requests().into_iter().filter(|request| request.path == "/collections/aliases").count();
     assert_eq!(switches, 2, "each generation appears by one request");
     for error in [
@@ -88,7 +91,10 @@ fn passing_troubles_are_waited_for_and_lasting_ones_are_told() {
     server.trouble("points/query", ScriptedReply::closed());
     assert!(!store.lexical(&query(), 3, &Filter::default()).expect("found").is_empty());
     for _ in 0..4 {
-        server.trouble("points/query", ScriptedReply::status(500, r#"{"status":{"error":"Service internal error: k3y-of-the-tests is the key"}}"#));
+        server.trouble(
+            "points/query",
+            ScriptedReply::status(500, r#"{"status":{"error":"Service internal error: k3y-of-the-tests is the key"}}"#),
+        );
     }
     let error = store.lexical(&query(), 3, &Filter::default()).expect_err("failed").to_string();
     assert!(error.contains("HTTP 500") && error.contains("[secret]") && !error.contains("k3y"), "{error}");
@@ -142,7 +148,13 @@ fn a_server_that_goes_away_while_it_is_written_keeps_the_state_before() {
     let server = TestQdrant::start(None);
     let place = place(&server, None);
     index_at(&place, "c", some_chunks(), None, &IndexOptions::default());
-    let parts = ["PUT /collections/c__g2?", "PUT /collections/c__g2/points", "PUT /collections/c__g3__words/points", "count", "POST /collections/aliases"];
+    let parts = [
+        "PUT /collections/c__g2?",
+        "PUT /collections/c__g2/points",
+        "PUT /collections/c__g3__words/points",
+        "count",
+        "POST /collections/aliases",
+    ];
     for part in &parts[1..] {
         for _ in 0..4 {
             server.trouble(part, ScriptedReply::closed().after(Duration::from_millis(1)));

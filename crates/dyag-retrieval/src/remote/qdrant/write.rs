@@ -84,7 +84,8 @@ impl QdrantWriter {
         let is_ours = |name: &str| {
             let passages = name.strip_suffix("__words").unwrap_or(name);
             let kept = name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix("__embedded_"));
-            number_of(passages, &self.name).is_some() || kept.is_some_and(|key| key.len() == 16 && key.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            number_of(passages, &self.name).is_some()
+                || kept.is_some_and(|key| key.len() == 16 && key.bytes().all(|byte| byte.is_ascii_hexdigit()))
         };
         Ok(collections.into_iter().map(|collection| collection.name).filter(|name| is_ours(name)).collect())
     }
@@ -108,7 +109,12 @@ impl QdrantWriter {
     }
 
     /// Writes the passages of a generation, and gives the numbers of passages of each term.
-    fn passages(&self, collection: &str, wanted: &Wanted<'_>, watcher: &mut Watcher<'_>) -> Result<HashMap<(Field, String), u64>, RetrievalError> {
+    fn passages(
+        &self,
+        collection: &str,
+        wanted: &Wanted<'_>,
+        watcher: &mut Watcher<'_>,
+    ) -> Result<HashMap<(Field, String), u64>, RetrievalError> {
         let all = wanted.chunks.len();
         let terms_of = |place: usize| {
             let Chunk { title, content, .. } = &wanted.chunks[place];
@@ -176,8 +182,9 @@ impl Writer for QdrantWriter {
         scroll(&self.http, collection, None, &["id", "content_hash", "fingerprint", "language"], false, |point: Point<KnownPayload>| {
             let KnownPayload { id, content_hash, fingerprint, language } = point.payload;
             let fingerprint = fingerprint_of(&fingerprint);
-            let fingerprint =
-                fingerprint.ok_or_else(|| self.http.error(format!("chunk {id:?}: expected a fingerprint of 32 digits, found another; index again with --rebuild")))?;
+            let fingerprint = fingerprint.ok_or_else(|| {
+                self.http.error(format!("chunk {id:?}: expected a fingerprint of 32 digits, found another; index again with --rebuild"))
+            })?;
             passages.insert(id, Known { content_hash, fingerprint, language });
             Ok(())
         })?;
@@ -250,17 +257,25 @@ impl Writer for QdrantWriter {
         let numbers = self.ours()?.iter().filter_map(|name| number_of(name, &self.name)).max();
         let collection = format!("{}__g{}", self.name, numbers.unwrap_or(0) + 1);
         let words = words_of(&collection);
-        let dense = wanted.description.embedder.as_ref().map(|embedder| json!({ DENSE: { "size": embedder.dimension, "distance": "Dot" } }));
-        self.create(&collection, &json!({ "vectors": dense.unwrap_or_else(|| json!({})), "sparse_vectors": { SPARSE: { "modifier": "idf" } } }))?;
+        let dense =
+            wanted.description.embedder.as_ref().map(|embedder| json!({ DENSE: { "size": embedder.dimension, "distance": "Dot" } }));
+        self.create(
+            &collection,
+            &json!({ "vectors": dense.unwrap_or_else(|| json!({})), "sparse_vectors": { SPARSE: { "modifier": "idf" } } }),
+        )?;
         self.index_payload(&collection, "properties", "keyword")?;
         self.create(&words, &json!({ "vectors": {} }))?;
         self.index_payload(&words, "field", "keyword")?;
         self.index_payload(&words, "letters", "integer")?;
         let of_terms = self.passages(&collection, wanted, watcher)?;
         self.words(&words, of_terms)?;
-        let Count { count } = self.http.must("POST", &format!("/collections/{collection}/points/count"), Some(&json!({ "exact": true })))?;
+        let Count { count } =
+            self.http.must("POST", &format!("/collections/{collection}/points/count"), Some(&json!({ "exact": true })))?;
         if count != wanted.chunks.len() as u64 {
-            return Err(self.http.error(format!("{collection}: expected {} points after they were written, found {count}; run the command again", wanted.chunks.len())));
+            return Err(self.http.error(format!(
+                "{collection}: expected {} points after they were written, found {count}; run the command again",
+                wanted.chunks.len()
+            )));
         }
         let description = serde_json::to_string(wanted.description).unwrap_or_default();
         let payload = json!({ "description": description, "content": wanted.content });
