@@ -98,6 +98,46 @@ pub enum RetrievalError {
         /// What went wrong.
         problem: String,
     },
+    /// The address of a store that cannot be read. Neither part holds a password or key.
+    #[error("address of a store: expected {expected}, found {found}")]
+    Address {
+        /// What was expected.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A key that others could read on its way.
+    #[error(
+        "qdrant: the key would be sent over http to {host}, where everybody on the way can read it; expected https. Use an https address, unset QDRANT_API_KEY if the server needs none, or add --store-allow-http"
+    )]
+    OpenKey {
+        /// The server's machine.
+        host: String,
+    },
+    /// A reader's state of a collection was replaced on its server.
+    #[error(
+        "{store}: collection {collection:?} was indexed again while it was searched: this search began with generation {opened}, which is gone; run the command again"
+    )]
+    Replaced {
+        /// Which server.
+        store: String,
+        /// Name of the collection.
+        collection: String,
+        /// The generation that was opened.
+        opened: u64,
+    },
+    /// Terms that another version made.
+    #[error(
+        "collection {collection:?}: expected analysis {expected}, which this version of dyag makes, found {found}; index it again with --rebuild"
+    )]
+    OtherAnalysis {
+        /// Name of the collection.
+        collection: String,
+        /// This version's.
+        expected: u32,
+        /// The collection's.
+        found: u32,
+    },
     /// The library behind the lexical index.
     #[error("{path}: lexical index: {problem}")]
     Lexical {

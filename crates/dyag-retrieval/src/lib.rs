@@ -13,9 +13,14 @@ mod description;
 mod error;
 mod filter;
 mod fusion;
+mod indexing;
 mod local;
+mod remote;
 mod retriever;
+mod similar;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use analysis::{Analyzer, Field, Language, QueryTerm, Terms, fingerprint, searched_text};
 pub use citation::{Citation, citations};
@@ -24,6 +29,8 @@ pub use description::{Description, EmbedderRecord};
 pub use error::RetrievalError;
 pub use filter::{Filter, FilterError};
 pub use fusion::{RRF_CONSTANT, fuse};
-pub use local::{IndexEvent, IndexOptions, IndexReport, LocalStore, Watcher, collections, index, remove};
+pub use indexing::{IndexEvent, IndexOptions, IndexReport, Watcher};
+pub use local::{LocalStore, collections, index, remove};
+pub use remote::{Credentials, RemotePlace};
 pub use retriever::{Found, Hit, Place, Ranking, Retriever, SearchOptions, Stages};
 pub use store::{LexicalQuery, Scored, Store};

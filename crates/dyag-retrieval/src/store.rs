@@ -1,5 +1,7 @@
 //! What every place that keeps collections can do, and what is asked of it.
 
+use std::collections::BTreeMap;
+
 use dyag_text::chunk::Chunk;
 
 use crate::analysis::QueryTerm;
@@ -57,4 +59,37 @@ pub trait Store {
     /// # Errors
     /// See [`RetrievalError`].
     fn similar_words(&self, word: &str) -> Result<Vec<String>, RetrievalError>;
+
+    /// Every passage, in the order of ids; the first error of `each` ends it.
+    ///
+    /// # Errors
+    /// Those of `each`; see [`RetrievalError`].
+    fn each_chunk(&self, each: &mut dyn FnMut(Chunk) -> Result<(), RetrievalError>) -> Result<(), RetrievalError>;
+
+    /// Compares everything with what was written.
+    ///
+    /// # Errors
+    /// The first thing that is not as it was written.
+    fn verify(&self) -> Result<(), RetrievalError>;
+
+    /// Bytes that the collection takes, by part, as far as its place tells.
+    ///
+    /// # Errors
+    /// See [`RetrievalError`].
+    fn sizes(&self) -> Result<BTreeMap<String, u64>, RetrievalError>;
+}
+
+impl dyn Store + '_ {
+    /// All passages, in the order of ids.
+    ///
+    /// # Errors
+    /// See [`RetrievalError`].
+    pub fn all_chunks(&self) -> Result<Vec<Chunk>, RetrievalError> {
+        let mut chunks = Vec::with_capacity(self.description().n_chunks.min(1 << 20));
+        self.each_chunk(&mut |chunk| {
+            chunks.push(chunk);
+            Ok(())
+        })?;
+        Ok(chunks)
+    }
 }

@@ -5,6 +5,7 @@ mod convert;
 mod gguf;
 mod hub;
 mod loopback;
+mod qdrant;
 mod tiny;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ pub use convert::golden_gguf;
 pub use gguf::GgufBuilder;
 pub use hub::{TestHub, TestHubBuilder, TestRepo};
 pub use loopback::{Loopback, RecordedRequest, ScriptedReply};
+pub use qdrant::TestQdrant;
 pub use tiny::TinyModel;
 
 /// Cases of reference numbers in `fixtures/golden`: tiny random models of every family.

@@ -1,6 +1,5 @@
 //! The lexical index of a generation: tantivy, one segment, passage `i` of the file is its document `i`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dyag_text::chunk::Chunk;
@@ -16,6 +15,8 @@ use tantivy::{DocId, Index, IndexWriter, ReloadPolicy, Searcher, TantivyDocument
 use crate::analysis::{Analyzer, Field, Language, QueryTerm, Terms};
 use crate::error::RetrievalError;
 use crate::filter::{Comparison, Filter, properties};
+use crate::indexing::{TIES, rounded};
+use crate::similar;
 use crate::store::LexicalQuery;
 
 /// Field of what filters look at: `KEY`, a separator, the value.
@@ -30,11 +31,6 @@ pub(super) const COMMIT: usize = 100_000;
 const WRITER_BYTES: usize = 1 << 30;
 /// Longest value that can be filtered by, in bytes.
 const LONGEST_PROPERTY: usize = 1_000;
-/// Corrections of a word.
-const MAX_CORRECTIONS: usize = 3;
-
-/// Terms of BM25 that a ranking looks at beyond those it gives, so that equal scores at its end are settled by id.
-const TIES: usize = 32;
 
 struct Fields {
     terms: [schema::Field; 3],
@@ -56,22 +52,6 @@ fn schema() -> (Schema, Fields) {
 
 fn failure(path: &Path) -> impl Fn(tantivy::TantivyError) -> RetrievalError + '_ {
     |error| RetrievalError::Lexical { path: path.to_owned(), problem: error.to_string() }
-}
-
-/// What a passage of unknown language is taken for, and what languages there are.
-pub(super) fn languages(analyzer: &Analyzer, chunks: &[Chunk]) -> (Vec<Option<Language>>, Vec<Language>) {
-    let of_chunk: Vec<Option<Language>> = chunks.par_iter().map(|chunk| analyzer.language(&chunk.content)).collect();
-    let mut counts: BTreeMap<Language, usize> = BTreeMap::new();
-    for language in of_chunk.iter().flatten() {
-        *counts.entry(*language).or_default() += 1;
-    }
-    let mut all: Vec<(Language, usize)> = counts.into_iter().collect();
-    all.sort_by_key(|(language, n)| (std::cmp::Reverse(*n), *language));
-    let mut all: Vec<Language> = all.into_iter().map(|(language, _)| language).collect();
-    if all.is_empty() {
-        all.push(Language::French);
-    }
-    (of_chunk, all)
 }
 
 /// Writes the index of `chunks` to the new folder `path`, `commit` of them at a time; `each` hears how many are done, and may stop it.
@@ -278,43 +258,25 @@ impl Lexical {
         self.searcher.doc_freq(&self.term(term.field, &term.text)).map_err(|error| self.failed(error))
     }
 
-    /// Words of the index that differ from `word` in few letters: one for words of four letters and more, two from eight. Nearest first, then the more frequent.
+    /// Words of the index that `word` may mean, by the rule of [`similar`](crate::similar).
     pub(super) fn similar_words(&self, word: &str) -> Result<Vec<String>, RetrievalError> {
-        let length = word.chars().count();
-        let furthest: u8 = match length {
-            0..=3 => return Ok(Vec::new()),
-            4..=7 => 1,
-            _ => 2,
-        };
         let field = self.fields.terms[Field::Word as usize];
         let index = self.searcher.segment_readers()[0].inverted_index(field).map_err(|error| self.failed(error))?;
-        for distance in 1..=furthest {
+        for distance in 1..=similar::furthest(word) {
             let query = FuzzyTermQuery::new(Term::from_field_text(field, word), distance, true);
             let automaton = query.automaton().map_err(|error| self.failed(error))?;
             let mut stream = index.terms().search(automaton).into_stream().map_err(|error| self.failed(error))?;
             let mut found = Vec::new();
             while stream.advance() {
                 let Ok(text) = std::str::from_utf8(stream.key()) else { continue };
-                // Another number is not a misspelling.
-                let same_digits = text.chars().filter(char::is_ascii_digit).eq(word.chars().filter(char::is_ascii_digit));
-                if text.chars().all(char::is_alphanumeric) && same_digits {
-                    found.push((stream.value().doc_freq, text.to_owned()));
+                if similar::may_mean(text, word) {
+                    found.push((u64::from(stream.value().doc_freq), text.to_owned()));
                 }
             }
             if !found.is_empty() {
-                found.sort_by(|(n, a), (m, b)| m.cmp(n).then_with(|| a.cmp(b)));
-                return Ok(found.into_iter().take(MAX_CORRECTIONS).map(|(_, text)| text).collect());
+                return Ok(similar::likeliest(found));
             }
         }
         Ok(Vec::new())
     }
-}
-
-/// A score to five digits.
-pub(crate) fn rounded(score: f32) -> f32 {
-    if score == 0.0 || !score.is_finite() {
-        return score;
-    }
-    let scale = 10f64.powi(4 - f64::from(score).abs().log10().floor() as i32);
-    ((f64::from(score) * scale).round() / scale) as f32
 }

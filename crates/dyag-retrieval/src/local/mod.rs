@@ -21,9 +21,10 @@ use crate::analysis::QueryTerm;
 use crate::description::Description;
 use crate::error::RetrievalError;
 use crate::filter::Filter;
+use crate::indexing::{TIES, dot};
 use crate::store::{LexicalQuery, Scored, Store};
 
-pub use build::{IndexEvent, IndexOptions, IndexReport, Watcher, index};
+pub use build::index;
 use generation::Generation;
 pub(crate) use vectors::unit;
 
@@ -102,24 +103,6 @@ impl LocalStore {
         }
     }
 
-    /// Looks at every byte of the files that are read as they lie.
-    ///
-    /// # Errors
-    /// The first file that is not as it was written.
-    pub fn verify(&self) -> Result<(), RetrievalError> {
-        self.generation.verify()
-    }
-
-    /// Bytes on the disk, by file.
-    pub fn sizes(&self) -> BTreeMap<String, u64> {
-        self.generation.sizes()
-    }
-
-    /// Every passage, in the order of ids.
-    pub fn all_chunks(&self) -> impl Iterator<Item = Result<Chunk, RetrievalError>> + '_ {
-        (0..self.generation.len()).map(|place| self.generation.chunk(place))
-    }
-
     fn named(&self, ranking: Vec<(usize, f32)>) -> Result<Vec<Scored>, RetrievalError> {
         ranking.into_iter().map(|(place, score)| Ok(Scored { id: self.generation.id(place)?, score })).collect()
     }
@@ -138,7 +121,12 @@ impl Store for LocalStore {
         let no_vectors = || RetrievalError::NoVectors { collection: self.description().collection.clone() };
         let vectors = self.generation.vectors.as_ref().ok_or_else(no_vectors)?;
         let passing = self.generation.lexical.passing(filter)?;
-        self.named(vectors.nearest(&self.device, vector, k, passing.as_deref()))
+        let near = vectors.nearest(&self.device, vector, k + TIES, passing.as_deref());
+        // Products of the device differ from others' in their last digits; what is given is the product that every store computes.
+        let mut near: Vec<(usize, f32)> = near.into_iter().map(|(place, _)| (place, dot(&vectors.row(place), vector) as f32)).collect();
+        near.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.cmp(b)));
+        near.truncate(k);
+        self.named(near)
     }
 
     fn chunks(&self, ids: &[&str]) -> Result<Vec<Chunk>, RetrievalError> {
@@ -153,6 +141,18 @@ impl Store for LocalStore {
 
     fn similar_words(&self, word: &str) -> Result<Vec<String>, RetrievalError> {
         self.generation.lexical.similar_words(word)
+    }
+
+    fn each_chunk(&self, each: &mut dyn FnMut(Chunk) -> Result<(), RetrievalError>) -> Result<(), RetrievalError> {
+        (0..self.generation.len()).try_for_each(|place| each(self.generation.chunk(place)?))
+    }
+
+    fn verify(&self) -> Result<(), RetrievalError> {
+        self.generation.verify()
+    }
+
+    fn sizes(&self) -> Result<BTreeMap<String, u64>, RetrievalError> {
+        Ok(self.generation.sizes())
     }
 }
 

@@ -1,6 +1,5 @@
 //! Generations, incremental work, kills and readers beside writers; searches against loops that are their specification.
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::fs;
 use std::ops::ControlFlow;
@@ -8,89 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dyag_kernels::Precision;
-use dyag_kernels::cpu_device::{CpuDevice, CpuOptions};
 use dyag_text::chunk::Chunk;
 use dyag_text::language_model::ModelFailure;
 use dyag_text::{Embedder, TextRole};
 use proptest::prelude::*;
-use serde_json::json;
 
 use super::*;
 use crate::analysis::{Analyzer, Field, Language};
-use crate::local::build::IndexEvent;
+use crate::indexing::{IndexEvent, IndexOptions, IndexReport};
 use crate::retriever::{Ranking, Retriever, SearchOptions};
-
-/// An encoder of a bag of words: each word a direction of its own, drawn from its letters. It counts the passages it was given.
-struct Words {
-    dimension: usize,
-    signature: String,
-    asked: Cell<usize>,
-    /// A text that contains this gets a vector of zeros.
-    zero_at: Option<&'static str>,
-}
-
-impl Words {
-    fn new() -> Self {
-        Self { dimension: 32, signature: "words".into(), asked: Cell::new(0), zero_at: None }
-    }
-}
-
-impl Embedder for Words {
-    fn name(&self) -> String {
-        "words".into()
-    }
-
-    fn signature(&self) -> String {
-        self.signature.clone()
-    }
-
-    fn dimension(&self) -> usize {
-        self.dimension
-    }
-
-    fn embed(&self, texts: &[&str], role: TextRole) -> Result<Vec<Vec<f32>>, ModelFailure> {
-        if role == TextRole::Document {
-            self.asked.set(self.asked.get() + texts.len());
-        }
-        let vector = |text: &&str| {
-            let mut vector = vec![0f32; self.dimension];
-            if self.zero_at.is_some_and(|part| text.contains(part)) {
-                return vector;
-            }
-            for word in text.split_whitespace() {
-                let mut state = word.bytes().fold(17u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-                for value in &mut vector {
-                    state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                    *value += (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
-                }
-            }
-            vector
-        };
-        Ok(texts.iter().map(vector).collect())
-    }
-}
-
-fn chunk(id: &str, title: &str, content: &str) -> Chunk {
-    let metadata = json!({ "length": content.len(), "name": title });
-    let serde_json::Value::Object(metadata) = metadata else { unreachable!() };
-    Chunk { id: id.into(), source_id: id[..1].into(), title: title.into(), content: content.into(), metadata, chunk_type: "main".into() }
-}
-
-fn some_chunks() -> Vec<Chunk> {
-    vec![
-        chunk("b1", "GIDAF", "Le statut de GIDAF est En production depuis 2021."),
-        chunk("a1", "6Tzen", "Le contact de 6Tzen est tzen@exemple.fr, version v2.4.1."),
-        chunk("a2", "6Tzen", "Les démarches des transports routiers sont dématérialisées."),
-        chunk("c1", "OASIS", "Gestion des déchets et des éco-activités."),
-    ]
-}
-
-fn device() -> Arc<CpuDevice> {
-    Arc::new(
-        CpuDevice::new(CpuOptions { precision: Precision::F32, threads: Some(2), level: None, int8_activations: false }).expect("threads"),
-    )
-}
+use crate::testing::{Words, chunk, device, some_chunks};
 
 fn build(root: &Path, chunks: Vec<Chunk>, embedder: Option<&dyn Embedder>, options: IndexOptions) -> Result<IndexReport, RetrievalError> {
     let options = IndexOptions { created_at: "2026-01-01T00:00:00Z".into(), ..options };
@@ -399,6 +325,28 @@ proptest! {
             let wanted: Vec<_> = found.iter().filter(|hit| chunks.iter().any(|chunk| chunk.id == hit.id && filter.passes(chunk))).cloned().collect();
             prop_assert_eq!(filtered, wanted, "{}", condition);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_automaton_finds_the_words_that_the_rule_finds(
+        words in prop::collection::hash_set("[abé1]{3,9}", 1..40),
+        word in "[abé1]{3,9}",
+    ) {
+        let root = tempfile::tempdir().expect("a folder");
+        let chunks: Vec<Chunk> = words.iter().enumerate().map(|(n, word)| chunk(&format!("p{n:03}"), "t", &format!("{word} {}", if n % 3 == 0 { "abab" } else { "baba" }))).collect();
+        let languages = vec![Some(Language::French); chunks.len()];
+        let path = root.path().join("index");
+        lexical::write(&path, 700, &Analyzer::new(), &chunks, &languages, Language::French, &mut |_| Ok(())).expect("written");
+        let index = lexical::Lexical::open(&path, chunks.len()).expect("an index");
+        let analysed: Vec<_> = chunks.iter().map(|chunk| Analyzer::new().passage(&chunk.title, &chunk.content, Language::French)).collect();
+        let all: HashSet<&String> = analysed.iter().flat_map(|terms| &terms.word).collect();
+        let counted = all.into_iter().map(|text| (analysed.iter().filter(|terms| terms.word.contains(text)).count() as u64, text.clone()));
+        let folded = dyag_text::near_duplicates::fold(&word);
+        prop_assert_eq!(index.similar_words(&folded).expect("words"), crate::similar::among(&folded, counted));
     }
 }
 

@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use dyag_model::files::write_atomically;
-use dyag_retrieval::LocalStore;
 use dyag_text::chunk::Chunk;
 use dyag_text::generate::{Kind, Method, TrainingItem, TrainingOptions, TrainingSet, is_supported};
 use serde_json::{Value, json};
 
 use super::generate_training::open_rules;
 use crate::engine::EngineArgs;
-use crate::retrieval::{StoreArgs, exact_device};
+use crate::retrieval::StoreArgs;
 use crate::terminal;
 
 /// Arguments as typed.
@@ -61,8 +59,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { place, output, count, simple, seed, rules, language, max_answer_chars, engine, json } = args;
     crate::output_file::check(&output, "the questions")?;
-    let store = LocalStore::open(&place.root(), &place.collection, Arc::new(exact_device(engine)?))?;
-    let chunks: Vec<Chunk> = store.all_chunks().collect::<Result<_, _>>()?;
+    let chunks: Vec<Chunk> = place.open(engine)?.all_chunks()?;
     let rules = open_rules(rules.as_deref(), language.as_deref(), None, &chunks)?;
     let method = if simple { Method::RuleBased } else { Method::Augmented };
     let options = TrainingOptions { method, count: count as usize, split: None, seed, max_answer_chars: max_answer_chars as usize };

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::engine::EngineArgs;
 use crate::progress::Progress;
-use crate::retrieval::{StoreArgs, embedder};
+use crate::retrieval::{StoreArgs, StorePlace, embedder};
 use crate::terminal;
 
 /// Arguments as typed.
@@ -50,7 +50,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { chunks: files, place, embedding_model, add, rebuild, engine, json } = args;
+    let Args { chunks: files, place: typed, embedding_model, add, rebuild, engine, json } = args;
+    let place = typed.place()?;
     let mut chunks = Vec::new();
     for file in &files {
         chunks.extend(read_chunks(file)?);
@@ -58,7 +59,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let named = match embedding_model {
         Some(name) => Some(name).filter(|name| name != "none"),
-        None => recorded_embedder(&place, engine)?,
+        None => recorded_embedder(&place, &typed.collection, engine)?,
     };
     let model = named.as_deref().map(|name| embedder(name, engine)).transpose()?;
     let options = IndexOptions {
@@ -70,19 +71,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop_on_interrupt()?;
     let mut bars = Bars::default();
     let model = model.as_deref().map(|model| model as &dyn Embedder);
-    let done = dyag_retrieval::index(&place.root(), &place.collection, chunks, model, &options, &mut |event| {
+    let done = place.index(&typed.collection, chunks, model, &options, &mut |event| {
         bars.show(event);
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     bars.end();
-    let report = done.with_context(|| format!("collection {}", place.collection))?;
+    let report = done.with_context(|| format!("collection {}", typed.collection))?;
     print(&report, &place, start.elapsed().as_secs_f64(), json)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// The embedder of the collection as it is, if it is there and has one.
-fn recorded_embedder(place: &StoreArgs, engine: EngineArgs) -> anyhow::Result<Option<String>> {
-    match place.open(engine) {
+fn recorded_embedder(place: &StorePlace, collection: &str, engine: EngineArgs) -> anyhow::Result<Option<String>> {
+    match place.open(collection, engine) {
         Ok(store) => Ok(store.description().embedding_model.clone()),
         Err(error) if matches!(error.downcast_ref(), Some(RetrievalError::NoCollection { .. })) => {
             terminal::note("note: no --embedding-model, so passages are found by their words alone");
@@ -133,11 +134,11 @@ impl Bars {
     }
 }
 
-fn print(report: &IndexReport, place: &StoreArgs, seconds: f64, json: bool) -> anyhow::Result<()> {
+fn print(report: &IndexReport, place: &StorePlace, seconds: f64, json: bool) -> anyhow::Result<()> {
     let IndexReport { description, added, changed, unchanged, removed, embedded, written } = report;
     if json {
         return terminal::print_json(&json!({
-            "store": place.store, "description": description, "added": added, "changed": changed, "unchanged": unchanged, "removed": removed,
+            "store": place.shown(), "description": description, "added": added, "changed": changed, "unchanged": unchanged, "removed": removed,
             "embedded": embedded, "written": written, "timing": { "seconds": seconds },
         }));
     }
@@ -158,5 +159,9 @@ fn print(report: &IndexReport, place: &StoreArgs, seconds: f64, json: bool) -> a
         }
         None => terminal::print_line("  no vectors: search by words alone")?,
     }
-    terminal::print_line(format!("  in {} in {seconds:.1} s", place.root().join(collection).display()))
+    let whereabouts = match place {
+        StorePlace::Folder(root) => root.join(collection).display().to_string(),
+        StorePlace::Server(server) => server.shown().to_owned(),
+    };
+    terminal::print_line(format!("  in {} in {seconds:.1} s", terminal::printable(&whereabouts)))
 }

@@ -1,13 +1,12 @@
-//! `dyag rag-stats`: what a collection, or each of a folder, holds.
+//! `dyag rag-stats`: what a collection, or each of a folder or server, holds.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use dyag_retrieval::{Description, LocalStore, collections};
+use dyag_retrieval::Description;
 use serde_json::json;
 
 use crate::engine::EngineArgs;
-use crate::retrieval::{StoreArgs, exact_device};
+use crate::retrieval::{StoreArgs, StorePlace};
 use crate::terminal;
 
 /// Arguments as typed.
@@ -33,17 +32,17 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { place, all, verify, engine, json } = args;
-    let names = if all { collections(&place.root())? } else { vec![place.collection.clone()] };
-    let device = Arc::new(exact_device(engine)?);
+    let Args { place: typed, all, verify, engine, json } = args;
+    let place = typed.place()?;
+    let names = if all { place.collections()? } else { vec![typed.collection.clone()] };
     let mut rows = Vec::new();
     for name in &names {
-        let store = LocalStore::open(&place.root(), name, Arc::clone(&device))?;
+        let store = place.open(name, engine)?;
         if verify {
             store.verify()?;
         }
-        let description = dyag_retrieval::Store::description(&store);
-        let sizes = store.sizes();
+        let description = store.description();
+        let sizes = store.sizes()?;
         if json {
             rows.push(json!({ "description": description, "bytes": sizes, "verified": verify }));
             continue;
@@ -62,15 +61,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         let total: u64 = sizes.values().sum();
         let parts: Vec<String> = sizes.iter().map(|(name, bytes)| format!("{name} {}", megabytes(*bytes))).collect();
-        terminal::print_line(format!("  {} on disk: {}", megabytes(total), parts.join(", ")))?;
+        terminal::print_line(format!(
+            "  {} {}: {}",
+            megabytes(total),
+            if matches!(place, StorePlace::Folder(_)) { "on disk" } else { "of rows" },
+            parts.join(", ")
+        ))?;
         if verify {
             terminal::print_line("  every byte is as it was written")?;
         }
     }
     if json {
-        terminal::print_json(&json!({ "store": place.store, "collections": rows }))?;
+        terminal::print_json(&json!({ "store": place.shown(), "collections": rows }))?;
     } else if names.is_empty() {
-        terminal::print_line(format!("{}: no collection; make one with dyag index-rag", place.store))?;
+        terminal::print_line(format!("{}: no collection; make one with dyag index-rag", place.shown()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,13 +4,16 @@ mod prompt;
 mod rewrite;
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use dyag_kernels::cpu_device::CpuDevice;
-use dyag_retrieval::{Description, Filter, LocalStore, Ranking, Retriever, SearchOptions, Store};
+use dyag_retrieval::{
+    Credentials, Description, Filter, IndexOptions, IndexReport, LocalStore, Ranking, RemotePlace, Retriever, SearchOptions, Store, Watcher,
+};
+use dyag_text::chunk::Chunk;
 use dyag_text::{Embedder, Reranker};
 use serde_json::{Value, json};
 
@@ -27,9 +30,13 @@ pub(crate) use show::{explain, hits_json, print_citations, sureness};
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Collection")]
 pub(crate) struct StoreArgs {
-    /// Where collections are: a folder
-    #[arg(long, value_name = "DIR", default_value = "dyag-index")]
-    pub(crate) store: String,
+    /// Where collections are: a folder, postgres://USER@HOST:PORT/DATABASE (its password from PGPASSWORD), or qdrant+https://HOST:6333 (its key from QDRANT_API_KEY)
+    #[arg(long, value_name = "DIR|URL", default_value = "dyag-index")]
+    store: String,
+
+    /// Send Qdrant's key also to an http address of another machine, where everybody on the way can read it
+    #[arg(long)]
+    store_allow_http: bool,
 
     /// The collection's name
     #[arg(long, value_name = "NAME", default_value = "applications")]
@@ -101,16 +108,70 @@ pub(crate) fn embedder(name: &str, engine: EngineArgs) -> anyhow::Result<Box<dyn
     open_embedder(&found.path, exact_device(engine)?).with_context(|| format!("--embedding-model {name}"))
 }
 
+/// Where collections are: in a folder of this machine or on a server.
+pub(crate) enum StorePlace {
+    Folder(PathBuf),
+    Server(RemotePlace),
+}
+
 impl StoreArgs {
-    /// The folder of collections.
-    pub(crate) fn root(&self) -> PathBuf {
-        PathBuf::from(&self.store)
+    /// Where collections are.
+    pub(crate) fn place(&self) -> anyhow::Result<StorePlace> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let credentials = Credentials {
+            postgres_password: variable("PGPASSWORD"),
+            qdrant_api_key: variable("QDRANT_API_KEY"),
+            certificates: variable("SSL_CERT_FILE").map(PathBuf::from),
+            allow_http: self.store_allow_http,
+        };
+        let server = RemotePlace::parse(&self.store, &credentials).context("--store")?;
+        Ok(server.map_or_else(|| StorePlace::Folder(PathBuf::from(&self.store)), StorePlace::Server))
     }
 
     /// The collection, open.
     pub(crate) fn open(&self, engine: EngineArgs) -> anyhow::Result<Box<dyn Store>> {
-        let device = Arc::new(exact_device(engine)?);
-        Ok(Box::new(LocalStore::open(Path::new(&self.store), &self.collection, device)?))
+        self.place()?.open(&self.collection, engine)
+    }
+}
+
+impl StorePlace {
+    /// A collection, open.
+    pub(crate) fn open(&self, collection: &str, engine: EngineArgs) -> anyhow::Result<Box<dyn Store>> {
+        match self {
+            Self::Folder(root) => Ok(Box::new(LocalStore::open(root, collection, Arc::new(exact_device(engine)?))?)),
+            Self::Server(server) => Ok(server.open(collection)?),
+        }
+    }
+
+    /// Names of the collections, in order.
+    pub(crate) fn collections(&self) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Folder(root) => Ok(dyag_retrieval::collections(root)?),
+            Self::Server(server) => Ok(server.collections()?),
+        }
+    }
+
+    /// Makes a collection hold these passages.
+    pub(crate) fn index(
+        &self,
+        collection: &str,
+        chunks: Vec<Chunk>,
+        embedder: Option<&dyn Embedder>,
+        options: &IndexOptions,
+        watcher: &mut Watcher<'_>,
+    ) -> anyhow::Result<IndexReport> {
+        match self {
+            Self::Folder(root) => Ok(dyag_retrieval::index(root, collection, chunks, embedder, options, watcher)?),
+            Self::Server(server) => Ok(server.index(collection, chunks, embedder, options, watcher)?),
+        }
+    }
+
+    /// For people and JSON: without a password or key.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Folder(root) => root.display().to_string(),
+            Self::Server(server) => server.shown().to_owned(),
+        }
     }
 }
 
@@ -129,7 +190,8 @@ impl SearchArgs {
     pub(crate) fn open(&self, place: &StoreArgs, engine: EngineArgs) -> anyhow::Result<Searching> {
         let Self { n_chunks, search, filter, candidates, embedding_model, rerank, reranked, max_passage_chars, max_prompt_tokens } = self;
         let filter = Filter::parse(filter)?;
-        let store = place.open(engine)?;
+        let (collection, place) = (&place.collection, place.place()?);
+        let store = place.open(collection, engine)?;
         let description = store.description();
         let without_embedder = embedding_model.as_deref() == Some("none");
         let ranking = match (search, &description.embedder) {
@@ -162,7 +224,7 @@ impl SearchArgs {
         };
         let limits =
             PassageLimits { max_passage_chars: *max_passage_chars as usize, max_prompt_tokens: max_prompt_tokens.map(|n| n as usize) };
-        let searching = Searching { store, place: place.store.clone(), embedder, reranker, options, limits };
+        let searching = Searching { store, place: place.shown(), embedder, reranker, options, limits };
         // Refuses another embedder before a model is loaded.
         searching.retriever()?;
         Ok(searching)
