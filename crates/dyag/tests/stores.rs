@@ -129,7 +129,7 @@ fn troubles_with_servers_are_told_and_no_secret_is() {
     server.trouble("/aliases", ScriptedReply::json("<html>"));
     ask(&url, "Qdrant");
     let https = url.replace("http://", "qdrant+https://");
-    ask(&https, "trusted connection");
+    ask(&https, "the connection broke");
     place.set("SSL_CERT_FILE", place.path("absent.pem"));
     ask(&https, "absent.pem");
     ask("postgres://me@192.0.2.1/x?connect_timeout=1", "absent.pem");

@@ -226,8 +226,12 @@ impl QdrantStore {
         let mut limit = k.saturating_add(TIES).min(self.description.n_chunks.max(1));
         loop {
             let mut body = json!({
-                "query": vector, "using": using, "limit": limit, "with_payload": ["id"], "with_vector": with_vector, "params": { "exact": exact },
+                "query": vector, "using": using, "limit": limit, "with_payload": ["id"], "with_vector": with_vector,
             });
+            // An index of sparse vectors misses none.
+            if using == DENSE {
+                body["params"] = json!({ "exact": exact });
+            }
             if let Some(filter) = filter_of(filter) {
                 body["filter"] = filter;
             }

@@ -1,5 +1,7 @@
 //! What passages, words and conditions are as Qdrant's points, payloads and filters.
 
+use std::collections::BTreeSet;
+
 use dyag_text::chunk::Chunk;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -72,14 +74,24 @@ fn numbers_of(key: &str) -> String {
     format!("k{}", dyag_text::hex(&Sha256::digest(key)[..8]))
 }
 
+/// A property's value as a number, if it is one. JSON has no infinity; what is larger than all limits stays so.
+fn number_of(value: &str) -> Option<f64> {
+    value.trim().parse::<f64>().ok().filter(|number| !number.is_nan()).map(|number| number.clamp(f64::MIN, f64::MAX))
+}
+
+/// Paths of the numbers that passages have.
+pub(super) fn numeric_keys(chunks: &[Chunk]) -> BTreeSet<String> {
+    let numeric = chunks.iter().flat_map(properties).filter(|(_, value)| number_of(value).is_some());
+    let keys: BTreeSet<String> = numeric.map(|(key, _)| key).collect();
+    keys.iter().map(|key| format!("numbers.{}", numbers_of(key))).collect()
+}
+
 /// What a passage's point says beside its vectors.
 pub(super) fn payload(chunk: &Chunk, content_hash: &str, fingerprint: &[u8; 16], language: &str) -> Value {
     let Chunk { id, source_id, title, content, metadata, chunk_type } = chunk;
     let (mut texts, mut numbers) = (Vec::new(), Map::new());
     for (key, value) in properties(chunk) {
-        if let Some(number) = value.trim().parse::<f64>().ok().filter(|number| !number.is_nan()) {
-            // JSON has no infinity; what is larger than all limits stays so.
-            let number = number.clamp(f64::MIN, f64::MAX);
+        if let Some(number) = number_of(&value) {
             if let Some(list) = numbers.entry(numbers_of(&key)).or_insert_with(|| json!([])).as_array_mut() {
                 list.push(number.into());
             }

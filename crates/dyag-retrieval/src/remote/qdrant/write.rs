@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::http::Http;
-use super::points::{DENSE, PASSAGE, PassagePayload, SPARSE, id_of, passage_vector, payload, word_id};
+use super::points::{DENSE, PASSAGE, PassagePayload, SPARSE, id_of, numeric_keys, passage_vector, payload, word_id};
 use super::{Count, DESCRIPTION, PAGE_OF_VECTORS, Point, current, described, number_of, scroll, words_of};
 use crate::analysis::{Field, Language, Terms};
 use crate::description::EmbedderRecord;
@@ -23,6 +23,8 @@ use crate::remote::writer::{Fingerprint, Known, Present, VectorsByText, Wanted, 
 const BLOCK: usize = 256;
 /// Bytes after which a request is sent, however few its points: servers take 32 MB.
 const LARGEST_BODY: usize = 8 << 20;
+/// Keys of numbers that get an index.
+const MOST_INDEXES: usize = 100;
 /// Words of a request.
 const WORDS: usize = 2_000;
 
@@ -264,6 +266,10 @@ impl Writer for QdrantWriter {
             &json!({ "vectors": dense.unwrap_or_else(|| json!({})), "sparse_vectors": { SPARSE: { "modifier": "idf" } } }),
         )?;
         self.index_payload(&collection, "properties", "keyword")?;
+        // Servers may be set to refuse conditions on what has no index.
+        for key in numeric_keys(wanted.chunks).iter().take(MOST_INDEXES) {
+            self.index_payload(&collection, key, "float")?;
+        }
         self.create(&words, &json!({ "vectors": {} }))?;
         self.index_payload(&words, "field", "keyword")?;
         self.index_payload(&words, "letters", "integer")?;
