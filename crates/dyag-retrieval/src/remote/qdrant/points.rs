@@ -91,10 +91,10 @@ pub(super) fn payload(chunk: &Chunk, content_hash: &str, fingerprint: &[u8; 16],
     let Chunk { id, source_id, title, content, metadata, chunk_type } = chunk;
     let (mut texts, mut numbers) = (Vec::new(), Map::new());
     for (key, value) in properties(chunk) {
-        if let Some(number) = number_of(&value) {
-            if let Some(list) = numbers.entry(numbers_of(&key)).or_insert_with(|| json!([])).as_array_mut() {
-                list.push(number.into());
-            }
+        if let Some(number) = number_of(&value)
+            && let Some(list) = numbers.entry(numbers_of(&key)).or_insert_with(|| json!([])).as_array_mut()
+        {
+            list.push(number.into());
         }
         texts.push(format!("{key}{SEPARATOR}{value}"));
     }
