@@ -204,7 +204,6 @@ impl Remote {
         });
         let on_line = read_piece.as_mut().map(|read| read as &mut dyn FnMut(&str));
         let reply = self.client.post(&url, self.protocol.headers(), key, body.as_bytes(), on_line);
-        drop(read_piece);
         let mut reply = reply.map_err(|problem| self.not_replied(problem))?;
         self.reached.store(true, Ordering::Relaxed);
         if let Some(error) = pieces.iter().find(|piece| piece.get("error").is_some_and(|error| !error.is_null())) {
