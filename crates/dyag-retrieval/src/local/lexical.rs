@@ -201,9 +201,18 @@ impl Lexical {
             }
             query = Box::new(BooleanQuery::new(all));
         }
-        let top = self.searcher.search(&query, &TopDocs::with_limit(k + TIES).order_by_score()).map_err(|error| self.failed(error))?;
-        // Sums of the same numbers in another order differ in their last digits: what is equal but for those is ordered by place.
-        let mut top: Vec<(usize, f32)> = top.into_iter().map(|(score, address)| (address.doc_id as usize, rounded(score))).collect();
+        // Sums of the same numbers in another order differ in their last digits: what is equal but for those is ordered by place. So all that equal the last that is given are looked at.
+        let all = self.searcher.num_docs() as usize;
+        let mut limit = k.saturating_add(TIES).min(all);
+        let mut top: Vec<(usize, f32)> = loop {
+            let top = self.searcher.search(&query, &TopDocs::with_limit(limit).order_by_score()).map_err(|error| self.failed(error))?;
+            let top: Vec<(usize, f32)> = top.into_iter().map(|(score, address)| (address.doc_id as usize, rounded(score))).collect();
+            let is_open = top.len() > k && top.last().is_some_and(|(_, last)| *last >= top[k - 1].1);
+            if !is_open || top.len() < limit || limit == all {
+                break top;
+            }
+            limit = limit.saturating_mul(4).min(all);
+        };
         top.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.cmp(b)));
         top.truncate(k);
         Ok(top)

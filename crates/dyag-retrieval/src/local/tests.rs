@@ -351,6 +351,23 @@ proptest! {
 }
 
 #[test]
+fn of_many_equal_passages_the_first_ids_are_given() {
+    let root = tempfile::tempdir().expect("a folder");
+    let texts = ["lune mer terre soleil", "soleil terre mer lune", "mer lune soleil terre"];
+    let mut chunks: Vec<Chunk> = (0..900).map(|n| chunk(&format!("p{n:03}"), "lune", texts[n % 3])).collect();
+    chunks.push(chunk("z", "lune", "lune lune lune mer terre soleil"));
+    build(root.path(), chunks, None, IndexOptions::default()).expect("indexed");
+    let store = LocalStore::open(root.path(), "apps", device()).expect("a store");
+    for question in ["lune mer terre soleil", "soleil lune", "terre"] {
+        let terms = Analyzer::new().question(question, &[Language::French]);
+        let found = store.lexical(&LexicalQuery { terms }, 10, &Filter::default()).expect("found");
+        let equal: Vec<&str> = found.iter().map(|hit| hit.id.as_str()).filter(|id| *id != "z").collect();
+        let first: Vec<String> = (0..equal.len()).map(|n| format!("p{n:03}")).collect();
+        assert_eq!(equal, first, "{question}");
+    }
+}
+
+#[test]
 fn several_segments_become_one_in_order() {
     let root = tempfile::tempdir().expect("a folder");
     let chunks: Vec<Chunk> = (0..5_000).map(|n| chunk(&format!("p{n:05}"), "t", &format!("mot{n}"))).collect();
