@@ -9,8 +9,7 @@ use crate::analysis::{Analyzer, Language, searched_text};
 
 /// Share of the question's weight below which words alone do not speak for a passage, where there are no vectors.
 const LITTLE_COVERAGE: f64 = 0.2;
-/// The same where the vectors do not speak for it either. With [`FAR`], 2 of 232 questions about ten applications that their passages answer in other or misspelt words are lost at most, and 55 of 60
-/// questions about something else are seen (docs/benchmarks.md).
+/// The same where the vectors do not speak for it either. Chosen, with [`FAR`] and [`VERY_FAR`], on questions inside and outside a collection (docs/benchmarks.md says what they lose and see).
 const SOME_COVERAGE: f64 = 0.33;
 /// The same where the vectors speak against it.
 const HALF_COVERAGE: f64 = 0.5;

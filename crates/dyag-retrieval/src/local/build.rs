@@ -25,7 +25,10 @@ pub(super) fn folder_of(root: &Path, name: &str) -> Result<PathBuf, RetrievalErr
 }
 
 /// Keeps other writers out for as long as it lives.
-pub(super) struct Lock(#[allow(dead_code)] File);
+pub(super) struct Lock {
+    /// Unlocked when it is closed.
+    _file: File,
+}
 
 impl Lock {
     pub(super) fn take(folder: &Path) -> Result<Self, RetrievalError> {
@@ -33,7 +36,7 @@ impl Lock {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|error| RetrievalError::write(&path, error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
+            Ok(()) => Ok(Self { _file: file }),
             Err(fs::TryLockError::WouldBlock) => Err(RetrievalError::Locked { path: folder.to_owned() }),
             Err(fs::TryLockError::Error(error)) => Err(RetrievalError::write(&path, error)),
         }
