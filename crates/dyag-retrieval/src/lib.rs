@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod analysis;
+mod bm25;
 mod citation;
 mod confidence;
 mod description;

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    ask, bench, benchmark, check, chunk, compare_models, create_eval_set, evaluate_finetuned, evaluate_rag, export_gguf, finetune,
-    generate_questions, generate_training, index_rag, inspect, merge_lora, models, query_finetuned, rag_stats, rules,
+    add_passages, ask, bench, benchmark, check, chunk, compare_models, create_eval_set, evaluate_finetuned, evaluate_rag, export_gguf,
+    finetune, generate_questions, generate_training, index_rag, inspect, merge_lora, models, query_finetuned, rag_stats, rules,
 };
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     QueryRag(Box<ask::AskingArgs>),
     /// Ask a question of the base model, with passages, of the fine-tuned model, or of both together
     Ask(Box<ask::Args>),
+    /// Give the examples of a training set the passages that a search finds for them
+    AddPassages(Box<add_passages::Args>),
     /// Make questions about a collection, each with the chunks that bear its answer
     CreateEvalSet(create_eval_set::Args),
     /// Ask a model the questions of a set with passages found for each, and score answers and search

@@ -136,7 +136,7 @@ fn an_answer_has_its_passages_and_says_when_there_are_none() {
         (vec!["query-rag", "x", "--passages-only", "--filter", "a"], "KEY=VALUE"),
         (vec!["query-rag", "x", "--passages-only", "--collection", "absent"], "found applications"),
         (vec!["query-rag", "x", "--passages-only", "--store", "nowhere"], "found none"),
-        (vec!["query-rag", "x", "--passages-only", "--rerank", "model"], "--rerank"),
+        (vec!["query-rag", "x", "--passages-only", "--rerank", "apps10"], "--rerank"),
     ] {
         let outcome = place.run(&arguments);
         assert_eq!(outcome.code, Some(2), "{arguments:?}\n{outcome}");
@@ -316,6 +316,58 @@ fn a_question_set_of_a_collection_names_chunks_that_bear_the_answers() {
         done(&place, &["create-eval-set", "--output", "again.jsonl", "--count", "40"]);
         place.read("again.jsonl")
     });
+}
+
+#[test]
+fn training_examples_get_the_passages_that_a_question_would_be_shown() {
+    let place = place();
+    index(&place, &["--embedding-model", "none"]);
+    let arguments = ["add-passages", "apps10/train.jsonl", "--output", "with.jsonl", "--n-chunks", "2", "--max-passage-chars", "300"];
+    let summary = json_of(&place, &[arguments.as_slice(), &["--json"]].concat());
+    let rows = |name: &str| -> Vec<Value> { place.read(name).lines().map(|line| serde_json::from_str(line).expect("a row")).collect() };
+    let (before, after) = (rows("apps10/train.jsonl"), rows("with.jsonl"));
+    assert_eq!(before.len(), after.len());
+    let mut plain = 0;
+    for (before, after) in before.iter().zip(&after) {
+        let turn = |row: &Value, place: usize| row["messages"][place]["content"].as_str().expect("a text").to_owned();
+        let (asked, shown) = (turn(before, 1), turn(after, 1));
+        assert_eq!((turn(before, 0), turn(before, 2)), (turn(after, 0), turn(after, 2)));
+        let ids: Vec<&str> = after["passage_chunk_ids"].as_array().expect("ids").iter().filter_map(Value::as_str).collect();
+        if ids.is_empty() {
+            assert_eq!(asked, shown);
+            plain += 1;
+            continue;
+        }
+        assert!(shown.trim_end().ends_with(&asked) && ids.len() == 2, "{shown}");
+        // What a search for the question shows now.
+        if plain < 3 {
+            let found = json_of(&place, &["query-rag", &asked, "--passages-only", "--n-chunks", "2", "--json"]);
+            let found: Vec<&str> = found["passages"].as_array().expect("passages").iter().filter_map(|hit| hit["id"].as_str()).collect();
+            assert_eq!(ids, found, "{asked}");
+        }
+    }
+    assert!((12..=36).contains(&plain), "a fifth of {}: {plain}", before.len());
+    assert_eq!(summary["counts"]["without_passages"], plain);
+    let again = json_of(&place, &["add-passages", "apps10/train.jsonl", "--output", "none.jsonl", "--context-free", "1", "--json"]);
+    assert_eq!(again["counts"]["without_passages"].as_u64(), Some(before.len() as u64));
+    let refused = place.run(&["add-passages", "apps10/train.jsonl", "--output", "x.jsonl", "--context-free", "1.5"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("from 0 to 1"), "{refused}");
+}
+
+#[test]
+fn an_identifier_of_the_metadata_is_found_and_shown_and_a_language_model_reranks() {
+    let place = place();
+    index(&place, &["--embedding-model", "none"]);
+    let arguments = ["query-rag", "Quel est l'identifiant de 8 SINP ?", "--passages-only", "--n-chunks", "3", "--json"];
+    let found = json_of(&place, &arguments);
+    let holds = |hit: &Value| hit["content"].as_str().is_some_and(|content| content.ends_with("id (identifiant): 1081"));
+    assert!(found["passages"].as_array().expect("passages").iter().any(holds), "{found}");
+    let reranked = json_of(&place, &[arguments.as_slice(), &["--rerank", "model", "--reranked", "4"]].concat());
+    let scores: Vec<f64> = reranked["passages"].as_array().expect("passages").iter().filter_map(|hit| hit["score"].as_f64()).collect();
+    assert!(
+        scores.len() == 3 && scores.windows(2).all(|pair| pair[0] >= pair[1]) && scores.iter().all(|score| *score <= 1.0),
+        "{reranked}"
+    );
 }
 
 #[test]

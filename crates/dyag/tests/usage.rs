@@ -52,6 +52,7 @@ fn help_and_version_go_to_stdout() {
       query-rag           Ask a question that is answered from passages of a collection
       ask                 Ask a question of the base model, with passages, of the fine-tuned model, or
                           of both together
+      add-passages        Give the examples of a training set the passages that a search finds for them
       create-eval-set     Make questions about a collection, each with the chunks that bear its answer
       evaluate-rag        Ask a model the questions of a set with passages found for each, and score
                           answers and search
@@ -94,6 +95,7 @@ fn every_command_has_help_that_names_its_flags() {
         ("rag-stats", ["--collection", "--all", "--verify"].as_slice()),
         ("query-rag", ["--n-chunks", "--collection", "--rerank", "--filter", "--explain", "--model", "--llm-provider"].as_slice()),
         ("ask", ["--mode", "--n-chunks", "--search", "--no-rewrite"].as_slice()),
+        ("add-passages", ["--output", "--context-free", "--n-chunks", "--collection", "--max-passage-chars"].as_slice()),
         ("create-eval-set", ["--collection", "--output", "--count"].as_slice()),
         ("evaluate-rag", ["--n-chunks", "--max-questions", "--output", "--collection", "--passages-only", "--run-file"].as_slice()),
         ("evaluate-finetuned", ["--model", "--base-model", "--output", "--temperature", "--max-tokens", "--device", "--limit"].as_slice()),

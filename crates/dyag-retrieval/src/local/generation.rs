@@ -9,9 +9,10 @@ use dyag_text::chunk::Chunk;
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileRecord};
+use super::inverted_file::InvertedFile;
 use super::lexical::Lexical;
 use super::vectors::Vectors;
-use crate::description::{ANALYSIS_VERSION, Description};
+use crate::description::{ANALYSIS_VERSION, Description, EmbedderRecord};
 use crate::error::RetrievalError;
 
 /// Of the files of a generation.
@@ -20,6 +21,7 @@ pub(super) const MANIFEST: &str = "collection.json";
 pub(super) const CHUNKS: &str = "chunks.jsonl";
 pub(super) const OFFSETS: &str = "chunks.offsets";
 pub(super) const VECTORS: &str = "vectors.f32";
+pub(super) const LISTS: &str = "vectors.ivf";
 pub(super) const LEXICAL: &str = "lexical";
 /// Names the generation that counts.
 pub(super) const CURRENT: &str = "CURRENT";
@@ -104,8 +106,17 @@ impl Generation {
             return Err(RetrievalError::damaged(&path, format!("the beginnings of {n} passages"), format!("{} bytes", offsets.len())));
         }
         let lexical = Lexical::open(&folder.join(LEXICAL), n)?;
-        let vectors = manifest.description.embedder.as_ref();
-        let vectors = vectors.map(|embedder| Vectors::open(&folder.join(VECTORS), n, embedder.dimension)).transpose()?;
+        let vectors = match &manifest.description.embedder {
+            Some(EmbedderRecord { dimension, .. }) => {
+                let lists = manifest.files.contains_key(LISTS).then(|| map(LISTS)).transpose()?;
+                let read = |bytes: Bytes| {
+                    InvertedFile::read(&bytes, n, *dimension)
+                        .ok_or_else(|| RetrievalError::damaged(&folder.join(LISTS), format!("lists of {n} vectors"), "others"))
+                };
+                Some(Vectors::open(&folder.join(VECTORS), n, *dimension, lists.map(read).transpose()?)?)
+            }
+            None => None,
+        };
         Ok(Self { manifest, folder: folder.to_owned(), chunks, offsets, lexical, vectors })
     }
 

@@ -7,12 +7,14 @@ use rayon::prelude::*;
 use tantivy::collector::TopDocs;
 use tantivy::index::SegmentId;
 use tantivy::indexer::NoMergePolicy;
+use tantivy::postings::Postings as _;
 use tantivy::query::{BooleanQuery, BoostQuery, ConstScoreQuery, FuzzyTermQuery, Occur, Query, TermQuery, TermSetQuery};
 use tantivy::schema::{self, FAST, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{PreTokenizedString, Token};
-use tantivy::{DocId, Index, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term};
+use tantivy::{DocId, DocSet as _, Index, IndexWriter, ReloadPolicy, Searcher, TERMINATED, TantivyDocument, Term};
 
 use crate::analysis::{Analyzer, Field, Language, QueryTerm, Terms};
+use crate::bm25::{self, Totals};
 use crate::error::RetrievalError;
 use crate::filter::{Comparison, Filter, properties};
 use crate::indexing::{TIES, rounded};
@@ -29,6 +31,8 @@ const ORDINAL: &str = "ordinal";
 pub(super) const COMMIT: usize = 100_000;
 /// Memory of the writer, in bytes.
 const WRITER_BYTES: usize = 1 << 30;
+/// By what share scores may differ that are the same sum in another order, or the same to the digits that are given.
+const NEAR: f32 = 1e-3;
 /// Longest value that can be filtered by, in bytes.
 const LONGEST_PROPERTY: usize = 1_000;
 
@@ -140,6 +144,9 @@ pub(super) struct Lexical {
     path: PathBuf,
     searcher: Searcher,
     fields: Fields,
+    totals: Totals,
+    /// [`Totals::norms`].
+    norms: Vec<f32>,
 }
 
 impl Lexical {
@@ -166,7 +173,13 @@ impl Lexical {
         if !in_order {
             return Err(RetrievalError::damaged(path, "passages in the order of their file", "another order"));
         }
-        Ok(Self { path: path.to_owned(), searcher, fields })
+        let mut totals = Totals { passages: n as u64, ..Totals::default() };
+        for field in Field::ALL {
+            let inverted = segments[0].inverted_index(fields.terms[field as usize]).map_err(&failed)?;
+            totals.terms[field as usize] = inverted.total_num_tokens();
+        }
+        let norms = totals.norms();
+        Ok(Self { path: path.to_owned(), searcher, fields, totals, norms })
     }
 
     fn failed(&self, error: impl std::fmt::Display) -> RetrievalError {
@@ -201,21 +214,48 @@ impl Lexical {
             }
             query = Box::new(BooleanQuery::new(all));
         }
-        // Sums of the same numbers in another order differ in their last digits: what is equal but for those is ordered by place. So all that equal the last that is given are looked at.
+        // A sum in single precision depends on the order of its terms, which a filter changes. So all that come near the last that is given are looked at, and their sums made anew.
         let all = self.searcher.num_docs() as usize;
         let mut limit = k.saturating_add(TIES).min(all);
-        let mut top: Vec<(usize, f32)> = loop {
+        let found: Vec<DocId> = loop {
             let top = self.searcher.search(&query, &TopDocs::with_limit(limit).order_by_score()).map_err(|error| self.failed(error))?;
-            let top: Vec<(usize, f32)> = top.into_iter().map(|(score, address)| (address.doc_id as usize, rounded(score))).collect();
-            let is_open = top.len() > k && top.last().is_some_and(|(_, last)| *last >= top[k - 1].1);
+            let is_open = top.len() > k && top.last().is_some_and(|(last, _)| *last >= top[k - 1].0 * (1.0 - NEAR));
             if !is_open || top.len() < limit || limit == all {
-                break top;
+                break top.into_iter().map(|(_, address)| address.doc_id).collect();
             }
             limit = limit.saturating_mul(4).min(all);
         };
+        let mut top = self.scores(terms, found)?;
         top.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.cmp(b)));
         top.truncate(k);
         Ok(top)
+    }
+
+    /// BM25 of some passages, summed in double precision and in the order of the terms: the same whatever else is asked for.
+    fn scores(&self, terms: &[QueryTerm], mut docs: Vec<DocId>) -> Result<Vec<(usize, f32)>, RetrievalError> {
+        docs.sort_unstable();
+        let mut sums = vec![0.0f64; docs.len()];
+        let segment = &self.searcher.segment_readers()[0];
+        for QueryTerm { field, text, weight } in terms {
+            let in_index = self.fields.terms[*field as usize];
+            let inverted = segment.inverted_index(in_index).map_err(|error| self.failed(error))?;
+            let term = self.term(*field, text);
+            let Some(info) = inverted.get_term_info(&term).map_err(|error| self.failed(error))? else { continue };
+            let mut postings =
+                inverted.read_postings_from_terminfo(&info, IndexRecordOption::WithFreqs).map_err(|error| self.failed(error))?;
+            let lengths = segment.get_fieldnorms_reader(in_index).map_err(|error| self.failed(error))?;
+            let weight = self.totals.weight(u64::from(info.doc_freq), *weight);
+            for (doc, sum) in docs.iter().zip(&mut sums) {
+                if postings.doc() < *doc && postings.seek(*doc) == TERMINATED {
+                    break;
+                }
+                if postings.doc() == *doc {
+                    let norm = self.norms[*field as usize * 256 + usize::from(lengths.fieldnorm_id(*doc))];
+                    *sum += f64::from(weight * bm25::saturation(postings.term_freq(), norm));
+                }
+            }
+        }
+        Ok(docs.into_iter().zip(sums).map(|(doc, sum)| (doc as usize, rounded(sum as f32))).collect())
     }
 
     /// The terms of properties that a condition accepts (or, for [`Comparison::NoneOf`], refuses).
@@ -250,7 +290,6 @@ impl Lexical {
             for term in self.accepted(condition)? {
                 let postings = index.read_postings(&term, IndexRecordOption::Basic).map_err(|error| self.failed(error))?;
                 let Some(mut postings) = postings else { continue };
-                use tantivy::{DocSet as _, TERMINATED};
                 while postings.doc() != TERMINATED {
                     has[postings.doc() as usize] = true;
                     postings.advance();

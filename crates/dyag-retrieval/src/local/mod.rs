@@ -6,6 +6,7 @@
 mod build;
 mod files;
 mod generation;
+mod inverted_file;
 mod journal;
 mod lexical;
 mod vectors;

@@ -100,6 +100,38 @@ fn only_what_changed_is_embedded_and_what_vanished_leaves() {
 }
 
 #[test]
+fn with_an_inverted_file_the_same_is_found_where_all_of_it_is_looked_at() {
+    let (exact, listed) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let embedder = Words::new();
+    let mut chunks = some_chunks();
+    chunks.extend(
+        (0..300).map(|n| chunk(&format!("m{n}"), &format!("Note {n}"), &format!("statut {} du dossier {} en {}", n % 7, n % 11, n % 13))),
+    );
+    let options = IndexOptions { approximate_from: Some(304), ..IndexOptions::default() };
+    build(exact.path(), chunks.clone(), Some(&embedder), IndexOptions::default()).expect("indexed");
+    build(listed.path(), chunks.clone(), Some(&embedder), options.clone()).expect("indexed");
+    let open = |root: &Path| LocalStore::open(root, "apps", device()).expect("a store");
+    let store = open(listed.path());
+    store.verify().expect("as written");
+    assert!(
+        store.sizes().expect("sizes").contains_key("vectors.ivf")
+            && !open(exact.path()).sizes().expect("sizes").contains_key("vectors.ivf")
+    );
+    let vectors = embedder.embed(&["statut du dossier 3", "contact"], TextRole::Query).expect("vectors");
+    for vector in vectors.iter().map(|vector| unit(vector).expect("a direction")) {
+        let all = |store: &LocalStore| store.nearest(&vector, chunks.len(), &Filter::default()).expect("found");
+        assert_eq!(all(&store), all(&open(exact.path())));
+        assert_eq!(store.nearest(&vector, 5, &Filter::default()).expect("found").len(), 5);
+    }
+    // Vectors are taken over from it, and a smaller collection needs none.
+    let asked = embedder.asked.get();
+    chunks.truncate(200);
+    build(listed.path(), chunks, Some(&embedder), options).expect("indexed");
+    assert_eq!(embedder.asked.get(), asked);
+    assert!(!open(listed.path()).sizes().expect("sizes").contains_key("vectors.ivf"));
+}
+
+#[test]
 fn another_embedder_is_refused_and_none_is_lexical_alone() {
     let root = tempfile::tempdir().expect("a folder");
     let embedder = Words::new();

@@ -1,7 +1,8 @@
-//! Vectors of a generation: a file of `n` rows of f32 as they lie in memory, each of length 1, mapped and multiplied.
+//! Vectors of a generation: a file of `n` rows of f32 as they lie in memory, each of length 1, mapped and multiplied. Rows are in the order of passages, or of an inverted file's lists.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 use std::path::Path;
 
 use dyag_kernels::cpu_device::CpuDevice;
@@ -9,6 +10,7 @@ use dyag_kernels::device::Projection;
 use dyag_kernels::map::Bytes;
 use dyag_kernels::{Device as _, Format, WeightMatrix};
 
+use super::inverted_file::InvertedFile;
 use crate::error::RetrievalError;
 
 /// Rows of a product: what is read between two looks at the best so far.
@@ -17,13 +19,14 @@ const BLOCK: usize = 65_536;
 /// A matrix `[n, dimension]` of unit vectors in its file.
 pub(super) struct Vectors {
     matrix: WeightMatrix,
-    /// The same, in blocks of rows.
-    blocks: Vec<WeightMatrix>,
+    bytes: Bytes,
+    /// Which rows lie near each other, where the file is in that order.
+    lists: Option<InvertedFile>,
 }
 
 impl Vectors {
-    /// Maps the file of `n` vectors.
-    pub(super) fn open(path: &Path, n: usize, dimension: usize) -> Result<Self, RetrievalError> {
+    /// Maps the file of `n` vectors in the order of `lists`, where there are some.
+    pub(super) fn open(path: &Path, n: usize, dimension: usize, lists: Option<InvertedFile>) -> Result<Self, RetrievalError> {
         let bytes = Bytes::map_file(path).map_err(|error| RetrievalError::read(path, error))?;
         let found = bytes.len();
         let damaged =
@@ -32,15 +35,8 @@ impl Vectors {
         if found != expected || dimension == 0 {
             return Err(damaged());
         }
-        let rows = |from: usize, to: usize| {
-            let part = bytes.slice(from * dimension * 4..to * dimension * 4)?;
-            WeightMatrix::new(part, Format::F32, to - from, dimension)
-        };
-        let blocks = (0..n).step_by(BLOCK).map(|from| rows(from, (from + BLOCK).min(n))).collect::<Option<Vec<_>>>();
-        match (rows(0, n), blocks) {
-            (Some(matrix), Some(blocks)) => Ok(Self { matrix, blocks }),
-            _ => Err(damaged()),
-        }
+        let matrix = WeightMatrix::new(bytes.clone(), Format::F32, n, dimension).ok_or_else(damaged)?;
+        Ok(Self { matrix, bytes, lists })
     }
 
     /// Numbers of a vector.
@@ -48,31 +44,48 @@ impl Vectors {
         self.matrix.cols()
     }
 
-    /// A row.
+    /// The vector of a passage.
     pub(super) fn row(&self, place: usize) -> Vec<f32> {
         let mut row = vec![0.0; self.dimension()];
-        self.matrix.widen_row(place, 0, &mut row);
+        self.matrix.widen_row(self.lists.as_ref().map_or(place, |lists| lists.row_of(place)), 0, &mut row);
         row
     }
 
-    /// Places and cosines of the `k` rows nearest to `vector` among those that pass: the largest first, equal ones by place.
+    /// Places and cosines of the `k` passages nearest to `vector` among those that pass: the largest first, equal ones by place. With an inverted file, among those of the nearest lists.
     pub(super) fn nearest(&self, device: &CpuDevice, vector: &[f32], k: usize, passing: Option<&[bool]>) -> Vec<(usize, f32)> {
+        let n = self.matrix.rows();
+        let parts = match &self.lists {
+            Some(lists) => lists.probed(device, vector, k, passing),
+            None => Vec::from_iter([0..n]),
+        };
         let x = device.upload(vector);
         let mut best = Best { heap: BinaryHeap::with_capacity(k + 1), k };
-        let mut from = 0;
-        for block in &self.blocks {
-            let weight = device.load_weight(block);
+        for from in parts.into_iter().flat_map(blocks) {
+            let Some(block) = self.rows(from.clone()) else { continue };
+            let weight = device.load_weight(&block);
             let mut y = device.scratch(block.rows());
             device.project_few(&x, 1, None, vec![Projection { weight: &weight, bias: None, pair: None, y: &mut y }]);
-            for (place, score) in device.download(&y).into_iter().enumerate() {
-                if passing.is_none_or(|passing| passing[from + place]) {
-                    best.offer(from + place, score);
+            for (row, score) in from.zip(device.download(&y)) {
+                let place = self.lists.as_ref().map_or(row, |lists| lists.order()[row] as usize);
+                if passing.is_none_or(|passing| passing[place]) {
+                    best.offer(place, score);
                 }
             }
-            from += block.rows();
         }
         best.into_sorted()
     }
+
+    /// Some rows of the file.
+    fn rows(&self, rows: Range<usize>) -> Option<WeightMatrix> {
+        let width = 4 * self.dimension();
+        WeightMatrix::new(self.bytes.slice(rows.start * width..rows.end * width)?, Format::F32, rows.len(), self.dimension())
+    }
+}
+
+/// Rows in parts of at most [`BLOCK`].
+fn blocks(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = rows.end;
+    rows.step_by(BLOCK).map(move |from| from..(from + BLOCK).min(end))
 }
 
 /// A candidate: better is larger.
@@ -169,7 +182,7 @@ mod tests {
         }
         let query: Vec<f32> = (0..dimension).map(|_| random()).collect();
         let file = file(&values);
-        let vectors = Vectors::open(file.path(), n, dimension).expect("vectors");
+        let vectors = Vectors::open(file.path(), n, dimension, None).expect("vectors");
         let device = device();
         let found = vectors.nearest(&device, &query, 450, None);
         for pair in found.windows(2) {
@@ -190,12 +203,71 @@ mod tests {
         assert_eq!(filtered, expected);
     }
 
+    /// Unit vectors around some directions.
+    fn clustered(n: usize, dimension: usize, spread: f32) -> Vec<Vec<f32>> {
+        let mut state = 11u64;
+        let mut random = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let middles: Vec<Vec<f32>> = (0..40).map(|_| (0..dimension).map(|_| random()).collect()).collect();
+        (0..n).map(|i| unit(&middles[i % 40].iter().map(|m| m + spread * random()).collect::<Vec<f32>>()).expect("a direction")).collect()
+    }
+
+    #[test]
+    fn an_inverted_file_finds_nearly_what_is_nearest_and_all_of_it_where_it_looks_everywhere() {
+        let (n, dimension) = (6_000, 32);
+        let rows = clustered(n, dimension, 0.8);
+        let slices: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+        let lists = InvertedFile::build(&slices, dimension).expect("lists");
+        let bytes = lists.to_bytes();
+        assert_eq!(InvertedFile::build(&slices, dimension).expect("lists").to_bytes(), bytes, "the same rows, the same lists");
+        let in_order: Vec<f32> = lists.order().iter().flat_map(|place| rows[*place as usize].iter().copied()).collect();
+        let (plain, listed) = (file(&rows.concat()), file(&in_order));
+        let exact = Vectors::open(plain.path(), n, dimension, None).expect("vectors");
+        let read = InvertedFile::read(&Bytes::from_vec(bytes.clone()), n, dimension).expect("as written");
+        let near = Vectors::open(listed.path(), n, dimension, Some(read)).expect("vectors");
+        assert!((0..n).all(|place| near.row(place) == exact.row(place)));
+        let device = device();
+        let (mut found, mut wanted) = (0, 0);
+        for query in clustered(80, dimension, 1.2).iter().skip(40) {
+            let of_all = exact.nearest(&device, query, 10, None);
+            let of_some = near.nearest(&device, query, 10, None);
+            assert_eq!(of_some.len(), 10);
+            found += of_some.iter().filter(|(place, _)| of_all.iter().any(|(other, _)| other == place)).count();
+            wanted += 10;
+            // What everything must be looked at for is exact.
+            let every_500th: Vec<bool> = (0..n).map(|place| place % 500 == 3).collect();
+            let rare =
+                |vectors: &Vectors| vectors.nearest(&device, query, 12, Some(&every_500th)).iter().map(|hit| hit.0).collect::<Vec<_>>();
+            assert_eq!(rare(&near), rare(&exact));
+            let all = |vectors: &Vectors| {
+                vectors.nearest(&device, query, n, None).iter().map(|hit| hit.0).collect::<std::collections::BTreeSet<_>>()
+            };
+            assert_eq!(all(&near), all(&exact));
+        }
+        assert!(found * 100 >= wanted * 90, "{found} of {wanted}");
+        for (n, dimension) in [(n - 1, dimension), (n, dimension + 1), (1, dimension)] {
+            assert!(InvertedFile::read(&Bytes::from_vec(bytes.clone()), n, dimension).is_none());
+        }
+        // Any damage is refused, or does not lead astray.
+        for at in (0..64).chain((64..bytes.len()).step_by(997)) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0xff;
+            if let Some(lists) = InvertedFile::read(&Bytes::from_vec(damaged), n, dimension) {
+                let vectors = Vectors::open(listed.path(), n, dimension, Some(lists)).expect("vectors");
+                vectors.nearest(&device, &rows[5], 3, None);
+            }
+        }
+        assert!(InvertedFile::read(&Bytes::from_vec(Vec::new()), n, dimension).is_none());
+    }
+
     #[test]
     fn a_file_of_another_size_is_refused() {
         let file = file(&[1.0; 12]);
-        assert!(Vectors::open(file.path(), 3, 4).is_ok());
+        assert!(Vectors::open(file.path(), 3, 4, None).is_ok());
         for (n, dimension) in [(3, 3), (4, 4), (usize::MAX, 4), (3, 0), (0, 0)] {
-            assert!(Vectors::open(file.path(), n, dimension).is_err(), "{n} {dimension}");
+            assert!(Vectors::open(file.path(), n, dimension, None).is_err(), "{n} {dimension}");
         }
     }
 

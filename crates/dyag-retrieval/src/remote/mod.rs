@@ -5,7 +5,6 @@
 //! next question is an error that says so, never a mixture.
 
 mod address;
-mod bm25;
 mod postgres;
 mod qdrant;
 mod secret;

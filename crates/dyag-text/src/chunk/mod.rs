@@ -6,6 +6,7 @@
 mod atoms;
 mod catalogue;
 mod chunker;
+mod identifiers;
 mod records;
 mod ruler;
 mod sections;
@@ -25,6 +26,7 @@ use crate::hash::hex;
 use crate::json_lines::{JsonLines, describe, line_error};
 
 pub use chunker::{ChunkOptions, ChunkOptionsError, Chunker, Division, Repeated};
+pub use identifiers::add_identifiers;
 pub use ruler::{Characters, Ruler, Tokens};
 
 /// A passage of a document.

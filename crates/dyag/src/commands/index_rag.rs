@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use anyhow::{Context as _, bail};
 use dyag_retrieval::{Description, IndexEvent, IndexOptions, IndexReport, RetrievalError};
 use dyag_text::Embedder;
-use dyag_text::chunk::read_chunks;
+use dyag_text::chunk::{add_identifiers, read_chunks};
 use serde_json::json;
 
 use crate::engine::EngineArgs;
@@ -41,6 +41,10 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "add")]
     rebuild: bool,
 
+    /// Passages from which on a search looks at the vectors near the question's alone, which may miss some (an inverted file); for a folder
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..))]
+    approximate_from: u32,
+
     #[command(flatten)]
     engine: EngineArgs,
 
@@ -50,12 +54,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { chunks: files, place: typed, embedding_model, add, rebuild, engine, json } = args;
+    let Args { chunks: files, place: typed, embedding_model, add, rebuild, approximate_from, engine, json } = args;
     let place = typed.place()?;
     let mut chunks = Vec::new();
     for file in &files {
         chunks.extend(read_chunks(file)?);
     }
+    add_identifiers(&mut chunks);
     let start = Instant::now();
     let named = match embedding_model {
         Some(name) => Some(name).filter(|name| name != "none"),
@@ -65,6 +70,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = IndexOptions {
         rebuild,
         add,
+        approximate_from: Some(approximate_from as usize),
         embedding_model: named.as_deref().map(recorded_name),
         created_at: crate::output_file::timestamp(SystemTime::now()),
     };

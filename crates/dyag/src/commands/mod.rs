@@ -1,5 +1,6 @@
 //! One module a command: arguments, their resolution into a library's settings, the call, the printing.
 
+pub(crate) mod add_passages;
 pub(crate) mod ask;
 pub(crate) mod bench;
 pub(crate) mod benchmark;
@@ -35,6 +36,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::RagStats(args) => rag_stats::run(args),
         Command::QueryRag(args) => ask::run_query_rag(*args),
         Command::Ask(args) => ask::run(*args),
+        Command::AddPassages(args) => add_passages::run(*args),
         Command::CreateEvalSet(args) => create_eval_set::run(args),
         Command::EvaluateRag(args) => evaluate_rag::run(*args),
         Command::EvaluateFinetuned(args) => evaluate_finetuned::run(*args),

@@ -1,6 +1,7 @@
 //! Encoders, embedders and rerankers of this machine behind the traits that judges and searches know, and the flags that choose one.
 
 mod decoder;
+mod judge;
 mod local;
 mod reranker;
 
@@ -34,12 +35,16 @@ pub(crate) fn open_embedder(folder: &Path, device: CpuDevice) -> anyhow::Result<
     })
 }
 
-/// Opens the reranker in `folder`: a cross-encoder with one label.
+/// Opens the reranker at `path`: the folder of a cross-encoder with one label, or a language model (a folder or a GGUF file), which is asked for yes or no. Both compute in f32.
 ///
 /// # Errors
-/// As [`open_embedder`].
-pub(crate) fn open_reranker(folder: &Path, device: CpuDevice) -> anyhow::Result<Box<dyn Reranker + Send + Sync>> {
-    Ok(Box::new(reranker::LocalReranker::open(folder, device)?))
+/// As [`open_embedder`]; a language model without a chat template.
+pub(crate) fn open_reranker(path: &Path, engine: EngineArgs) -> anyhow::Result<Box<dyn Reranker + Send + Sync>> {
+    let engine = EngineArgs { precision: PrecisionChoice::F32, ..engine };
+    Ok(match path.is_dir().then(|| folder_kind(path)).transpose()? {
+        Some(FolderKind::Encoder) => Box::new(reranker::LocalReranker::open(path, engine.open()?)?),
+        Some(FolderKind::Decoder) | None => Box::new(judge::JudgingModel::open(path, engine)?),
+    })
 }
 
 /// The tokenizer of the model in `folder`, none of whose ids is beyond the rows of the model's embedding.

@@ -18,6 +18,10 @@ fn device() -> CpuDevice {
     CpuDevice::new(CpuOptions { precision: Precision::F32, threads: Some(2), level: None, int8_activations: false }).unwrap()
 }
 
+fn engine() -> EngineArgs {
+    EngineArgs { device: crate::cli::DeviceChoice::Cpu, precision: PrecisionChoice::Auto, threads: Some(2) }
+}
+
 fn reference<T: serde::de::DeserializeOwned>(name: &str, key: &str) -> T {
     let file: Value = serde_json::from_slice(&std::fs::read(folder(name).join("reference.json")).unwrap()).unwrap();
     serde_json::from_value(file[key].clone()).unwrap()
@@ -51,7 +55,7 @@ fn vectors_are_those_of_sentence_transformers() {
 #[test]
 fn scores_are_those_of_sentence_transformers() {
     for name in ["bert-reranker", "xlm-roberta-reranker", "camembert-reranker"] {
-        let reranker = open_reranker(&folder(name), device()).unwrap();
+        let reranker = open_reranker(&folder(name), engine()).unwrap();
         let (queries, passages): (Vec<String>, Vec<String>) = (reference(name, "queries"), reference(name, "passages"));
         let passages: Vec<&str> = passages.iter().map(String::as_str).collect();
         let scores: Vec<Vec<f32>> = queries.iter().map(|query| reranker.score(query, &passages).unwrap()).collect();
@@ -65,8 +69,55 @@ fn scores_are_those_of_sentence_transformers() {
 }
 
 #[test]
+fn a_language_model_scores_by_its_yes_and_no() {
+    use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
+    use dyag_text::{Message, Role, SourceLine, Unit};
+
+    let path = fixture("tiny-chat/model.gguf");
+    let reranker = open_reranker(&path, engine()).unwrap();
+    assert!(reranker.signature().contains("|score:yes-no|longest:"), "{}", reranker.signature());
+    assert!(reranker.score("q", &[]).unwrap().is_empty());
+    let long = "mot ".repeat(30_000);
+    let passages = ["Le statut est en production.", "", &long];
+    let scores = reranker.score("Quel est le statut ?", &passages).unwrap();
+    for (score, passage) in scores.iter().zip(passages) {
+        assert!((0.0..=1.0).contains(score), "{score}");
+        // A passage's score is its own.
+        assert_eq!(reranker.score("Quel est le statut ?", &[passage]).unwrap(), [*score]);
+    }
+    let settings = LoadSettings {
+        adapter: None,
+        base_model: Some(path.display().to_string()),
+        quantize: None,
+        system: SystemChoice::AsTrained,
+        engine: EngineArgs { precision: PrecisionChoice::F32, ..engine() },
+    };
+    let model = LoadedModel::open(settings, false).unwrap();
+    let turns = [
+        Message::new(
+            Role::System,
+            "Judge whether the Document meets the requirements based on the Query and the Instruct provided. Note that the answer can only be \"yes\" or \"no\".",
+        ),
+        Message::new(
+            Role::User,
+            format!(
+                "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n<Query>: Quel est le statut ?\n<Document>: {}",
+                passages[0]
+            ),
+        ),
+    ];
+    let source = SourceLine { path: Path::new("x").into(), line: 1, unit: Unit::Item };
+    let [yes, no] = ["yes", "no"].map(|answer| {
+        let group = model.answered(&turns, answer, &source).unwrap();
+        model.log_likelihoods(&[group], &mut |_| {}).unwrap()[0][0].log_likelihood
+    });
+    let expected = yes.exp() / (yes.exp() + no.exp());
+    assert!((f64::from(scores[0]) - expected).abs() < 1e-5, "{} {expected}", scores[0]);
+}
+
+#[test]
 fn signatures_say_what_scores_depend_on() {
-    let reranker = open_reranker(&folder("xlm-roberta-reranker"), device()).unwrap();
+    let reranker = open_reranker(&folder("xlm-roberta-reranker"), engine()).unwrap();
     let signature = reranker.signature();
     assert!(signature.starts_with("model:xlm-roberta-reranker@") && signature.ends_with("|score:sigmoid|longest:58"), "{signature}");
     let embedder = open_embedder(&folder("qwen3-embedding"), device()).unwrap();
@@ -88,7 +139,7 @@ fn refused(name: &str, change: impl FnOnce(&Path)) -> String {
         }
     }
     change(&copy);
-    let opened = if name.ends_with("reranker") { open_reranker(&copy, device()).err() } else { open_embedder(&copy, device()).err() };
+    let opened = if name.ends_with("reranker") { open_reranker(&copy, engine()).err() } else { open_embedder(&copy, device()).err() };
     opened.expect("refused").to_string()
 }
 
@@ -122,8 +173,8 @@ fn folders_without_what_is_needed_are_refused() {
     assert!(without("e5", "tokenizer.json").contains("tokenizer.json"));
     assert!(without("bert-reranker", "model.safetensors").contains("model.safetensors"));
     assert!(without("bge-m3", "config.json").contains("config.json"));
-    assert!(open_reranker(&folder("bge-m3"), device()).err().unwrap().to_string().contains("XLMRobertaForSequenceClassification"));
-    assert!(open_reranker(&folder("qwen3-embedding"), device()).err().unwrap().to_string().contains("qwen3"));
+    assert!(open_reranker(&folder("bge-m3"), engine()).err().unwrap().to_string().contains("XLMRobertaForSequenceClassification"));
+    assert!(open_reranker(&folder("qwen3-embedding"), engine()).err().unwrap().to_string().contains("qwen3"));
 }
 
 /// How far vectors of real models are from those in the file `DYAG_TEST_VECTORS` that tools/reference/real_vectors.py wrote, where it is given.

@@ -22,7 +22,7 @@ use crate::encoder::{open_embedder, open_reranker};
 use crate::engine::EngineArgs;
 use crate::terminal;
 
-pub(crate) use prompt::{PassageLimits, Prepared, prepare};
+pub(crate) use prompt::{PassageLimits, Prepared, prepare, shown_passages};
 pub(crate) use rewrite::rewrite;
 pub(crate) use show::{explain, hits_json, print_citations, sureness};
 
@@ -80,7 +80,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "PATH")]
     embedding_model: Option<String>,
 
-    /// Have a cross-encoder look at the best passages and order them anew: the folder of a BERT, RoBERTa or XLM-R model with one label
+    /// Have a model look at the best passages and order them anew: the folder of a BERT, RoBERTa or XLM-R cross-encoder with one label, or a language model, which says yes or no to each
     #[arg(long, value_name = "PATH")]
     rerank: Option<String>,
 
@@ -212,7 +212,7 @@ impl SearchArgs {
         };
         let reranker = rerank.as_deref().map(|name| {
             let found = crate::model_name::resolve(name)?;
-            open_reranker(&found.path, exact_device(engine)?)
+            open_reranker(&found.path, engine)
         });
         let reranker = reranker.transpose().context("--rerank")?;
         let options = SearchOptions {

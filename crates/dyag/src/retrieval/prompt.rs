@@ -34,6 +34,11 @@ impl Prepared {
     }
 }
 
+/// The passages that were found, each at its longest.
+pub(crate) fn shown_passages(found: &Found, limits: PassageLimits) -> Vec<Passage> {
+    found.hits.iter().map(|hit| Passage::new(&hit.chunk.title, &hit.chunk.content).shortened(limits.max_passage_chars)).collect()
+}
+
 /// Room that a prompt leaves beside the answer, for templates that add a token or two.
 const SPARE: usize = 8;
 /// Shortest part of a passage that is worth its place, in characters.
@@ -49,11 +54,9 @@ pub(crate) fn prepare(
     max_tokens: usize,
 ) -> anyhow::Result<Prepared> {
     let found = searching.retriever()?.search(searched, &searching.options)?;
-    let PassageLimits { max_passage_chars, max_prompt_tokens } = searching.limits;
     let room = answerer.context().saturating_sub(max_tokens.min(answerer.context() / 2) + SPARE);
-    let limit = max_prompt_tokens.map_or(room, |n| n.min(room));
-    let whole: Vec<Passage> =
-        found.hits.iter().map(|hit| Passage::new(&hit.chunk.title, &hit.chunk.content).shortened(max_passage_chars)).collect();
+    let limit = searching.limits.max_prompt_tokens.map_or(room, |n| n.min(room));
+    let whole = shown_passages(&found, searching.limits);
     let question = turns.last().map(|turn| turn.content.as_str()).unwrap_or_default();
     let with = |passages: &[Passage]| {
         let mut asked = turns.to_vec();

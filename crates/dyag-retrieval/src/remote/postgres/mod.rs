@@ -19,8 +19,8 @@ use postgres::types::ToSql;
 use postgres::{Client, IsolationLevel, Row, Transaction};
 
 use super::address::{PostgresPlace, VectorSearch};
-use super::bm25::Totals;
 use crate::analysis::{Field, QueryTerm, content_hash};
+use crate::bm25::Totals;
 use crate::description::Description;
 use crate::error::RetrievalError;
 use crate::filter::Filter;

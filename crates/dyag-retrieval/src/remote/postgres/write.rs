@@ -13,12 +13,12 @@ use super::filter::number as as_number;
 use super::vector::Vector;
 use super::{CHUNK, Head, chunk_of, exists, head, schema};
 use crate::analysis::{Field, Language, Terms};
+use crate::bm25::{frequencies, length_class};
 use crate::description::EmbedderRecord;
 use crate::error::RetrievalError;
 use crate::filter::properties;
 use crate::indexing::{IndexEvent, Watcher, tell};
 use crate::remote::address::{PostgresPlace, VectorSearch};
-use crate::remote::bm25::{frequencies, length_class};
 use crate::remote::writer::{Fingerprint, Known, Present, VectorsByText, Wanted, Writer};
 
 /// Passages that are sent between two looks at the watcher.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::analysis::{Field, QueryTerm, Terms};
+use crate::bm25::{frequencies, length_class, passage_part};
 use crate::filter::{Comparison, Filter, properties};
-use crate::remote::bm25::{frequencies, length_class, passage_part};
 
 /// Name of the vectors of an embedder.
 pub(super) const DENSE: &str = "dense";
@@ -53,7 +53,7 @@ fn sparse(mut entries: Vec<(u32, f32)>) -> Value {
     json!({ "indices": indices, "values": values })
 }
 
-/// The passage's side of BM25; none for one without terms. `norms` as [`crate::remote::bm25::Totals::norms`] gives them.
+/// The passage's side of BM25; none for one without terms. `norms` as [`crate::bm25::Totals::norms`] gives them.
 pub(super) fn passage_vector(terms: &Terms, norms: &[f32]) -> Option<Value> {
     let mut entries = Vec::new();
     for field in Field::ALL {

@@ -12,11 +12,11 @@ use super::http::Http;
 use super::points::{DENSE, PASSAGE, PassagePayload, SPARSE, id_of, numeric_keys, passage_vector, payload, word_id};
 use super::{Count, DESCRIPTION, PAGE_OF_VECTORS, Point, current, described, number_of, scroll, words_of};
 use crate::analysis::{Field, Language, Terms};
+use crate::bm25::Totals;
 use crate::description::EmbedderRecord;
 use crate::error::RetrievalError;
 use crate::indexing::{IndexEvent, Watcher, tell};
 use crate::remote::address::QdrantPlace;
-use crate::remote::bm25::Totals;
 use crate::remote::writer::{Fingerprint, Known, Present, VectorsByText, Wanted, Writer};
 
 /// Passages of a request.

@@ -11,14 +11,14 @@ const B: f32 = 0.75;
 
 /// How many passages there are and how many terms they have, by [`Field::ALL`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Totals {
-    pub(super) passages: u64,
-    pub(super) terms: [u64; 3],
+pub(crate) struct Totals {
+    pub(crate) passages: u64,
+    pub(crate) terms: [u64; 3],
 }
 
 impl Totals {
     /// Adds a passage.
-    pub(super) fn add(&mut self, terms: &Terms) {
+    pub(crate) fn add(&mut self, terms: &Terms) {
         self.passages += 1;
         for field in Field::ALL {
             self.terms[field as usize] += terms.of(field).len() as u64;
@@ -26,7 +26,7 @@ impl Totals {
     }
 
     /// What a passage's length adds to the frequency of a term below the line, by field and [`length_class`].
-    pub(super) fn norms(&self) -> Vec<f32> {
+    pub(crate) fn norms(&self) -> Vec<f32> {
         let of_field = |field: Field| {
             let average = self.terms[field as usize] as f32 / self.passages as f32;
             (0..=u8::MAX).map(move |class| K1 * (1.0 - B + B * FieldNormReader::id_to_fieldnorm(class) as f32 / average))
@@ -35,24 +35,29 @@ impl Totals {
     }
 
     /// A term's weight that stands in `frequency` passages and counts `weight`.
-    pub(super) fn weight(&self, frequency: u64, weight: f32) -> f32 {
+    pub(crate) fn weight(&self, frequency: u64, weight: f32) -> f32 {
         let x = (self.passages.saturating_sub(frequency) as f32 + 0.5) / (frequency as f32 + 0.5);
         (1.0 + x).ln() * (1.0 + K1) * weight
     }
 }
 
 /// A length as indexes keep it: one of 256 classes.
-pub(super) fn length_class(terms: usize) -> u8 {
+pub(crate) fn length_class(terms: usize) -> u8 {
     FieldNormReader::fieldnorm_to_id(u32::try_from(terms).unwrap_or(u32::MAX))
 }
 
 /// The part of a term's score that the passage has: at most 1 + [`K1`].
-pub(super) fn passage_part(frequency: u32, norm: f32) -> f32 {
-    (1.0 + K1) * (frequency as f32 / (frequency as f32 + norm))
+pub(crate) fn passage_part(frequency: u32, norm: f32) -> f32 {
+    (1.0 + K1) * saturation(frequency, norm)
+}
+
+/// The same below 1: what a term's weight is multiplied by.
+pub(crate) fn saturation(frequency: u32, norm: f32) -> f32 {
+    frequency as f32 / (frequency as f32 + norm)
 }
 
 /// The terms of a field with their frequencies, in order.
-pub(super) fn frequencies(terms: &[String]) -> Vec<(&str, u32)> {
+pub(crate) fn frequencies(terms: &[String]) -> Vec<(&str, u32)> {
     let mut sorted: Vec<&str> = terms.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     sorted.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)).collect()

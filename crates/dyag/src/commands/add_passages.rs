@@ -1,0 +1,134 @@
+//! `dyag add-passages`: gives the examples of a training set the passages that a search finds for them, so that a model learns from what it will meet.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use dyag_model::files::write_atomically;
+use dyag_text::passages::{Language, prompt_with_passages};
+use dyag_text::{Conversation, Dataset, Role, sha256_hex};
+use serde_json::{Value, json};
+
+use crate::engine::EngineArgs;
+use crate::progress::Progress;
+use crate::retrieval::{SearchArgs, Searching, StoreArgs, shown_passages};
+use crate::terminal;
+
+/// Arguments as typed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Training set: conversations, in any of the formats that `dyag finetune` reads
+    dataset: PathBuf,
+
+    /// File to write
+    #[arg(long, value_name = "FILE.jsonl")]
+    output: PathBuf,
+
+    /// Share of the examples that stay as they are, so that facts are learned by heart too
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    context_free: f64,
+
+    /// Seed of the choice of those
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+
+    /// Language of the prompt, fr or en; that of the questions when absent
+    #[arg(long, value_name = "CODE")]
+    language: Option<String>,
+
+    #[command(flatten)]
+    place: StoreArgs,
+
+    #[command(flatten)]
+    search: SearchArgs,
+
+    #[command(flatten)]
+    engine: EngineArgs,
+
+    /// Print a summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of the examples.
+#[derive(Debug, Default, serde::Serialize)]
+struct Counts {
+    examples: usize,
+    /// Shown no passage, by choice or since the search found none.
+    without_passages: usize,
+    /// Of those with passages: a chunk that the example was made from is among them, is not, or is not known.
+    bearing: usize,
+    not_bearing: usize,
+    unknown: usize,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { dataset, output, context_free, seed, language, place, search, engine, json } = args;
+    if !(0.0..=1.0).contains(&context_free) {
+        bail!("--context-free: expected a share from 0 to 1, found {context_free}");
+    }
+    crate::output_file::check(&output, "the training set")?;
+    let conversations = Dataset::read(&dataset)?.conversations;
+    let language = match language.as_deref() {
+        Some(code) => Language::from_code(code).ok_or_else(|| anyhow::anyhow!("--language: expected fr or en, found {code:?}"))?,
+        None => Language::of_texts(conversations.iter().filter_map(question).map(|(_, question)| question)),
+    };
+    let searching = search.open(&place, engine)?;
+    terminal::note(searching.summary());
+    let progress = Progress::new(conversations.len(), "examples searched for");
+    let mut counts = Counts { examples: conversations.len(), ..Counts::default() };
+    let mut rows = Vec::with_capacity(conversations.len());
+    for conversation in &conversations {
+        rows.push(row(conversation, &searching, language, (context_free, seed), &mut counts)?);
+        progress.done(1);
+        progress.tell();
+    }
+    progress.end();
+    write_atomically(&output, |out| rows.iter().try_for_each(|row| writeln!(out, "{row}")))?;
+    if json {
+        terminal::print_json(&json!({
+            "file": output.display().to_string(), "collection": place.collection, "language": language.code(), "seed": seed, "counts": counts,
+        }))?;
+    } else {
+        let Counts { examples, without_passages, bearing, not_bearing, unknown } = counts;
+        terminal::print_line(format!(
+            "{}: {examples} examples, {without_passages} without passages; of the others {bearing} show a passage that their answer is from, {not_bearing} do not, of {unknown} it is not known",
+            output.display(),
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The last question of a conversation, and its place among the turns.
+fn question(conversation: &Conversation) -> Option<(usize, &str)> {
+    let place = conversation.messages.iter().rposition(|turn| turn.role == Role::User)?;
+    Some((place, conversation.messages[place].content.as_str()))
+}
+
+/// An example with its passages. The choice of those that stay as they are depends on the question and the seed alone.
+fn row(
+    conversation: &Conversation,
+    searching: &Searching,
+    language: Language,
+    (context_free, seed): (f64, u64),
+    counts: &mut Counts,
+) -> anyhow::Result<Value> {
+    let mut messages = conversation.messages.clone();
+    let sources = &conversation.source_chunk_ids;
+    let mut shown: Vec<String> = Vec::new();
+    if let Some((place, asked)) = question(conversation) {
+        let drawn = u32::from_str_radix(&sha256_hex(format!("passages {seed} {asked}").as_bytes())[..8], 16)?;
+        if f64::from(drawn) / (f64::from(u32::MAX) + 1.0) >= context_free {
+            let found = searching.retriever()?.search(asked, &searching.options)?;
+            shown = found.hits.iter().map(|hit| hit.chunk.id.clone()).collect();
+            messages[place].content = prompt_with_passages(language, asked, &shown_passages(&found, searching.limits));
+        }
+    }
+    match (shown.is_empty(), sources.is_empty()) {
+        (true, _) => counts.without_passages += 1,
+        (false, true) => counts.unknown += 1,
+        (false, false) if sources.iter().any(|id| shown.contains(id)) => counts.bearing += 1,
+        (false, false) => counts.not_bearing += 1,
+    }
+    Ok(json!({ "messages": messages, "source_chunk_ids": sources, "passage_chunk_ids": shown }))
+}
