@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    add_passages, ask, bench, benchmark, check, chunk, compare_models, create_eval_set, evaluate_finetuned, evaluate_rag, export_gguf,
-    finetune, generate_questions, generate_training, index_rag, inspect, merge_lora, models, query_finetuned, rag_stats, rules,
+    add_passages, ask, bench, benchmark, check, chunk, compare_models, create_eval_set, demo, evaluate_finetuned, evaluate_rag,
+    export_gguf, finetune, generate_questions, generate_training, index_rag, inspect, merge_lora, models, query_finetuned, rag_stats,
+    rules,
 };
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
@@ -19,6 +20,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show the whole way on invented documents: passages, questions, index, training, answers, comparison
+    Demo(demo::Args),
     /// Cut documents into passages: the raw material of datasets and searches
     Chunk(Box<chunk::Args>),
     /// Make a training set from chunks of documents

@@ -40,6 +40,8 @@ fn help_and_version_go_to_stdout() {
     Usage: dyag <COMMAND>
 
     Commands:
+      demo                Show the whole way on invented documents: passages, questions, index, training,
+                          answers, comparison
       chunk               Cut documents into passages: the raw material of datasets and searches
       generate-training   Make a training set from chunks of documents
       generate-questions  Make a question set from a catalogue
@@ -95,6 +97,7 @@ fn every_command_has_help_that_names_its_flags() {
         ("rag-stats", ["--collection", "--all", "--verify"].as_slice()),
         ("query-rag", ["--n-chunks", "--collection", "--rerank", "--filter", "--explain", "--model", "--llm-provider"].as_slice()),
         ("ask", ["--mode", "--n-chunks", "--search", "--no-rewrite"].as_slice()),
+        ("demo", ["--base-model", "--catalogue", "--output", "--count", "--epochs"].as_slice()),
         ("add-passages", ["--output", "--context-free", "--n-chunks", "--collection", "--max-passage-chars"].as_slice()),
         ("create-eval-set", ["--collection", "--output", "--count"].as_slice()),
         ("evaluate-rag", ["--n-chunks", "--max-questions", "--output", "--collection", "--passages-only", "--run-file"].as_slice()),

@@ -106,7 +106,7 @@ impl Preparation for WithPassages {
                 None => {
                     let found = retriever.search(asked, &self.searching.options)?;
                     let sources = Some(sources(&found, 0));
-                    Task { sources, other: confidence(&found), ..Task::plain(question) }
+                    Task { sources, other: search_keys(&found), ..Task::plain(question) }
                 }
                 Some(answerer) => {
                     let prepared = retrieval::prepare(&self.searching, asked, &question.turns, language, answerer, max_tokens)?;
@@ -115,7 +115,7 @@ impl Preparation for WithPassages {
                         question,
                         sources: Some(sources(&prepared.found, prepared.shown)),
                         given,
-                        other: confidence(&prepared.found),
+                        other: search_keys(&prepared.found),
                         turns: prepared.turns.into(),
                     }
                 }
@@ -170,8 +170,9 @@ fn sources(found: &Found, shown: usize) -> Vec<Source> {
     found.hits.iter().enumerate().map(source).collect()
 }
 
-fn confidence(found: &Found) -> Map<String, Value> {
+fn search_keys(found: &Found) -> Map<String, Value> {
     let corrections: Map<String, Value> = found.corrections.iter().map(|(word, instead)| (word.clone(), json!(instead))).collect();
-    let other = json!({ "confidence": found.confidence, "corrections": corrections });
+    let seconds: Map<String, Value> = found.seconds.iter().map(|(stage, seconds)| ((*stage).to_owned(), json!(seconds))).collect();
+    let other = json!({ "confidence": found.confidence, "corrections": corrections, "search_seconds": seconds });
     other.as_object().cloned().unwrap_or_default()
 }

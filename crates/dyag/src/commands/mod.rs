@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod chunk;
 pub(crate) mod compare_models;
 pub(crate) mod create_eval_set;
+pub(crate) mod demo;
 pub(crate) mod evaluate_finetuned;
 pub(crate) mod evaluate_rag;
 pub(crate) mod export_gguf;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::QueryRag(args) => ask::run_query_rag(*args),
         Command::Ask(args) => ask::run(*args),
         Command::AddPassages(args) => add_passages::run(*args),
+        Command::Demo(args) => demo::run(args),
         Command::CreateEvalSet(args) => create_eval_set::run(args),
         Command::EvaluateRag(args) => evaluate_rag::run(*args),
         Command::EvaluateFinetuned(args) => evaluate_finetuned::run(*args),

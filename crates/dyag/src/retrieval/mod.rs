@@ -89,7 +89,7 @@ pub(crate) struct SearchArgs {
     reranked: u16,
 
     /// Longest passage in a prompt, in characters; longer ones are cut at the end of a sentence
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(50..))]
+    #[arg(long, value_name = "N", default_value_t = 800, value_parser = clap::value_parser!(u32).range(50..))]
     max_passage_chars: u32,
 
     /// Most tokens of a prompt; the model's context less the answer when absent

@@ -1,0 +1,232 @@
+//! `dyag demo`: the whole way, from documents to a comparison of four ways of answering, on a catalogue of invented applications.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use dyag_model::files::write_bytes_atomically;
+
+use crate::terminal;
+
+/// The catalogues that the program holds (tools/catalogue/make_catalogue.py, 24 applications, seeds 201 to 203).
+const CATALOGUES: [&str; 3] = [
+    include_str!("../../assets/demo/catalogue-1.md"),
+    include_str!("../../assets/demo/catalogue-2.md"),
+    include_str!("../../assets/demo/catalogue-3.md"),
+];
+/// Says that a folder is a demonstration's, and may be made again.
+const MARKER: &str = "dyag-demo.txt";
+
+/// Arguments as typed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The model that learns and answers: a folder, a GGUF file, or a name that `dyag models` knows
+    #[arg(long, value_name = "PATH")]
+    base_model: String,
+
+    /// Which of three catalogues of invented applications
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    catalogue: u8,
+
+    /// Folder for everything that is made
+    #[arg(long, value_name = "DIR", default_value = "dyag-demo")]
+    output: PathBuf,
+
+    /// Questions and answers that are made of the catalogue; a tenth of them is kept for the evaluation
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(20..))]
+    count: u32,
+
+    /// Passes over the training set
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: u32,
+
+    /// Passages that are shown to the model
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=20))]
+    n_chunks: u16,
+
+    /// Longest passage that is shown, in characters
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(50..))]
+    max_passage_chars: u32,
+
+    /// Threads to compute with; all processors when absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+/// A command of this program, and what it is for.
+struct Step {
+    title: &'static str,
+    arguments: Vec<String>,
+}
+
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let output = args.output.clone();
+    prepare(&output)?;
+    let catalogue = output.join("catalogue.md");
+    write_bytes_atomically(&catalogue, CATALOGUES[usize::from(args.catalogue) - 1].as_bytes())?;
+    terminal::print_line(format!("The documents: {}, a catalogue of 24 applications that do not exist.", catalogue.display()))?;
+    let steps = steps(&args);
+    let start = Instant::now();
+    for (number, Step { title, arguments }) in steps.iter().enumerate() {
+        terminal::print_line(format!("\n{}/{}  {title}\n$ dyag {}", number + 1, steps.len(), shown(arguments)))?;
+        run_step(arguments)?;
+    }
+    let seconds = start.elapsed().as_secs();
+    terminal::print_line(format!(
+        "\nAll of this took {} min {:02} s. The report, to be opened in a browser: {}\nAsk it yourself:\n$ dyag ask --mode hybrid --model {} --store {} --collection demo",
+        seconds / 60,
+        seconds % 60,
+        output.join("comparison/comparison.html").display(),
+        quoted(&output.join("adapter/final").display().to_string()),
+        quoted(&output.join("index").display().to_string()),
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folder, empty: what an earlier demonstration left is removed, anything else is not touched.
+fn prepare(output: &Path) -> anyhow::Result<()> {
+    let is_empty = match fs::read_dir(output) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Err(error) => return Err(error).with_context(|| format!("cannot read --output {}", output.display())),
+    };
+    if !is_empty {
+        if !output.join(MARKER).is_file() {
+            bail!(
+                "--output {}: expected an empty folder or one that a demonstration left, found other files; name another folder",
+                output.display()
+            );
+        }
+        fs::remove_dir_all(output).with_context(|| format!("cannot remove the demonstration before, {}", output.display()))?;
+    }
+    fs::create_dir_all(output).with_context(|| format!("cannot make the folder {}", output.display()))?;
+    write_bytes_atomically(&output.join(MARKER), b"Made by `dyag demo`, which removes this folder when it runs again.\n")?;
+    Ok(())
+}
+
+/// The way, command by command.
+fn steps(args: &Args) -> Vec<Step> {
+    let Args { base_model, catalogue: _, output, count, epochs, n_chunks, max_passage_chars, threads } = args;
+    let path = |name: &str| output.join(name).display().to_string();
+    let words = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
+    let (count, epochs) = (count.to_string(), epochs.to_string());
+    let (n_chunks, max_passage_chars) = (n_chunks.to_string(), max_passage_chars.to_string());
+    let threads: Vec<String> = threads.map(|n| vec!["--threads".to_owned(), n.to_string()]).unwrap_or_default();
+    let index = path("index");
+    let search = ["--store", &index, "--collection", "demo", "--n-chunks", &n_chunks, "--max-passage-chars", &max_passage_chars];
+    let adapter = path("adapter/final");
+    let test = path("questions_test.jsonl");
+    let answers = ["--max-tokens", "64", "--no-perplexity", "--temperature", "0"];
+    let (base, tuned) = (["--base-model", base_model.as_str()], ["--model", adapter.as_str()]);
+    let arm = |name: &str, model: &[&str], with_passages: bool| {
+        let command = if with_passages { "evaluate-rag" } else { "evaluate-finetuned" };
+        let file = path(&format!("{name}.json"));
+        let mut arguments = words(&[command, &test]);
+        arguments.extend(words(model));
+        if with_passages {
+            arguments.extend(words(&search));
+        }
+        arguments.extend(words(&answers));
+        arguments.extend(words(&["--output", &file]));
+        arguments.extend(threads.clone());
+        arguments
+    };
+    let result = |name: &str| format!("{name}={}", path(&format!("{name}.json")));
+    let (questions, learned) = (path("questions.jsonl"), path("questions_train.jsonl"));
+    let (chunks, shown) = (path("chunks.jsonl"), path("train.jsonl"));
+    let with_threads = |mut arguments: Vec<String>| {
+        arguments.extend(threads.clone());
+        arguments
+    };
+    vec![
+        Step { title: "Cut the documents into passages", arguments: words(&["chunk", &path("catalogue.md"), "--output", &chunks]) },
+        Step {
+            title: "Make questions and answers of them; what is kept for the test is asked in other words",
+            arguments: words(&[
+                "generate-training",
+                &chunks,
+                "--output",
+                &questions,
+                "--method",
+                "augmented",
+                "--count",
+                &count,
+                "--split",
+            ]),
+        },
+        Step {
+            title: "Make the passages searchable, by their words",
+            arguments: words(&["index-rag", &chunks, "--store", &index, "--collection", "demo", "--embedding-model", "none"]),
+        },
+        Step {
+            title: "Show passages in a part of the training examples, as a search will",
+            arguments: [words(&["add-passages", &learned, "--output", &shown, "--context-free", "0.5"]), words(&search)].concat(),
+        },
+        Step {
+            title: "Fine-tune the model on the examples",
+            arguments: with_threads(words(&[
+                "finetune",
+                "--base-model",
+                base_model,
+                "--dataset",
+                &shown,
+                "--output",
+                &path("adapter"),
+                "--epochs",
+                &epochs,
+                "--accumulation",
+                "1",
+                "--learning-rate",
+                "5e-4",
+                "--save-total-limit",
+                "1",
+            ])),
+        },
+        Step { title: "Ask the model as it was", arguments: arm("base", &base, false) },
+        Step { title: "Ask it with passages (RAG)", arguments: arm("rag", &base, true) },
+        Step { title: "Ask the fine-tuned model", arguments: arm("finetuned", &tuned, false) },
+        Step { title: "Ask the fine-tuned model with passages (hybrid)", arguments: arm("hybrid", &tuned, true) },
+        Step {
+            title: "Compare",
+            arguments: words(&[
+                "compare-models",
+                "--results",
+                &result("base"),
+                "--results",
+                &result("rag"),
+                "--results",
+                &result("finetuned"),
+                "--results",
+                &result("hybrid"),
+                "--format",
+                "all",
+                "--output",
+                &path("comparison"),
+            ]),
+        },
+    ]
+}
+
+/// Runs a command of this very program; what it prints goes where this prints.
+fn run_step(arguments: &[String]) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let start = Instant::now();
+    let status = Command::new(program).args(arguments).status().with_context(|| format!("cannot start dyag {}", shown(arguments)))?;
+    if !status.success() {
+        bail!("the demonstration ends here: `dyag {}` ended with {status}; its message is above", shown(arguments));
+    }
+    terminal::note(format!("({:.1} s)", start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// A command line as a shell takes it.
+fn shown(arguments: &[String]) -> String {
+    arguments.iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(argument: &str) -> String {
+    let is_plain = !argument.is_empty() && argument.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,@+".contains(c));
+    if is_plain { argument.to_owned() } else { format!("'{}'", argument.replace('\'', r"'\''")) }
+}
