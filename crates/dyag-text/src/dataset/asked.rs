@@ -8,6 +8,7 @@ use super::row::Row;
 use crate::conversation::{Message, Role};
 use crate::error::SourceLine;
 use crate::near_duplicates::{NearDuplicates, Wording, fold, holds_name};
+use crate::passages::question_of_prompt;
 
 /// A later turn stands for itself from so many words on, when a name or a number is among them: "Et ADES ?" means nothing alone.
 const WORDS_OF_A_WHOLE_QUESTION: usize = 4;
@@ -29,12 +30,13 @@ impl Asked {
         Self { text: text.to_owned(), source, letters: letters(text), wording: Wording::new(text), topic }
     }
 
-    /// The questions of a row that stand for themselves.
+    /// The questions of a row that stand for themselves, without the passages that are shown with them.
     pub(super) fn all_of(row: &Row) -> impl Iterator<Item = Self> {
         let topic = Topic::of(&row.object);
         let questions = row.messages.iter().filter(|message| message.role == Role::User).map(|message| &message.content).enumerate();
-        let whole = |(turn, text): &(usize, &String)| *turn == 0 || stands_alone(text);
-        questions.filter(whole).map(move |(_, text)| Self::new(text, row.source.clone(), topic.clone()))
+        let whole = |(turn, text): &(usize, &str)| *turn == 0 || stands_alone(text);
+        let asked = questions.map(|(turn, text)| (turn, question_of_prompt(text).unwrap_or(text)));
+        asked.filter(whole).map(move |(_, text)| Self::new(text, row.source.clone(), topic.clone()))
     }
 
     /// Whether two questions of similar wording ask the same: about the same document and field where both say that, about the same

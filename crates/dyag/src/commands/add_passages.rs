@@ -1,18 +1,22 @@
 //! `dyag add-passages`: gives the examples of a training set the passages that a search finds for them, so that a model learns from what it will meet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
 use dyag_model::files::write_atomically;
+use dyag_text::dataset::{Purpose, Row, RowReader};
 use dyag_text::passages::{Language, prompt_with_passages};
-use dyag_text::{Conversation, Dataset, Role, sha256_hex};
-use serde_json::{Value, json};
+use dyag_text::{Role, sha256_hex};
+use serde_json::{Map, Value, json};
 
 use crate::engine::EngineArgs;
 use crate::progress::Progress;
 use crate::retrieval::{SearchArgs, Searching, StoreArgs, shown_passages};
 use crate::terminal;
+
+/// Keys of a row that say what it is about, and stay.
+const KEPT: &[&str] = &["id", "document", "name", "field", "app_id", "app_name", "category", "difficulty", "kind"];
 
 /// Arguments as typed.
 #[derive(Debug, clap::Args)]
@@ -68,18 +72,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         bail!("--context-free: expected a share from 0 to 1, found {context_free}");
     }
     crate::output_file::check(&output, "the training set")?;
-    let conversations = Dataset::read(&dataset)?.conversations;
+    let examples = read(&dataset)?;
     let language = match language.as_deref() {
         Some(code) => Language::from_code(code).ok_or_else(|| anyhow::anyhow!("--language: expected fr or en, found {code:?}"))?,
-        None => Language::of_texts(conversations.iter().filter_map(question).map(|(_, question)| question)),
+        None => Language::of_texts(examples.iter().filter_map(question).map(|(_, question)| question)),
     };
     let searching = search.open(&place, engine)?;
     terminal::note(searching.summary());
-    let progress = Progress::new(conversations.len(), "examples searched for");
-    let mut counts = Counts { examples: conversations.len(), ..Counts::default() };
-    let mut rows = Vec::with_capacity(conversations.len());
-    for conversation in &conversations {
-        rows.push(row(conversation, &searching, language, (context_free, seed), &mut counts)?);
+    let progress = Progress::new(examples.len(), "examples searched for");
+    let mut counts = Counts { examples: examples.len(), ..Counts::default() };
+    let mut rows = Vec::with_capacity(examples.len());
+    for example in &examples {
+        rows.push(row(example, &searching, language, (context_free, seed), &mut counts)?);
         progress.done(1);
         progress.tell();
     }
@@ -99,24 +103,38 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The last question of a conversation, and its place among the turns.
-fn question(conversation: &Conversation) -> Option<(usize, &str)> {
-    let place = conversation.messages.iter().rposition(|turn| turn.role == Role::User)?;
-    Some((place, conversation.messages[place].content.as_str()))
+/// The examples of a training set; rows that training passes over are left out.
+fn read(dataset: &Path) -> anyhow::Result<Vec<Row>> {
+    let mut reader = RowReader::open(dataset, Purpose::Training)?;
+    let mut examples = Vec::new();
+    while let Some(read) = reader.next_row()? {
+        examples.push(read.strict()?);
+    }
+    examples.retain(|example| !example.messages.is_empty());
+    if examples.is_empty() {
+        bail!("{}: expected training examples, found none", dataset.display());
+    }
+    Ok(examples)
+}
+
+/// The last question of an example, and its place among the turns.
+fn question(example: &Row) -> Option<(usize, &str)> {
+    let place = example.messages.iter().rposition(|turn| turn.role == Role::User)?;
+    Some((place, example.messages[place].content.as_str()))
 }
 
 /// An example with its passages. The choice of those that stay as they are depends on the question and the seed alone.
 fn row(
-    conversation: &Conversation,
+    example: &Row,
     searching: &Searching,
     language: Language,
     (context_free, seed): (f64, u64),
     counts: &mut Counts,
 ) -> anyhow::Result<Value> {
-    let mut messages = conversation.messages.clone();
-    let sources = &conversation.source_chunk_ids;
+    let mut messages = example.messages.clone();
+    let sources = &example.source_chunk_ids;
     let mut shown: Vec<String> = Vec::new();
-    if let Some((place, asked)) = question(conversation) {
+    if let Some((place, asked)) = question(example) {
         let drawn = u32::from_str_radix(&sha256_hex(format!("passages {seed} {asked}").as_bytes())[..8], 16)?;
         if f64::from(drawn) / (f64::from(u32::MAX) + 1.0) >= context_free {
             let found = searching.retriever()?.search(asked, &searching.options)?;
@@ -130,5 +148,12 @@ fn row(
         (false, false) if sources.iter().any(|id| shown.contains(id)) => counts.bearing += 1,
         (false, false) => counts.not_bearing += 1,
     }
-    Ok(json!({ "messages": messages, "source_chunk_ids": sources, "passage_chunk_ids": shown }))
+    let mut row = Map::new();
+    row.insert("messages".to_owned(), json!(messages));
+    row.insert("source_chunk_ids".to_owned(), json!(sources));
+    row.insert("passage_chunk_ids".to_owned(), json!(shown));
+    for key in KEPT {
+        row.extend(example.object.get(*key).map(|value| ((*key).to_owned(), value.clone())));
+    }
+    Ok(Value::Object(row))
 }

@@ -65,3 +65,20 @@ fn later_turns_that_stand_alone_are_compared() {
         find_leaks(&rows(&[conversation("x", "y"), a]), &rows(&[json!({"question": "Quel est le statut de 6tzen"})]), SAME_QUESTION);
     assert_eq!((leaks[0].source.line, leaks[0].other_source.line, leaks[0].is_same_wording()), (2, 1, true));
 }
+
+#[test]
+fn a_question_with_passages_is_the_question() {
+    use crate::passages::{Language, Passage, prompt_with_passages};
+    let passages = [Passage::new("ADES", "Quel est le statut de ADES ? En projet."), Passage::new("6Tzen", "**Statut** : En production")];
+    let shown = |question: &str| {
+        let prompt = prompt_with_passages(Language::French, question, &passages);
+        json!({"messages": [{"role": "user", "content": prompt}, {"role": "assistant", "content": "En production"}]})
+    };
+    let asked = json!({"question": "Quel est le statut de 6Tzen ?"});
+    assert!(is_leak(&shown("Quel est le statut de 6tzen"), &asked));
+    assert!(!is_leak(&shown("Quel est le domaine de GIDAF ?"), &asked));
+    assert!(
+        !is_leak(&shown("Quel est le domaine de GIDAF ?"), &json!({"question": "Quel est le statut de ADES ?"})),
+        "a passage asks nothing"
+    );
+}
