@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Bytes that may still be written below a folder, which need not be there yet; none where the system does not say.
-pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+pub fn free_bytes(folder: &Path) -> Option<u64> {
     let existing = folder.ancestors().find(|folder| folder.exists())?;
     free_bytes_of(existing)
 }

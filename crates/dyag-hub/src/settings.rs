@@ -37,6 +37,8 @@ pub struct HubSettings {
     /// The cache folder.
     pub cache: PathBuf,
     pub(crate) token: Option<Token>,
+    /// Where the token is from: the name of a variable, or the file of a saved login.
+    pub(crate) token_source: Option<String>,
     /// The variable that forbids to use the network, if one does.
     pub offline: Option<&'static str>,
     /// File with the certificates to trust in place of the built-in ones.
@@ -126,7 +128,7 @@ impl HubSettings {
         // Links, manifests and messages say where things are from any folder.
         let cache = std::path::absolute(&cache).unwrap_or(cache);
         let mut warnings = Vec::new();
-        let mut token = token(variables, home.as_deref())?;
+        let (mut token, token_source) = token(variables, home.as_deref())?.unzip();
         if token.is_some() && endpoint.is_open() {
             warnings.push(format!(
                 "the access token is not sent: anybody on the way to {} could read it; expected an https address in HF_ENDPOINT",
@@ -141,12 +143,23 @@ impl HubSettings {
             }
         }
         let certificates = path(variables, "SSL_CERT_FILE");
-        Ok(Self { endpoint, cache, token, offline, certificates, transfer: TransferSettings::default(), warnings })
+        Ok(Self { endpoint, cache, token, token_source, offline, certificates, transfer: TransferSettings::default(), warnings })
     }
 
     /// The page of a repository, for people.
     pub fn page(&self, repo: &crate::RepoId) -> String {
         format!("{}/{repo}", self.endpoint.as_str())
+    }
+
+    /// The address of the hub.
+    pub fn endpoint(&self) -> &str {
+        self.endpoint.as_str()
+    }
+
+    /// Where the access token is from, when there is one: the name of a variable, or the file of a saved login. One that is not sent
+    /// (see `warnings`) has a source nevertheless.
+    pub fn token_source(&self) -> Option<&str> {
+        self.token_source.as_deref()
     }
 
     /// Whether there is an access token.
@@ -155,7 +168,8 @@ impl HubSettings {
     }
 }
 
-fn token(variables: Variables<'_>, home: Option<&Path>) -> Result<Option<Token>, SettingsError> {
+/// The token, and where it is from.
+fn token(variables: Variables<'_>, home: Option<&Path>) -> Result<Option<(Token, String)>, SettingsError> {
     let parse = |value: &str, from: &str| {
         Token::parse(value).map_err(|problem| SettingsError::Variable { variable: from.to_owned(), problem: problem.to_owned() })
     };
@@ -163,7 +177,7 @@ fn token(variables: Variables<'_>, home: Option<&Path>) -> Result<Option<Token>,
         if let Some(value) = variables(name) {
             // Bytes that are no text are refused as other characters are, without being shown.
             if let Some(token) = parse(&value.to_string_lossy(), name)? {
-                return Ok(Some(token));
+                return Ok(Some((token, name.to_owned())));
             }
         }
     }
@@ -178,7 +192,7 @@ fn token(variables: Variables<'_>, home: Option<&Path>) -> Result<Option<Token>,
         _ => {}
     }
     match fs::read(&file) {
-        Ok(bytes) => parse(&String::from_utf8_lossy(&bytes), &from),
+        Ok(bytes) => Ok(parse(&String::from_utf8_lossy(&bytes), &from)?.map(|token| (token, from))),
         Err(error) => Err(SettingsError::Variable { variable: from, problem: format!("the saved token cannot be read: {error}") }),
     }
 }
@@ -219,6 +233,7 @@ mod tests {
         assert_eq!(given.token.as_ref().map(Token::expose), Some("hf_given"));
         let given = settings(&[("HF_HOME", home), ("HF_TOKEN", ""), ("HUGGING_FACE_HUB_TOKEN", "hf_old")]).expect("settings");
         assert_eq!(given.token.as_ref().map(Token::expose), Some("hf_old"));
+        assert_eq!((saved.token_source(), given.token_source()), (folder.path().join("token").to_str(), Some("HUGGING_FACE_HUB_TOKEN")));
         assert!(!format!("{saved:?}{given:?}").contains("hf_"));
         let error = settings(&[("HOME", "/h"), ("HF_TOKEN", "hf_sécret")]).expect_err("not ASCII").to_string();
         assert!(error.contains("HF_TOKEN") && !error.contains("hf_"), "{error}");
