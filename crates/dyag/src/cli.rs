@@ -1,12 +1,16 @@
 //! The arguments as typed: the root of the command line, and values that several commands share.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    add_passages, ask, bench, benchmark, check, chunk, compare_models, create_eval_set, demo, evaluate_finetuned, evaluate_rag,
-    export_gguf, finetune, generate_questions, generate_training, index_rag, inspect, merge_lora, models, query_finetuned, rag_stats,
-    rules,
+    add_passages, ask, bench, benchmark, check, chunk, compare_models, completions, create_eval_set, demo, doctor, evaluate_finetuned,
+    evaluate_rag, export_gguf, finetune, generate_questions, generate_training, index_rag, inspect, man, merge_lora, models,
+    query_finetuned, rag_stats, rules,
 };
+use crate::language::Language;
+use crate::{examples, french};
 
 /// Fine-tune a small language model on private documents, offline, and ask it questions.
 ///
@@ -16,6 +20,39 @@ use crate::commands::{
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+
+    #[command(flatten)]
+    pub(crate) everywhere: Everywhere,
+}
+
+/// The flags of every command.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Everywhere {
+    /// Print no progress and no notes; errors, and why the answer is no, stay
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Language of what is printed for people; that of LC_ALL, LC_MESSAGES or LANG when absent
+    #[arg(long, global = true, value_enum, value_name = "LANGUAGE")]
+    pub(crate) lang: Option<Language>,
+
+    /// File with settings, in place of dyag.toml of the working folder
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print the values that the command would use and where each is from, and do nothing
+    #[arg(long, global = true)]
+    pub(crate) show_config: bool,
+}
+
+/// The whole command line, with examples, and its first page in that language.
+pub(crate) fn command(language: Language) -> clap::Command {
+    let command = examples::add(Cli::command(), language);
+    match language {
+        Language::English => command,
+        Language::French => french::translate(command),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +103,12 @@ pub(crate) enum Command {
     Models(models::Args),
     /// Measure the machine, and a model's products, training and generation on it
     Bench(Box<bench::Args>),
+    /// Look at this machine: what dyag can do here, how fast, and what stands in its way
+    Doctor(doctor::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Write manual pages, one for each command
+    Man(man::Args),
 }
 
 /// Where the arithmetic is done, as typed.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use dyag_hub::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::terminal::{note, stderr_is_terminal};
+use crate::language::{counted, say};
+use crate::terminal::{draws_bars, note};
 
 /// Between two lines where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
@@ -36,14 +37,23 @@ impl DownloadProgress {
         match event {
             Event::Waiting { what } => state.note(format!("waiting for {what}")),
             Event::Start { name, commit, n_files, missing_bytes, present_bytes } => {
-                let files = if n_files == 1 { "1 file" } else { &format!("{n_files} files") };
-                let rest = if present_bytes > 0 { format!(", {} are here already", size(present_bytes)) } else { String::new() };
-                state.note(format!("fetching {name} (commit {}): {files}, {}{rest}", &commit[..commit.len().min(12)], size(missing_bytes)));
+                let files = counted(n_files, ["file", "files"], ["fichier", "fichiers"]);
+                let rest = if present_bytes > 0 {
+                    say!(", {} are here already", ", {} sont déjà ici", size(present_bytes))
+                } else {
+                    String::new()
+                };
+                let (commit, missing) = (&commit[..commit.len().min(12)], size(missing_bytes));
+                state.note(say!(
+                    "fetching {name} (commit {commit}): {files}, {missing}{rest}",
+                    "téléchargement de {name} (commit {commit}) : {files}, {missing}{rest}"
+                ));
                 (state.todo, state.start, state.told) = (missing_bytes, Instant::now(), Instant::now());
-                state.bar = stderr_is_terminal().then(|| {
-                    let style = ProgressStyle::with_template(
-                        "{bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left  {wide_msg}",
-                    );
+                state.bar = draws_bars().then(|| {
+                    let style = ProgressStyle::with_template(&say!(
+                        "{{bar:24}} {{decimal_bytes}}/{{decimal_total_bytes}} {{decimal_bytes_per_sec}}, {{eta}} left  {{wide_msg}}",
+                        "{{bar:24}} {{decimal_bytes}}/{{decimal_total_bytes}} {{decimal_bytes_per_sec}}, encore {{eta}}  {{wide_msg}}"
+                    ));
                     ProgressBar::new(missing_bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
                 });
             }
@@ -97,7 +107,13 @@ impl State {
                 *told = Instant::now();
                 let rate = *done as f64 / start.elapsed().as_secs_f64().max(1e-9);
                 let left = todo.saturating_sub(*done) as f64 / rate.max(1.0);
-                note(format!("{} of {}, {}/s, {left:.0} s left", size(*done), size(*todo), size(rate as u64)));
+                note(say!(
+                    "{} of {}, {}/s, {left:.0} s left",
+                    "{} sur {}, {}/s, encore {left:.0} s",
+                    size(*done),
+                    size(*todo),
+                    size(rate as u64)
+                ));
             }
             None => {}
         }

@@ -16,6 +16,7 @@ use dyag_train::manifest::{BaseMatch, BaseModel, MANIFEST_FILE, Manifest};
 
 use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::model_files::ModelFiles;
 use crate::terminal;
 
@@ -114,11 +115,11 @@ impl LoadedModel {
         let adapter = adapter.map(|adapter| DeviceAdapter::upload(&*device, &adapter));
         let decoder = Decoder::new(Arc::clone(&device), files.config(), files.weights());
         if verbose {
-            terminal::note(format!("base model: {base_path} ({})", files.summary()));
+            terminal::note(say!("base model: {base_path} ({})", "modèle de base : {base_path} ({})", files.summary()));
             if let Some(folder) = &adapter_folder {
-                terminal::note(format!("adapter: {}", folder.display()));
+                terminal::note(say!("adapter: {}", "adaptateur : {}", folder.display()));
             }
-            terminal::note(format!("kernels: {}, {} threads", device.describe(), device.threads()));
+            terminal::note(say!("kernels: {}, {} threads", "noyaux : {}, {} fils", device.describe(), device.threads()));
         }
         let training_seconds = manifest.as_ref().and_then(|manifest| manifest.timing.get("elapsed_s")).and_then(serde_json::Value::as_f64);
         let training_set =

@@ -8,7 +8,10 @@ mod download_progress;
 mod encoder;
 mod engine;
 mod evaluation;
+mod examples;
 mod exported;
+mod french;
+mod language;
 mod language_models;
 mod loaded_model;
 mod model_files;
@@ -18,15 +21,18 @@ mod progress;
 mod requirement;
 mod retrieval;
 mod session;
+mod settings;
+mod start;
 mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    match commands::run(cli.command) {
+    let outcome = start::arguments().and_then(|start| match start {
+        start::Start::Run(command) => commands::run(command),
+        start::Start::End(code) => Ok(code),
+    });
+    match outcome {
         Ok(code) => code,
         Err(error) if error.is::<terminal::ClosedPipe>() => ExitCode::SUCCESS,
         Err(error) => {

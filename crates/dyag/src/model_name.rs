@@ -8,6 +8,7 @@ use dyag_hub::{Advice, Cache, Entry, HubError, HubName, HubSettings, Registry, S
 use dyag_train::manifest::HubModel;
 
 use crate::download_progress::DownloadProgress;
+use crate::language::say;
 use crate::terminal::note;
 
 /// Where a model's files lie, and what is known about it.
@@ -123,9 +124,14 @@ impl Models {
             );
         }
         if self.settings.offline.is_none() {
-            let why = self.cache.lacks(hub).map(|file| format!(" in whole (it lacks {file})")).unwrap_or_default();
+            let why =
+                self.cache.lacks(hub).map(|file| say!(" in whole (it lacks {file})", " en entier (il manque {file})")).unwrap_or_default();
             let called = if name == hub.to_string() { String::new() } else { format!(" ({hub})") };
-            note(format!("{name}{called} is not on this machine{why}: it is fetched into {}", self.cache.root().display()));
+            note(say!(
+                "{name}{called} is not on this machine{why}: it is fetched into {}",
+                "{name}{called} n'est pas sur cette machine{why} : téléchargement dans {}",
+                self.cache.root().display()
+            ));
         }
         let pulled = self.fetch(name, hub, entry)?;
         Ok(dyag_hub::Found { path: pulled.path, commit: pulled.commit })

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::terminal::{note, stderr_is_terminal};
+use crate::language::say;
+use crate::terminal::{draws_bars, note};
 
 /// How far something is: a bar on a terminal, a line every ten seconds elsewhere.
 pub(crate) struct Progress {
-    what: &'static str,
+    what: String,
     bar: Option<ProgressBar>,
     todo: usize,
     start: Instant,
@@ -17,11 +18,14 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Of so many things.
-    pub(crate) fn new(todo: usize, what: &'static str) -> Self {
-        let bar = stderr_is_terminal().then(|| {
+    pub(crate) fn new(todo: usize, what: String) -> Self {
+        let bar = draws_bars().then(|| {
             let bar = ProgressBar::new(todo as u64);
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {prefix}{msg}, {eta} left");
-            bar.set_prefix(what);
+            let style = ProgressStyle::with_template(&say!(
+                "{{bar:24}} {{pos}}/{{len}} {{prefix}}{{msg}}, {{eta}} left",
+                "{{bar:24}} {{pos}}/{{len}} {{prefix}}{{msg}}, encore {{eta}}"
+            ));
+            bar.set_prefix(what.clone());
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
@@ -40,13 +44,16 @@ impl Progress {
     pub(crate) fn tell(&self) {
         let (done, tokens, told) = self.state.get();
         let elapsed = self.start.elapsed().as_secs_f64().max(1e-9);
-        let rate = if tokens > 0 { format!(", {:.0} tokens/s", tokens as f64 / elapsed) } else { String::new() };
+        let rate = if tokens > 0 { say!(", {:.0} tokens/s", ", {:.0} jetons/s", tokens as f64 / elapsed) } else { String::new() };
         match &self.bar {
             Some(bar) => bar.set_message(rate),
             None if told.elapsed().as_secs() >= 10 => {
-                let left =
-                    if done > 0 { format!(", {:.0} s left", elapsed / done as f64 * (self.todo - done) as f64) } else { String::new() };
-                note(format!("{done} of {} {}{rate}{left}", self.todo, self.what));
+                let left = if done > 0 {
+                    say!(", {:.0} s left", ", encore {:.0} s", elapsed / done as f64 * (self.todo - done) as f64)
+                } else {
+                    String::new()
+                };
+                note(say!("{done} of {} {}{rate}{left}", "{done} sur {} {}{rate}{left}", self.todo, self.what));
                 self.state.set((done, tokens, Instant::now()));
             }
             None => {}

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
 
 /// What a session is made of.
@@ -160,12 +161,19 @@ impl Answer {
 
     /// How fast the prompt was read and the answer written, in a line.
     pub(crate) fn rates(&self) -> String {
-        let mut line = format!("prompt: {} tokens; answer: {} tokens ({})", self.n_prompt_tokens, self.n_answer_tokens, self.stopped);
+        let Self { n_prompt_tokens, n_answer_tokens, stopped, .. } = self;
+        let mut line = say!(
+            "prompt: {n_prompt_tokens} tokens; answer: {n_answer_tokens} tokens ({stopped})",
+            "invite : {n_prompt_tokens} jetons ; réponse : {n_answer_tokens} jetons ({stopped})"
+        );
         if let Some(AnswerTiming { prefill_s, decode_s }) = self.timing {
             // The pass over the prompt gives the first token; the rest comes one by one.
             let rate = |n: usize, seconds: f64| if n > 0 && seconds > 0.0 { format!("{:.1}", n as f64 / seconds) } else { "-".to_owned() };
             let (prefill, decode) = (rate(self.n_prompt_tokens, prefill_s), rate(self.n_answer_tokens.saturating_sub(1), decode_s));
-            line.push_str(&format!("; prefill {prefill} tokens/s, decode {decode} tokens/s"));
+            line.push_str(&say!(
+                "; prefill {prefill} tokens/s, decode {decode} tokens/s",
+                " ; lecture {prefill} jetons/s, écriture {decode} jetons/s"
+            ));
         }
         line
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::env;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
@@ -41,8 +42,28 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print_line(serde_json::to_string_pretty(value).context("cannot write the result as JSON")?)
 }
 
-/// Tells the person something on stderr. That nobody can read stderr is no reason to stop.
+/// Whether `--quiet` was asked for.
+static IS_QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is told but what went wrong.
+pub(crate) fn be_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether nothing is told but what went wrong.
+pub(crate) fn is_quiet() -> bool {
+    IS_QUIET.load(Ordering::Relaxed)
+}
+
+/// Tells the person something on stderr, unless that was not wanted.
 pub(crate) fn note(line: impl fmt::Display) {
+    if !is_quiet() {
+        complain(line);
+    }
+}
+
+/// Says on stderr what went wrong, or why the answer is no: `--quiet` does not keep it back. That nobody can read stderr is no reason to stop.
+pub(crate) fn complain(line: impl fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
@@ -59,7 +80,7 @@ pub(crate) fn report(error: &anyhow::Error) {
         }
         last = cause;
     }
-    note(text);
+    complain(text);
 }
 
 /// Asks for a line on stderr, without a line end.
@@ -82,9 +103,9 @@ pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
-/// Whether a person looks at stderr: then progress bars are worth drawing.
-pub(crate) fn stderr_is_terminal() -> bool {
-    io::stderr().is_terminal()
+/// Whether progress bars are drawn: where a person looks at stderr and did not ask for silence.
+pub(crate) fn draws_bars() -> bool {
+    io::stderr().is_terminal() && !is_quiet()
 }
 
 /// Colours of what is printed on stdout, when there are any.

@@ -11,6 +11,7 @@ use dyag_text::{Role, sha256_hex};
 use serde_json::{Map, Value, json};
 
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::progress::Progress;
 use crate::retrieval::{SearchArgs, Searching, StoreArgs, shown_passages};
 use crate::terminal;
@@ -79,7 +80,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let searching = search.open(&place, engine)?;
     terminal::note(searching.summary());
-    let progress = Progress::new(examples.len(), "examples searched for");
+    let progress = Progress::new(examples.len(), say!("examples searched for", "exemples recherchés"));
     let mut counts = Counts { examples: examples.len(), ..Counts::default() };
     let mut rows = Vec::with_capacity(examples.len());
     for example in &examples {

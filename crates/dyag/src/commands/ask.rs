@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::answerer::{Answerer, Given, Writing};
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::language_models::LanguageModelArgs;
 use crate::loaded_model::{LoadSettings, ModelArgs, SystemChoice};
 use crate::retrieval::{self, Prepared, SearchArgs, Searching, StoreArgs};
@@ -240,7 +241,10 @@ impl Asking {
     fn conversation(&self) -> anyhow::Result<()> {
         let person = terminal::stdin_is_terminal();
         if person {
-            terminal::note("One question a line; an empty line ends the conversation.");
+            terminal::note(say!(
+                "One question a line; an empty line ends the conversation.",
+                "Une question par ligne ; une ligne vide termine la conversation."
+            ));
         }
         let mut turns: Vec<Message> = Vec::new();
         loop {
@@ -321,7 +325,7 @@ impl Asking {
         };
         let rewritten = retrieval::rewrite(answerer, before, question, language)?;
         if rewritten != question {
-            terminal::note(format!("searching for: {}", terminal::printable(&rewritten)));
+            terminal::note(say!("searching for: {}", "recherche de : {}", terminal::printable(&rewritten)));
         }
         Ok(rewritten)
     }

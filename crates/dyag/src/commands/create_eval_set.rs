@@ -65,7 +65,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = TrainingOptions { method, count: count as usize, split: None, seed, max_answer_chars: max_answer_chars as usize };
     let set = TrainingSet::build(&chunks, &rules, &options);
     if set.items.is_empty() {
-        terminal::note(format!("no questions could be made of collection {}: {} found no facts in it", place.collection, rules.origin()));
+        terminal::complain(format!(
+            "no questions could be made of collection {}: {} found no facts in it",
+            place.collection,
+            rules.origin()
+        ));
         return Ok(ExitCode::from(1));
     }
     let mut of_document: HashMap<&str, Vec<&Chunk>> = HashMap::new();

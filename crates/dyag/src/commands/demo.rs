@@ -8,6 +8,8 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use dyag_model::files::write_bytes_atomically;
 
+use crate::language::Language;
+use crate::settings::NO_FILES;
 use crate::terminal;
 
 /// The catalogues that the program holds (tools/catalogue/make_catalogue.py, 24 applications, seeds 201 to 203).
@@ -213,7 +215,17 @@ fn steps(args: &Args) -> Vec<Step> {
 fn run_step(arguments: &[String]) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     let start = Instant::now();
-    let status = Command::new(program).args(arguments).status().with_context(|| format!("cannot start dyag {}", shown(arguments)))?;
+    let language = match Language::spoken() {
+        Language::English => "en",
+        Language::French => "fr",
+    };
+    let mut command = Command::new(program);
+    // The steps are what is shown, whatever the files of settings of whoever looks.
+    command.args(arguments).args(["--lang", language]).env(NO_FILES.0, NO_FILES.1);
+    if terminal::is_quiet() {
+        command.arg("--quiet");
+    }
+    let status = command.status().with_context(|| format!("cannot start dyag {}", shown(arguments)))?;
     if !status.success() {
         bail!("the demonstration ends here: `dyag {}` ended with {status}; its message is above", shown(arguments));
     }

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answerer::Answerer;
 use crate::evaluation::{self, Evaluation, EvaluationArgs, Preparation, Task};
+use crate::language::say;
 use crate::progress::Progress;
 use crate::retrieval::{self, SearchArgs, Searching, StoreArgs};
 use crate::terminal;
@@ -97,7 +98,7 @@ impl Preparation for WithPassages {
         max_tokens: usize,
     ) -> anyhow::Result<Vec<Task<'a>>> {
         let language = Language::from_code(language).unwrap_or_default();
-        let progress = Progress::new(questions.len(), "questions searched for");
+        let progress = Progress::new(questions.len(), say!("questions searched for", "questions recherchées"));
         let retriever = self.searching.retriever()?;
         let mut tasks = Vec::with_capacity(questions.len());
         for question in questions {

@@ -79,7 +79,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if questions.is_empty() {
         let fields: Vec<&str> = rules.field_names().collect();
-        terminal::note(format!(
+        terminal::complain(format!(
             "no questions could be made of {}: {} looked for headings with an id below them, and in each part for the fields {}",
             input.display(),
             rules.origin(),

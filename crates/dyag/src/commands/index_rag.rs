@@ -14,6 +14,7 @@ use dyag_text::chunk::{add_identifiers, read_chunks};
 use serde_json::json;
 
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::progress::Progress;
 use crate::retrieval::{StoreArgs, StorePlace, embedder};
 use crate::terminal;
@@ -92,7 +93,10 @@ fn recorded_embedder(place: &StorePlace, collection: &str, engine: EngineArgs) -
     match place.open(collection, engine) {
         Ok(store) => Ok(store.description().embedding_model.clone()),
         Err(error) if matches!(error.downcast_ref(), Some(RetrievalError::NoCollection { .. })) => {
-            terminal::note("note: no --embedding-model, so passages are found by their words alone");
+            terminal::note(say!(
+                "note: no --embedding-model, so passages are found by their words alone",
+                "note : pas d'--embedding-model, les passages se trouvent donc par leurs seuls mots"
+            ));
             Ok(None)
         }
         Err(error) => Err(error),
@@ -123,8 +127,8 @@ struct Bars {
 impl Bars {
     fn show(&mut self, event: IndexEvent) {
         let (bar, what, done, all) = match event {
-            IndexEvent::Embedding { done, all } => (&mut self.embedding, "passages embedded", done, all),
-            IndexEvent::Indexing { done, all } => (&mut self.indexing, "passages indexed", done, all),
+            IndexEvent::Embedding { done, all } => (&mut self.embedding, say!("passages embedded", "passages vectorisés"), done, all),
+            IndexEvent::Indexing { done, all } => (&mut self.indexing, say!("passages indexed", "passages indexés"), done, all),
         };
         if all == 0 {
             return;
@@ -150,24 +154,32 @@ fn print(report: &IndexReport, place: &StorePlace, seconds: f64, json: bool) -> 
     }
     let Description { collection, n_chunks, n_documents, languages, embedder, generation, .. } = description;
     if !written {
-        return terminal::print_line(format!("collection {collection}: nothing changed, {n_chunks} passages as before"));
+        return terminal::print_line(say!(
+            "collection {collection}: nothing changed, {n_chunks} passages as before",
+            "collection {collection} : rien n'a changé, {n_chunks} passages comme avant"
+        ));
     }
     let languages: Vec<String> = languages.iter().map(ToString::to_string).collect();
-    terminal::print_line(format!(
+    terminal::print_line(say!(
         "collection {collection}: {n_chunks} passages of {n_documents} documents ({}), generation {generation}",
+        "collection {collection} : {n_chunks} passages de {n_documents} documents ({}), génération {generation}",
         languages.join(", ")
     ))?;
-    terminal::print_line(format!("  {added} new, {changed} changed, {unchanged} as before, {removed} gone"))?;
+    terminal::print_line(say!(
+        "  {added} new, {changed} changed, {unchanged} as before, {removed} gone",
+        "  {added} nouveaux, {changed} changés, {unchanged} comme avant, {removed} disparus"
+    ))?;
     match embedder {
         Some(embedder) => {
-            let rate = if *embedded > 0 { format!(" at {:.1} a second", *embedded as f64 / seconds) } else { String::new() };
-            terminal::print_line(format!("  {embedded} embedded by {}{rate}", embedder.name))?;
+            let rate =
+                if *embedded > 0 { say!(" at {:.1} a second", " à {:.1} par seconde", *embedded as f64 / seconds) } else { String::new() };
+            terminal::print_line(say!("  {embedded} embedded by {}{rate}", "  {embedded} vectorisés par {}{rate}", embedder.name))?;
         }
-        None => terminal::print_line("  no vectors: search by words alone")?,
+        None => terminal::print_line(say!("  no vectors: search by words alone", "  pas de vecteurs : recherche par les seuls mots"))?,
     }
     let whereabouts = match place {
         StorePlace::Folder(root) => root.join(collection).display().to_string(),
         StorePlace::Server(server) => server.shown().to_owned(),
     };
-    terminal::print_line(format!("  in {} in {seconds:.1} s", terminal::printable(&whereabouts)))
+    terminal::print_line(say!("  in {} in {seconds:.1} s", "  dans {} en {seconds:.1} s", terminal::printable(&whereabouts)))
 }

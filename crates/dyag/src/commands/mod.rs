@@ -7,8 +7,10 @@ pub(crate) mod benchmark;
 pub(crate) mod check;
 pub(crate) mod chunk;
 pub(crate) mod compare_models;
+pub(crate) mod completions;
 pub(crate) mod create_eval_set;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod evaluate_finetuned;
 pub(crate) mod evaluate_rag;
 pub(crate) mod export_gguf;
@@ -17,6 +19,7 @@ pub(crate) mod generate_questions;
 pub(crate) mod generate_training;
 pub(crate) mod index_rag;
 pub(crate) mod inspect;
+pub(crate) mod man;
 pub(crate) mod merge_lora;
 pub(crate) mod models;
 pub(crate) mod query_finetuned;
@@ -53,5 +56,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::GenerateTraining(args) => generate_training::run(*args),
         Command::GenerateQuestions(args) => generate_questions::run(*args),
         Command::Rules(args) => rules::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     }
 }

@@ -20,6 +20,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::PrecisionChoice;
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::terminal;
 
 pub(crate) use local::LocalEncoder;
@@ -81,7 +82,7 @@ impl EncoderArgs {
         let encoder = crate::model_name::resolve(&folder.to_string_lossy())
             .and_then(|found| LocalEncoder::open(&found.path, *encoder_layer, device))
             .with_context(|| format!("--encoder {}", folder.display()))?;
-        terminal::note(format!("encoder: {}", encoder.summary()));
+        terminal::note(say!("encoder: {}", "encodeur : {}", encoder.summary()));
         Ok(Some(encoder))
     }
 }
@@ -121,8 +122,11 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        let bar = terminal::stderr_is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} texts scored by the encoder, {eta} left");
+        let bar = terminal::draws_bars().then(|| {
+            let style = ProgressStyle::with_template(&say!(
+                "{{bar:24}} {{pos}}/{{len}} texts scored by the encoder, {{eta}} left",
+                "{{bar:24}} {{pos}}/{{len}} textes notés par l'encodeur, encore {{eta}}"
+            ));
             ProgressBar::new(1).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         Self { bar, told: Instant::now().into() }
@@ -136,7 +140,7 @@ impl Progress {
             }
             None if self.told.get().elapsed().as_secs() >= 10 => {
                 self.told.set(Instant::now());
-                terminal::note(format!("{done} of {all} texts scored by the encoder"));
+                terminal::note(say!("{done} of {all} texts scored by the encoder", "{done} textes sur {all} notés par l'encodeur"));
             }
             None => {}
         }

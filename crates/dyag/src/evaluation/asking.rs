@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::journal::{Answered, Journal};
 use super::task::Task;
+use crate::language::say;
 use crate::loaded_model::LoadedModel;
 use crate::progress::Progress;
 use crate::terminal;
@@ -58,7 +59,7 @@ impl Asking<'_> {
                 numbers: &numbers,
                 prompts: &prompts,
                 journal: &mut journal,
-                progress: Progress::new(numbers.len(), "questions"),
+                progress: Progress::new(numbers.len(), say!("questions", "questions")),
                 started: vec![None; numbers.len()],
                 first_tokens: vec![None; numbers.len()],
                 shares: vec![0.0; numbers.len()],

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::language::say;
 use crate::terminal;
 
 /// One answer, and what it took.
@@ -109,7 +110,11 @@ impl Journal {
         if whole == 0 {
             journal.append(&format!("{}\n", json!({ "identity": identity })))?;
         } else if !journal.answered.is_empty() {
-            terminal::note(format!("going on with {} answers of an interrupted run", journal.answered.len()));
+            terminal::note(say!(
+                "going on with {} answers of an interrupted run",
+                "suite d'une exécution interrompue : {} réponses y sont déjà",
+                journal.answered.len()
+            ));
         }
         Ok(journal)
     }

@@ -274,7 +274,7 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
         bail!("no question was answered: {}", results.results[0].error.as_deref().unwrap_or("no reason is known"));
     }
     let missed: Vec<String> = require.iter().filter_map(|requirement| requirement.missed(&results.metrics)).collect();
-    missed.iter().for_each(terminal::note);
+    missed.iter().for_each(terminal::complain);
     Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

@@ -6,6 +6,7 @@ use dyag_eval::results::{Row, SetMetrics};
 use dyag_model::decoder::Likelihood;
 
 use super::task::Task;
+use crate::language::say;
 use crate::loaded_model::LoadedModel;
 use crate::progress::Progress;
 
@@ -29,7 +30,7 @@ pub(super) fn score(model: &LoadedModel, tasks: &[Task<'_>], rows: &mut [Row]) -
             groups.push(group);
         }
     }
-    let progress = Progress::new(groups.len(), "expected answers");
+    let progress = Progress::new(groups.len(), say!("expected answers", "réponses attendues"));
     let mut done = 0;
     let likelihoods = model.log_likelihoods(&groups, &mut |n| {
         progress.done(n - done);

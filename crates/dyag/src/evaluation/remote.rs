@@ -13,6 +13,7 @@ use dyag_text::{Message, Role};
 use super::asking::{given, rows};
 use super::journal::{Answered, Journal};
 use super::task::Task;
+use crate::language::say;
 use crate::language_models::OpenModel;
 use crate::loaded_model::SystemChoice;
 use crate::progress::Progress;
@@ -36,7 +37,7 @@ impl RemoteAsking<'_> {
     pub(super) fn all(&self, tasks: &[Task<'_>], mut journal: Journal) -> anyhow::Result<Vec<Row>> {
         journal.add(given(tasks, &journal))?;
         let open: Vec<usize> = (0..tasks.len()).filter(|index| !journal.has(*index)).collect();
-        let progress = Progress::new(open.len(), "questions");
+        let progress = Progress::new(open.len(), say!("questions", "questions"));
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let mut outcome = Ok(());
         thread::scope(|scope| {

@@ -6,6 +6,7 @@ use dyag_eval::results::Results;
 use serde_json::json;
 
 use super::perplexity;
+use crate::language::say;
 use crate::{encoder, terminal};
 
 /// Prints the figures over the set.
@@ -17,24 +18,29 @@ pub(super) fn print(results: &Results, output: &Path, json: bool) -> anyhow::Res
     }
     let value = |name: &str| results.metrics.values.get(name).copied();
     let with_expected = results.results.iter().filter(|row| row.expected_answer.is_some()).count();
-    terminal::print_line(format!("{}: {} questions, {with_expected} with an expected answer", output.display(), results.results.len()))?;
+    terminal::print_line(say!(
+        "{}: {} questions, {with_expected} with an expected answer",
+        "{} : {} questions, dont {with_expected} à réponse attendue",
+        output.display(),
+        results.results.len()
+    ))?;
     for (name, label) in [
-        ("exact_match", "exact"),
-        ("exact_match_french", "exact, normalised (French)"),
-        ("exact_match_squad", "exact, normalised (English)"),
-        ("f1_french", "token F1 (French)"),
-        ("contains_expected", "holds the expected answer"),
-        ("facts_agree", "numbers and dates agree"),
-        ("rougeL_unicode_f", "ROUGE-L"),
-        ("abstained", "says it does not know"),
-        ("retrieval_recall@1", "search: recall@1"),
-        ("retrieval_recall@5", "search: recall@5"),
-        ("retrieval_mrr", "search: MRR"),
-        ("retrieval_ndcg@10", "search: nDCG@10"),
-        ("context_precision", "search: context precision"),
-        ("retrieval_document_success@5", "search: right document in 5"),
-        ("grounded_words", "answer's words in passages"),
-        ("grounded_facts", "answer's facts in passages"),
+        ("exact_match", say!("exact", "exact")),
+        ("exact_match_french", say!("exact, normalised (French)", "exact, normalisé (français)")),
+        ("exact_match_squad", say!("exact, normalised (English)", "exact, normalisé (anglais)")),
+        ("f1_french", say!("token F1 (French)", "F1 des mots (français)")),
+        ("contains_expected", say!("holds the expected answer", "contient la réponse attendue")),
+        ("facts_agree", say!("numbers and dates agree", "nombres et dates concordent")),
+        ("rougeL_unicode_f", say!("ROUGE-L", "ROUGE-L")),
+        ("abstained", say!("says it does not know", "dit ne pas savoir")),
+        ("retrieval_recall@1", say!("search: recall@1", "recherche : rappel@1")),
+        ("retrieval_recall@5", say!("search: recall@5", "recherche : rappel@5")),
+        ("retrieval_mrr", say!("search: MRR", "recherche : MRR")),
+        ("retrieval_ndcg@10", say!("search: nDCG@10", "recherche : nDCG@10")),
+        ("context_precision", say!("search: context precision", "recherche : précision")),
+        ("retrieval_document_success@5", say!("search: right document in 5", "recherche : bon document en 5")),
+        ("grounded_words", say!("answer's words in passages", "mots de la réponse trouvés")),
+        ("grounded_facts", say!("answer's facts in passages", "faits de la réponse trouvés")),
     ] {
         if let Some(value) = value(name) {
             terminal::print_line(format!("  {label:<28} {:>6.1} %", 100.0 * value))?;
@@ -47,13 +53,16 @@ pub(super) fn print(results: &Results, output: &Path, json: bool) -> anyhow::Res
         }
     }
     if let Some(value) = value(perplexity::BITS_PER_BYTE) {
-        terminal::print_line(format!("  {:<28} {value:>6.2} bits a byte", "expected answers cost"))?;
+        let label = say!("expected answers cost", "coût des réponses attendues");
+        terminal::print_line(say!("  {label:<28} {value:>6.2} bits a byte", "  {label:<28} {value:>6.2} bits par octet"))?;
     }
     if let Some(seconds) = value("avg_time_seconds") {
-        terminal::print_line(format!("  {:<28} {seconds:>6.2} s", "time a question"))?;
+        let label = say!("time a question", "temps par question");
+        terminal::print_line(format!("  {label:<28} {seconds:>6.2} s"))?;
     }
     if let Some(seconds) = value("avg_first_token_seconds") {
-        terminal::print_line(format!("  {:<28} {seconds:>6.2} s", "time to the first token"))?;
+        let label = say!("time to the first token", "temps du premier jeton");
+        terminal::print_line(format!("  {label:<28} {seconds:>6.2} s"))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::clock::Clock;
+use crate::language::say;
 
 /// What the requests of a run may take together. None is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -57,17 +58,20 @@ impl Usage {
     pub(crate) fn sentence(&self) -> String {
         let Self { n_requests, n_retries, n_prompt_tokens, n_answer_tokens, tokens_are_estimated, cost, n_cache_hits, n_cache_misses } =
             self;
-        let about = if *tokens_are_estimated { "about " } else { "" };
-        let mut text = format!("{n_requests} requests");
+        let about = if *tokens_are_estimated { say!("about ", "environ ") } else { String::new() };
+        let mut text = say!("{n_requests} requests", "{n_requests} requêtes");
         if *n_retries > 0 {
-            text.push_str(&format!(" ({n_retries} of them repeated)"));
+            text.push_str(&say!(" ({n_retries} of them repeated)", " (dont {n_retries} répétées)"));
         }
-        text.push_str(&format!(", {about}{n_prompt_tokens} tokens of prompts and {about}{n_answer_tokens} of answers"));
+        text.push_str(&say!(
+            ", {about}{n_prompt_tokens} tokens of prompts and {about}{n_answer_tokens} of answers",
+            ", {about}{n_prompt_tokens} jetons d'invites et {about}{n_answer_tokens} de réponses"
+        ));
         if let Some(cost) = cost {
-            text.push_str(&format!(", {about}{cost:.4} spent"));
+            text.push_str(&say!(", {about}{cost:.4} spent", ", {about}{cost:.4} dépensés"));
         }
         if n_cache_hits + n_cache_misses > 0 {
-            text.push_str(&format!(", {n_cache_hits} answers from the cache"));
+            text.push_str(&say!(", {n_cache_hits} answers from the cache", ", {n_cache_hits} réponses du cache"));
         }
         text
     }

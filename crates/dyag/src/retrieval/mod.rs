@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::cli::PrecisionChoice;
 use crate::encoder::{open_embedder, open_reranker};
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::terminal;
 
 pub(crate) use prompt::{PassageLimits, Prepared, prepare, shown_passages};
@@ -286,11 +287,16 @@ impl Searching {
     pub(crate) fn summary(&self) -> String {
         let Description { collection, n_chunks, embedder, .. } = self.store.description();
         let by = match (self.options.ranking, embedder) {
-            (Ranking::Lexical, _) | (_, None) => "words".to_owned(),
-            (Ranking::Vector, Some(embedder)) => format!("vectors of {}", embedder.name),
-            (Ranking::Fused, Some(embedder)) => format!("words and vectors of {}", embedder.name),
+            (Ranking::Lexical, _) | (_, None) => say!("words", "mots"),
+            (Ranking::Vector, Some(embedder)) => say!("vectors of {}", "vecteurs de {}", embedder.name),
+            (Ranking::Fused, Some(embedder)) => say!("words and vectors of {}", "mots et vecteurs de {}", embedder.name),
         };
-        let reranker = self.reranker.as_ref().map_or(String::new(), |reranker| format!(", reranked by {}", reranker.name()));
-        terminal::printable(&format!("collection {collection}: {n_chunks} passages, by {by}{reranker}")).into_owned()
+        let reranker =
+            self.reranker.as_ref().map_or(String::new(), |reranker| say!(", reranked by {}", ", reclassés par {}", reranker.name()));
+        terminal::printable(&say!(
+            "collection {collection}: {n_chunks} passages, by {by}{reranker}",
+            "collection {collection} : {n_chunks} passages, par {by}{reranker}"
+        ))
+        .into_owned()
     }
 }

@@ -1,8 +1,9 @@
 //! What was found, for people and as JSON.
 
-use dyag_retrieval::{Citation, Found, Hit, Place, Stages};
+use dyag_retrieval::{Citation, Found, Hit, Place, Stages, Verdict};
 use serde_json::{Value, json};
 
+use crate::language::{Language, say};
 use crate::terminal;
 
 /// The hits as JSON, best first.
@@ -49,28 +50,39 @@ pub(crate) fn explain(found: &Found) -> anyhow::Result<()> {
 /// How sure the search is, in a line.
 pub(crate) fn sureness(found: &Found) -> String {
     let confidence = &found.confidence;
-    let deviations = confidence
-        .deviations
-        .map_or(String::new(), |deviations| format!(", nearest vector {deviations:+.1} standard deviations from unrelated passages"));
-    format!(
-        "search: {}; {:.0} % of the question's words in one passage{deviations}",
-        confidence.verdict.words(),
-        100.0 * confidence.coverage
+    let deviations = confidence.deviations.map_or(String::new(), |deviations| {
+        say!(
+            ", nearest vector {deviations:+.1} standard deviations from unrelated passages",
+            ", vecteur le plus proche à {deviations:+.1} écarts types des passages sans rapport"
+        )
+    });
+    let (verdict, share) = (confidence.verdict.words(), 100.0 * confidence.coverage);
+    let verdict = match (Language::spoken(), confidence.verdict) {
+        (Language::English, _) => verdict,
+        (Language::French, Verdict::Nothing) => "rien de pertinent trouvé",
+        (Language::French, Verdict::Unsure) => "peut-être pertinent",
+        (Language::French, Verdict::Sure) => "pertinent",
+    };
+    say!(
+        "search: {verdict}; {share:.0} % of the question's words in one passage{deviations}",
+        "recherche : {verdict} ; {share:.0} % des mots de la question dans un passage{deviations}"
     )
 }
 
 /// Prints what an answer rests on.
 pub(crate) fn print_citations(found: &Found, citations: &[Citation]) -> anyhow::Result<()> {
     if citations.is_empty() {
-        terminal::print_line("No sentence of the passages says this: the answer is the model's own.")?;
+        terminal::print_line(say!(
+            "No sentence of the passages says this: the answer is the model's own.",
+            "Aucune phrase des passages ne le dit : la réponse est celle du modèle."
+        ))?;
     }
     for Citation { passage, chunk_id, start, end, sentence, answer: _, support } in citations {
         let title = found.hits.get(passage - 1).map_or("", |hit| hit.chunk.title.as_str());
-        terminal::print_line(format!(
-            "[{passage}] {} ({chunk_id}, characters {start} to {end}, {:.0} %): \"{}\"",
-            terminal::printable(title),
-            100.0 * support,
-            terminal::printable(sentence)
+        let (title, sentence, support) = (terminal::printable(title), terminal::printable(sentence), 100.0 * support);
+        terminal::print_line(say!(
+            "[{passage}] {title} ({chunk_id}, characters {start} to {end}, {support:.0} %): \"{sentence}\"",
+            "[{passage}] {title} ({chunk_id}, caractères {start} à {end}, {support:.0} %) : « {sentence} »"
         ))?;
     }
     terminal::print_line(sureness(found))

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::cli::{DeviceChoice, PrecisionChoice, QuantizeChoice};
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::model_files::ModelFiles;
 use crate::terminal;
 use generation::Generation;
@@ -110,7 +111,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut files = base_model.as_deref().map(ModelFiles::open).transpose()?;
     files.as_mut().map_or(Ok(()), |files| files.quantize(quantize, &device))?;
 
-    terminal::note("measuring the machine");
+    terminal::note(say!("measuring the machine", "mesure de la machine"));
     let machine = Machine::describe(&device);
     let peaks = Peaks::measure(&device)?;
     let mut report = Report {
@@ -124,15 +125,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         peak_memory_bytes: None,
     };
     if let Some(files) = &files {
-        terminal::note("measuring products");
+        terminal::note(say!("measuring products", "mesure des produits"));
         report.products = products::measure(&*device, files, tokens as usize, runs, report.peaks.of_products());
         if !quick {
             let decoder = Decoder::new(Arc::clone(&device), files.config(), files.weights());
             if let Some(dataset) = &dataset {
-                terminal::note("measuring training");
+                terminal::note(say!("measuring training", "mesure de l'entraînement"));
                 report.training = training::measure(&decoder, files, dataset, loss.into(), runs)?;
             }
-            terminal::note("measuring generation");
+            terminal::note(say!("measuring generation", "mesure de l'écriture"));
             report.generation =
                 Some(generation::measure(&decoder, files, dataset.as_deref(), runs, report.peaks.memory_gigabytes_a_second)?);
         }

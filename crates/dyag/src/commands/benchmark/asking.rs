@@ -9,6 +9,7 @@ use dyag_eval::benchmark::{Item, Outcome, OutputType, Task, TextLikelihood};
 use dyag_model::decoder::{Continuations, Generated, SamplingOptions, Watch};
 use dyag_text::{ControlWords, Message, Role, SourceLine, StreamDecoder};
 
+use crate::language::say;
 use crate::loaded_model::LoadedModel;
 use crate::progress::Progress;
 
@@ -49,7 +50,7 @@ impl Asking<'_> {
                 }
             }
         }
-        let progress = Progress::new(groups.len(), "questions");
+        let progress = Progress::new(groups.len(), say!("questions", "questions"));
         let mut done = 0;
         let found = self.model.log_likelihoods(&groups, &mut |n| {
             progress.done(n - done);
@@ -120,7 +121,7 @@ impl Asking<'_> {
             until: &keywords.until,
             streams: prompts.iter().map(|_| Some(tokenizer.stream())).collect(),
             texts: vec![String::new(); prompts.len()],
-            progress: Progress::new(prompts.len(), "questions"),
+            progress: Progress::new(prompts.len(), say!("questions", "questions")),
         };
         self.model.generate_watched(&prompts, Vec::new(), &SamplingOptions::GREEDY, max_new_tokens, self.batch, &mut reader)?;
         let Reader { texts, progress, .. } = reader;

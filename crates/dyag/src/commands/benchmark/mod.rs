@@ -135,7 +135,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             require.iter().filter_map(move |requirement| Some(format!("{}: {}", done.task.name(), requirement.missed(&figures)?)))
         })
         .collect();
-    missed.iter().for_each(terminal::note);
+    missed.iter().for_each(terminal::complain);
     Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 

@@ -11,6 +11,7 @@ use dyag_text::chunk::{Characters, Chunk, ChunkOptions, Chunker, Division, Ruler
 use dyag_text::document::{Document, Found, Skipped, TextEncoding, Walk};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::language::say;
 use crate::model_files::ModelFiles;
 use crate::terminal;
 use report::Report;
@@ -120,7 +121,7 @@ struct Work {
 fn chunk_all(walk: Walk, encoding: Option<TextEncoding>, mut chunker: Chunker<'_>) -> Work {
     let Walk { files, skipped, .. } = walk;
     let mut work = Work { n_documents: 0, chunks: Vec::new(), skipped, notes: Vec::new() };
-    let bar = (files.len() >= MANY && terminal::stderr_is_terminal()).then(|| {
+    let bar = (files.len() >= MANY && terminal::draws_bars()).then(|| {
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {wide_msg}");
         ProgressBar::new(files.len() as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     });
@@ -172,14 +173,18 @@ fn with_own_ids(files: Vec<Found>, notes: &mut Vec<String>) -> Vec<(Found, Strin
 /// Writes the chunks, tells what came of it, and says so by the exit status.
 fn finish(work: &Work, inputs: &[PathBuf], output: &Path, ruler: &dyn Ruler, json: bool) -> anyhow::Result<ExitCode> {
     for Skipped { reason, named, .. } in &work.skipped {
-        terminal::note(format!("{}: {reason}", if *named { "error" } else { "skipped" }));
+        if *named {
+            terminal::complain(format!("error: {reason}"));
+        } else {
+            terminal::note(say!("skipped: {reason}", "passé : {reason}"));
+        }
     }
     work.notes.iter().for_each(|note| terminal::note(format!("note: {note}")));
     let some_named_failed = work.skipped.iter().any(|skipped| skipped.named);
     let report = Report::new(work, ruler, (!work.chunks.is_empty()).then_some(output));
     if work.chunks.is_empty() {
         let names = inputs.iter().map(|input| input.display().to_string()).collect::<Vec<_>>().join(", ");
-        terminal::note(format!(
+        terminal::complain(format!(
             "nothing was found to chunk in {names}: expected files with names that end with one of {}; {} left unread. Nothing is written",
             dyag_text::document::Format::endings(),
             report::counted(work.skipped.len(), "file was", "files were"),

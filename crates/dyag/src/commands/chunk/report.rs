@@ -7,6 +7,7 @@ use dyag_text::chunk::{Repeated, Ruler};
 use serde::Serialize;
 
 use super::Work;
+use crate::language::{self, say};
 
 /// The result, for machines and for people.
 #[derive(Debug, Serialize)]
@@ -64,13 +65,20 @@ impl Report {
 
     /// The result in a sentence.
     pub(super) fn sentence(&self) -> String {
-        let sizes =
-            self.sizes.map_or(String::new(), |Sizes { min, median, max }| format!(" of {min} to {max} {} (median {median})", self.unit));
-        let output = self.output.as_deref().map_or(String::new(), |path| format!(", written to {path}"));
-        let skipped =
-            if self.skipped.is_empty() { String::new() } else { format!("; {} left unread", counted(self.skipped.len(), "file", "files")) };
-        let (documents, chunks) = (counted(self.documents, "document", "documents"), counted(self.chunks, "chunk", "chunks"));
-        format!("{documents}: {chunks}{sizes}{output}{skipped}")
+        let unit = match self.unit {
+            "characters" => say!("characters", "caractères"),
+            "tokens" => say!("tokens", "jetons"),
+            other => other.to_owned(),
+        };
+        let sizes = self.sizes.map_or(String::new(), |Sizes { min, median, max }| {
+            say!(" of {min} to {max} {unit} (median {median})", " de {min} à {max} {unit} (médiane {median})")
+        });
+        let output = self.output.as_deref().map_or(String::new(), |path| say!(", written to {path}", ", écrits dans {path}"));
+        let n_skipped = language::counted(self.skipped.len(), ["file", "files"], ["fichier", "fichiers"]);
+        let skipped = if self.skipped.is_empty() { String::new() } else { say!("; {n_skipped} left unread", " ; {n_skipped} non lus") };
+        let documents = language::counted(self.documents, ["document", "documents"], ["document", "documents"]);
+        let chunks = language::counted(self.chunks, ["chunk", "chunks"], ["passage", "passages"]);
+        say!("{documents}: {chunks}{sizes}{output}{skipped}", "{documents} : {chunks}{sizes}{output}{skipped}")
     }
 }
 

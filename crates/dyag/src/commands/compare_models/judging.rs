@@ -8,6 +8,7 @@ use dyag_eval::comparison::{Contestant, Judgement, Options, judge as judge_answe
 
 use super::output::Output;
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::language_models::{LanguageModelArgs, OpenModel};
 use crate::progress::Progress;
 use crate::terminal;
@@ -32,7 +33,7 @@ pub(super) fn judge(model: &OpenModel, contestants: &[Contestant], options: &Opt
     let mut progress: Option<Progress> = None;
     let mut before = 0;
     let judgement = judge_answers(contestants, options, model, &mut |done, n| {
-        let progress = progress.get_or_insert_with(|| Progress::new(n, "questions judged"));
+        let progress = progress.get_or_insert_with(|| Progress::new(n, say!("questions judged", "questions jugées")));
         progress.done(done - before);
         progress.tell();
         before = done;

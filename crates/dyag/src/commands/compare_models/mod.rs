@@ -13,6 +13,7 @@ use dyag_eval::comparison::{Contestant, Options, compare_trained, is_compared};
 use dyag_eval::results::Results;
 
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::language_models::LanguageModelArgs;
 use crate::terminal;
 use output::{FormatChoice, LanguageChoice, Output};
@@ -162,13 +163,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         terminal::print(&terminal::printable(&table::text(&comparison, verbose)))?;
         for path in output.iter().flat_map(Output::paths) {
-            terminal::print_line(format!("written: {}", path.display()))?;
+            terminal::print_line(say!("written: {}", "écrit : {}", path.display()))?;
         }
     }
     let Some(name) = fail_if_worse else { return Ok(ExitCode::SUCCESS) };
     let worse = comparison.shown_worse(&name);
     for (metric, better) in &worse {
-        terminal::note(format!("{name} is shown worse than {better} in {metric}"));
+        terminal::complain(say!(
+            "{name} is shown worse than {better} in {metric}",
+            "{name} se montre moins bon que {better} pour {metric}"
+        ));
     }
     Ok(if worse.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

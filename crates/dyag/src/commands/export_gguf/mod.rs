@@ -113,7 +113,7 @@ fn write_model(exported: &Exported, name: &str, output: &Path, kind: GgufType) -
     let model = GgufModel { name, config, weights, adapter: exported.adapter.as_ref(), tokenizer: &tokenizer };
     let mut progress: Option<(Progress, u64)> = None;
     let written = export_gguf(output, &model, kind, &mut |done, all| {
-        let (bar, told) = progress.get_or_insert_with(|| (Progress::new((all >> 20) as usize, "MiB"), 0));
+        let (bar, told) = progress.get_or_insert_with(|| (Progress::new((all >> 20) as usize, "MiB".to_owned()), 0));
         bar.done(((done >> 20) - *told) as usize);
         bar.tell();
         *told = done >> 20;

@@ -21,6 +21,7 @@ use dyag_train::memory::{self, AvailableMemory};
 use dyag_train::plan::{MemoryNeeds, MemoryPlan, largest_step_rows, plan_memory, plan_work};
 use dyag_train::{TrainConfig, TrainInputs, train};
 
+use crate::language::say;
 use crate::model_files::ModelFiles;
 use crate::terminal;
 
@@ -151,7 +152,10 @@ fn watch_for_interruption() -> anyhow::Result<&'static AtomicBool> {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(result::INTERRUPTED));
         }
-        terminal::note("\nstopping: a checkpoint of the steps done so far is written (once more to stop at once, without it)");
+        terminal::note(say!(
+            "\nstopping: a checkpoint of the steps done so far is written (once more to stop at once, without it)",
+            "\narrêt : un point de reprise des pas faits est écrit (une seconde fois pour arrêter aussitôt, sans lui)"
+        ));
     })
     .context("cannot watch for Ctrl-C")?;
     Ok(&STOP)

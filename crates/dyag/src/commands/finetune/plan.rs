@@ -10,6 +10,7 @@ use dyag_train::plan::{MemoryPlan, WorkPlan};
 
 use super::batch::Batch;
 use super::data::Data;
+use crate::language::{Language, say};
 use crate::model_files::ModelFiles;
 use crate::terminal::note;
 
@@ -30,15 +31,18 @@ pub(super) struct Plan<'a> {
 /// Prints it on stderr.
 pub(super) fn print(plan: &Plan<'_>) {
     let Plan { files, data, config, n_parameters, memory, batch, work, kernel, output, verbose } = plan;
-    let line = |what: &str, text: String| note(format!("{what:<11} {text}"));
-    line("base model", files.summary());
+    let line = |what: String, text: String| note(format!("{what:<11} {text}"));
+    line(say!("base model", "modèle"), files.summary());
     match config.method {
-        Method::Lora => line("adapter", describe_adapter(config, *n_parameters)),
-        Method::Full => line("weights", format!("all are trained: {} numbers", thousands(*n_parameters as u64))),
+        Method::Lora => line(say!("adapter", "adaptateur"), describe_adapter(config, *n_parameters)),
+        Method::Full => line(
+            say!("weights", "poids"),
+            say!("all are trained: {} numbers", "tous sont entraînés : {} nombres", thousands(*n_parameters as u64)),
+        ),
     }
-    line("data", describe_data(&data.audit));
+    line(say!("data", "données"), describe_data(&data.audit));
     if let Some(audit) = &data.validation_audit {
-        line("validation", describe_data(audit));
+        line(say!("validation", "validation"), describe_data(audit));
     }
     for sentence in &data.left_out {
         note(format!("note: {sentence}"));
@@ -49,27 +53,37 @@ pub(super) fn print(plan: &Plan<'_>) {
     for warning in data.validation_audit.iter().flat_map(Audit::warnings) {
         note(format!("warning: validation: {warning}"));
     }
-    line("work", describe_work(work, config));
+    line(say!("work", "travail"), describe_work(work, config));
     if config.neftune_alpha.is_some() && config.share_prefixes {
-        note("note: beginnings that examples have in common are not shared: with noise on the embeddings each has its own");
+        note(say!(
+            "note: beginnings that examples have in common are not shared: with noise on the embeddings each has its own",
+            "note : les débuts communs des exemples ne sont pas partagés : avec du bruit sur les plongements, chacun a le sien"
+        ));
     }
     if let Some(why) = &batch.why {
-        line("batch", why.clone());
+        line(say!("batch", "lot"), why.clone());
     }
     let MemoryPlan { max_pack_tokens, available_bytes, available_source, .. } = memory;
-    let available = if *available_bytes == u64::MAX { String::new() } else { format!(" of {}", gigabytes(*available_bytes)) };
-    line("memory", format!("{}{available} ({available_source}), {max_pack_tokens} tokens at a time", gigabytes(memory.total_bytes())));
+    let available = if *available_bytes == u64::MAX { String::new() } else { say!(" of {}", " sur {}", gigabytes(*available_bytes)) };
+    let total = gigabytes(memory.total_bytes());
+    line(
+        say!("memory", "mémoire"),
+        say!(
+            "{total}{available} ({available_source}), {max_pack_tokens} tokens at a time",
+            "{total}{available} ({available_source}), {max_pack_tokens} jetons à la fois"
+        ),
+    );
     if *verbose {
         note(memory.breakdown());
     }
-    line("kernels", (*kernel).to_owned());
-    line("output", output.display().to_string());
+    line(say!("kernels", "noyaux"), (*kernel).to_owned());
+    line(say!("output", "sortie"), output.display().to_string());
 }
 
 fn describe_adapter(config: &TrainConfig, n_parameters: usize) -> String {
     let LoraSettings { rank, alpha, rslora, dora, rank_pattern, alpha_pattern, target_modules, target_text, initial_adapter } =
         &config.lora;
-    let mut text = format!("rank {rank}, alpha {alpha}");
+    let mut text = say!("rank {rank}, alpha {alpha}", "rang {rank}, alpha {alpha}");
     let others = |what: &str, n: usize| if n > 0 { format!(", {n} other {what}{}", if n > 1 { "s" } else { "" }) } else { String::new() };
     text += &others("rank", rank_pattern.len());
     text += &others("alpha", alpha_pattern.len());
@@ -77,9 +91,10 @@ fn describe_adapter(config: &TrainConfig, n_parameters: usize) -> String {
         text += if is_so { what } else { "" };
     }
     let on = target_text.as_ref().map_or_else(|| target_modules.join(" "), |asked| format!("{asked} ({})", target_modules.join(" ")));
-    text += &format!(", on {on}; {} trained numbers", thousands(n_parameters as u64));
+    let numbers = thousands(n_parameters as u64);
+    text += &say!(", on {on}; {numbers} trained numbers", ", sur {on} ; {numbers} nombres entraînés");
     if initial_adapter.is_some() {
-        text += ", from a trained adapter";
+        text += &say!(", from a trained adapter", ", à partir d'un adaptateur entraîné");
     }
     if let Some(ratio) = config.lora_plus_ratio {
         text += &format!("; B learns {ratio} times as fast (LoRA+)");
@@ -92,33 +107,34 @@ fn describe_adapter(config: &TrainConfig, n_parameters: usize) -> String {
 
 fn describe_data(audit: &Audit) -> String {
     let Audit { n_examples, n_tokens, n_trained_tokens, trained_share, longest_tokens, .. } = audit;
-    format!(
-        "{n_examples} conversations, {} tokens, {} of them learned ({:.1} %), the longest {longest_tokens}",
-        thousands(*n_tokens as u64),
-        thousands(*n_trained_tokens as u64),
-        100.0 * trained_share,
+    let (tokens, trained, share) = (thousands(*n_tokens as u64), thousands(*n_trained_tokens as u64), 100.0 * trained_share);
+    say!(
+        "{n_examples} conversations, {tokens} tokens, {trained} of them learned ({share:.1} %), the longest {longest_tokens}",
+        "{n_examples} conversations, {tokens} jetons, dont {trained} appris ({share:.1} %), la plus longue {longest_tokens}"
     )
 }
 
 fn describe_work(work: &WorkPlan, config: &TrainConfig) -> String {
     let WorkPlan { steps_per_epoch, total_steps, warmup_steps, n_tokens, n_trained_tokens: _, n_computed_tokens, flops_per_epoch } = *work;
-    let shared = if n_computed_tokens < n_tokens { format!(" ({} computed)", thousands(n_computed_tokens)) } else { String::new() };
-    format!(
-        "{total_steps} steps of {} examples ({steps_per_epoch} an epoch), {warmup_steps} to warm up; an epoch is {} tokens{shared}, \
-         {:.1} teraflop",
-        config.examples_per_step(),
-        thousands(n_tokens),
-        flops_per_epoch / 1e12,
+    let shared =
+        if n_computed_tokens < n_tokens { say!(" ({} computed)", " ({} calculés)", thousands(n_computed_tokens)) } else { String::new() };
+    let (examples, tokens, work) = (config.examples_per_step(), thousands(n_tokens), flops_per_epoch / 1e12);
+    say!(
+        "{total_steps} steps of {examples} examples ({steps_per_epoch} an epoch), {warmup_steps} to warm up; an epoch is {tokens} tokens{shared}, \
+         {work:.1} teraflop",
+        "{total_steps} pas de {examples} exemples ({steps_per_epoch} par époque), {warmup_steps} d'échauffement ; une époque fait {tokens} jetons{shared}, \
+         {work:.1} téraflop"
     )
 }
 
-/// `12,345,678`.
+/// `12,345,678`; `12 345 678` in French, with spaces that do not break.
 fn thousands(n: u64) -> String {
+    let between = if Language::spoken() == Language::French { '\u{202f}' } else { ',' };
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
+            text.push(between);
         }
         text.push(digit);
     }

@@ -8,6 +8,7 @@ use dyag_train::log::StepRecord;
 use dyag_train::memory::peak_resident_bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::language::say;
 use crate::terminal;
 
 /// Without a bar a run prints about so many lines, the first and the last step among them.
@@ -23,7 +24,7 @@ pub(super) struct Progress {
 impl Progress {
     /// A bar when stderr is a terminal.
     pub(super) fn new(verbose: bool) -> Self {
-        let bar = terminal::stderr_is_terminal().then(|| {
+        let bar = terminal::draws_bars().then(|| {
             let bar = ProgressBar::new(0);
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -38,7 +39,11 @@ impl Progress {
             Event::Begin { step, total_steps, resumed_from } => {
                 self.start = Some((Instant::now(), *step));
                 if let Some(folder) = resumed_from {
-                    self.say(format!("resuming from {}: step {step} of {total_steps}", folder.display()));
+                    self.say(say!(
+                        "resuming from {}: step {step} of {total_steps}",
+                        "reprise de {} : pas {step} sur {total_steps}",
+                        folder.display()
+                    ));
                 }
                 if let Some(bar) = &self.bar {
                     bar.set_length(*total_steps);
@@ -49,7 +54,7 @@ impl Progress {
             Event::Step { record, total_steps } => self.step(record, *total_steps),
             Event::Validating { .. } => {
                 if let Some(bar) = &self.bar {
-                    bar.set_message("measuring the validation set");
+                    bar.set_message(say!("measuring the validation set", "mesure du jeu de validation"));
                 }
             }
             Event::Checkpoint { folder } => {
@@ -81,7 +86,12 @@ impl Progress {
         let every = total_steps.div_ceil(LINES);
         let notable = record.step.is_multiple_of(every) || record.step == 1 || record.step == total_steps;
         if self.verbose || (self.bar.is_none() && notable) || record.validation.is_some() {
-            self.say(format!("step {}/{total_steps}  epoch {:.2}  {line}", record.step, record.epoch));
+            self.say(say!(
+                "step {}/{total_steps}  epoch {:.2}  {line}",
+                "pas {}/{total_steps}  époque {:.2}  {line}",
+                record.step,
+                record.epoch
+            ));
         }
     }
 
@@ -95,18 +105,27 @@ impl Progress {
 
 fn describe(record: &StepRecord, left: Option<Duration>) -> String {
     let StepRecord { loss, learning_rate, grad_norm, validation, timing, n_sequence_tokens, n_computed_tokens, .. } = record;
-    let mut line = format!("loss {loss:.4}  rate {learning_rate:.2e}  norm {grad_norm:.3}  {:.0} tokens/s", timing.tokens_per_s);
+    let mut line = say!(
+        "loss {loss:.4}  rate {learning_rate:.2e}  norm {grad_norm:.3}  {:.0} tokens/s",
+        "perte {loss:.4}  taux {learning_rate:.2e}  norme {grad_norm:.3}  {:.0} jetons/s",
+        timing.tokens_per_s
+    );
     if n_computed_tokens < n_sequence_tokens {
-        line.push_str(&format!(" ({:.0} computed)", timing.computed_tokens_per_s));
+        line.push_str(&say!(" ({:.0} computed)", " ({:.0} calculés)", timing.computed_tokens_per_s));
     }
     if let Some(bytes) = peak_resident_bytes() {
-        line.push_str(&format!("  {} at most", gigabytes(bytes)));
+        line.push_str(&say!("  {} at most", "  {} au plus", gigabytes(bytes)));
     }
     if let Some(left) = left {
-        line.push_str(&format!("  {} left", duration(left)));
+        line.push_str(&say!("  {} left", "  encore {}", duration(left)));
     }
     if let Some(validation) = validation {
-        line.push_str(&format!("  validation loss {:.4} accuracy {:.3}", validation.loss, validation.token_accuracy));
+        line.push_str(&say!(
+            "  validation loss {:.4} accuracy {:.3}",
+            "  validation : perte {:.4}, jetons justes {:.3}",
+            validation.loss,
+            validation.token_accuracy
+        ));
     }
     line
 }

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::language_models::{LanguageModelArgs, OpenModel};
 use crate::terminal;
 
@@ -120,9 +121,10 @@ impl Found {
     /// What was used, for people.
     pub(super) fn line(&self) -> String {
         let ModelWork { shown, passages, facts, wordings, failures } = self.facts.work;
-        let failed = if failures > 0 { format!(", {failures} without an answer") } else { String::new() };
-        format!(
+        let failed = if failures > 0 { say!(", {failures} without an answer", ", {failures} sans réponse") } else { String::new() };
+        say!(
             "{}: {shown} of {passages} passages shown{failed}, {facts} facts in {wordings} wordings; {}",
+            "{} : {shown} passages montrés sur {passages}{failed}, {facts} faits en {wordings} formulations ; {}",
             self.model.name(),
             self.model.usage().sentence()
         )
@@ -148,9 +150,12 @@ struct Progress {
 
 impl Progress {
     fn new(count: usize) -> Self {
-        let bar = terminal::stderr_is_terminal().then(|| {
+        let bar = terminal::draws_bars().then(|| {
             let bar = ProgressBar::new(count as u64);
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} wordings, {msg}, {eta} left");
+            let style = ProgressStyle::with_template(&say!(
+                "{{bar:24}} {{pos}}/{{len}} wordings, {{msg}}, {{eta}} left",
+                "{{bar:24}} {{pos}}/{{len}} formulations, {{msg}}, encore {{eta}}"
+            ));
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
@@ -158,7 +163,7 @@ impl Progress {
     }
 
     fn show(&mut self, work: ModelWork) {
-        let told = format!("{} passages, {} facts", work.shown, work.facts);
+        let told = say!("{} passages, {} facts", "{} passages, {} faits", work.shown, work.facts);
         match &self.bar {
             Some(bar) => {
                 bar.set_message(told);
@@ -166,8 +171,9 @@ impl Progress {
             }
             None if self.told.elapsed().as_secs() >= 10 => {
                 self.told = Instant::now();
-                terminal::note(format!(
+                terminal::note(say!(
                     "{} of {} wordings, {told}, {:.0} s",
+                    "{} formulations sur {}, {told}, {:.0} s",
                     work.wordings,
                     self.count,
                     self.start.elapsed().as_secs_f64()

@@ -3,6 +3,7 @@
 mod context;
 mod llm;
 mod output;
+mod report;
 mod tokens;
 
 use std::fs;
@@ -15,6 +16,7 @@ use dyag_text::generate::{Method, Rules, Split, TrainingOptions, TrainingSet, do
 use serde_json::json;
 
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::language_models::LanguageModelArgs;
 use crate::terminal;
 
@@ -201,13 +203,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         terminal::print_json(&document)?;
     } else {
-        set.report.lines().into_iter().try_for_each(terminal::print_line)?;
+        report::lines(&set.report).into_iter().try_for_each(terminal::print_line)?;
         found.iter().try_for_each(|found| terminal::print_line(found.line()))?;
         tokens.iter().flat_map(tokens::TokenCounts::lines).try_for_each(terminal::print_line)?;
-        written.iter().try_for_each(|file| terminal::print_line(format!("{}: {} examples", file.path.display(), file.n_rows)))?;
-        problems.iter().try_for_each(|problem| terminal::print_line(format!("problem: {problem}")))?;
+        written
+            .iter()
+            .try_for_each(|file| terminal::print_line(say!("{}: {} examples", "{} : {} exemples", file.path.display(), file.n_rows)))?;
+        problems.iter().try_for_each(|problem| terminal::print_line(say!("problem: {problem}", "problème : {problem}")))?;
         if validate && problems.is_empty() {
-            terminal::print_line("validated: every answer is in the chunk it cites, no question is there twice, no part knows another's")?;
+            terminal::print_line(say!(
+                "validated: every answer is in the chunk it cites, no question is there twice, no part knows another's",
+                "vérifié : chaque réponse est dans le passage qu'elle cite, aucune question n'y est deux fois, aucune partie ne connaît celles d'une autre"
+            ))?;
         }
     }
     // A model that stopped before its work was done gave fewer examples than it could: that is a no.
@@ -260,8 +267,8 @@ fn nothing_found(input: &Path, rules: &Rules, set: &TrainingSet, json: bool) -> 
     if json {
         terminal::print_json(&json!({ "files": [], "rules": rules.origin(), "report": set.report, "nothing": message }))?;
     } else {
-        terminal::note(message);
-        set.report.lines().into_iter().try_for_each(terminal::print_line)?;
+        terminal::complain(message);
+        report::lines(&set.report).into_iter().try_for_each(terminal::print_line)?;
     }
     Ok(ExitCode::from(1))
 }

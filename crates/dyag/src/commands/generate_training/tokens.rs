@@ -4,6 +4,7 @@ use dyag_text::{Dataset, ExampleOptions};
 use serde::Serialize;
 
 use super::output::Written;
+use crate::language::say;
 use crate::model_files::ModelFiles;
 
 /// Tokens of the examples of all parts.
@@ -46,8 +47,11 @@ impl TokenCounts {
     pub(super) fn lines(&self) -> Vec<String> {
         let Self { total, median, p95, max, trained, limit, over_limit } = self;
         vec![
-            format!("tokens: {total}, {trained} of them learned; an example has {median} (median), {p95} (95 %), {max} (longest)"),
-            format!("longer than {limit} tokens: {over_limit}"),
+            say!(
+                "tokens: {total}, {trained} of them learned; an example has {median} (median), {p95} (95 %), {max} (longest)",
+                "jetons : {total}, dont {trained} appris ; un exemple en a {median} (médiane), {p95} (95 %), {max} (le plus long)"
+            ),
+            say!("longer than {limit} tokens: {over_limit}", "plus longs que {limit} jetons : {over_limit}"),
         ]
     }
 }

@@ -15,6 +15,7 @@ use dyag_text::ControlWords;
 use serde::Serialize;
 
 use crate::exported::Exported;
+use crate::language::say;
 use crate::progress::Progress;
 
 /// Tokens of a piece of the text; each piece begins anew. Two lists of logits exist for it: 156 MB each for Qwen's 151,936 tokens.
@@ -57,7 +58,7 @@ pub(super) fn run(exported: &Exported, adapter: &Adapter, folder: &Path, text: &
     let merged = Decoder::new(Arc::clone(&device), &merged.config, &merged.weights);
     let window = WINDOW.min(exported.files.config().max_positions);
     let vocab_size = exported.files.config().vocab_size;
-    let progress = Progress::new(ids.len(), "tokens compared");
+    let progress = Progress::new(ids.len(), say!("tokens compared", "jetons comparés"));
     let mut sums = Sums::default();
     for piece in ids.chunks(window).filter(|piece| piece.len() > 1) {
         let pack = Pack {

@@ -91,7 +91,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let (config, weights) = (exported.files.config(), exported.files.weights());
         let mut progress: Option<(Progress, u64)> = None;
         let written = export_weights(folder.path(), config, weights, Some(pairs), options, &mut |done, all| {
-            let (bar, told) = progress.get_or_insert_with(|| (Progress::new((all >> 20) as usize, "MiB"), 0));
+            let (bar, told) = progress.get_or_insert_with(|| (Progress::new((all >> 20) as usize, "MiB".to_owned()), 0));
             bar.done(((done >> 20) - *told) as usize);
             bar.tell();
             *told = done >> 20;

@@ -7,6 +7,7 @@ use dyag_text::{Message, Role};
 use serde_json::json;
 
 use super::stream_answer;
+use crate::language::say;
 use crate::session::Session;
 use crate::terminal;
 
@@ -14,7 +15,10 @@ use crate::terminal;
 pub(super) fn hold(session: &Session, json: bool, verbose: bool) -> anyhow::Result<()> {
     let person = terminal::stdin_is_terminal();
     if person {
-        terminal::note("One question a line; an empty line ends the conversation.");
+        terminal::note(say!(
+            "One question a line; an empty line ends the conversation.",
+            "Une question par ligne ; une ligne vide termine la conversation."
+        ));
     }
     let mut turns: Vec<Message> = Vec::new();
     loop {

@@ -8,6 +8,7 @@ use dyag_text::Message;
 use dyag_text::dataset::Question;
 use serde_json::{Value, json};
 
+use crate::language::say;
 use crate::session::Session;
 use crate::terminal;
 
@@ -33,9 +34,15 @@ impl Count {
     fn sentence(self) -> String {
         let Self { questions, with_expected_answer, exact } = self;
         if with_expected_answer == 0 {
-            return format!("{questions} questions answered; none has an expected answer");
+            return say!(
+                "{questions} questions answered; none has an expected answer",
+                "{questions} questions répondues ; aucune n'a de réponse attendue"
+            );
         }
-        format!("{exact} of {with_expected_answer} questions with an expected answer are answered exactly (space around and case aside)")
+        say!(
+            "{exact} of {with_expected_answer} questions with an expected answer are answered exactly (space around and case aside)",
+            "{exact} des {with_expected_answer} questions à réponse attendue ont la réponse exacte (aux espaces autour et à la casse près)"
+        )
     }
 }
 
@@ -67,7 +74,11 @@ pub(super) fn answer_all(
     }
     let seconds = start.elapsed().as_secs_f64();
     if verbose {
-        terminal::note(format!("{} answers in {seconds:.1} s, {:.1} tokens/s", rows.len(), progress.n_tokens as f64 / seconds));
+        let (n_answers, rate) = (rows.len(), progress.n_tokens as f64 / seconds);
+        terminal::note(say!(
+            "{n_answers} answers in {seconds:.1} s, {rate:.1} tokens/s",
+            "{n_answers} réponses en {seconds:.1} s, {rate:.1} jetons/s"
+        ));
     }
     if let Some(path) = output {
         write_atomically(path, |out| rows.iter().try_for_each(|row| writeln!(out, "{row}")))?;
@@ -92,7 +103,7 @@ impl Progress {
         if self.shown && self.told.elapsed().as_secs() >= 10 {
             self.told = Instant::now();
             let seconds = self.start.elapsed().as_secs_f64();
-            terminal::note(format!("{} tokens in {seconds:.0} s", self.n_tokens));
+            terminal::note(say!("{} tokens in {seconds:.0} s", "{} jetons en {seconds:.0} s", self.n_tokens));
         }
     }
 }
@@ -115,7 +126,7 @@ fn print_count(session: &Session, count: Count, rows: Vec<Value>, output: Option
         return terminal::print_json(&summary);
     }
     match output {
-        Some(path) => terminal::print_line(format!("{}\nanswers: {}", count.sentence(), path.display())),
+        Some(path) => terminal::print_line(say!("{}\nanswers: {}", "{}\nréponses : {}", count.sentence(), path.display())),
         None => {
             terminal::note(count.sentence());
             Ok(())
