@@ -14,7 +14,7 @@ fn a_wrong_command_is_a_usage_error() {
 
       tip: a similar subcommand exists: 'finetune'
 
-    Usage: dyag <COMMAND>
+    Usage: dyag [OPTIONS] <COMMAND>
 
     For more information, try '--help'.
     ");
@@ -24,7 +24,7 @@ fn a_wrong_command_is_a_usage_error() {
 fn without_a_command_it_prints_its_help() {
     let outcome = Place::new().run(&[]);
     assert_eq!(outcome.code, Some(2));
-    assert!(outcome.stderr.contains("Usage: dyag <COMMAND>"), "{outcome}");
+    assert!(outcome.stderr.contains("Usage: dyag [OPTIONS] <COMMAND>"), "{outcome}");
 }
 
 #[test]
@@ -37,11 +37,11 @@ fn help_and_version_go_to_stdout() {
 
     Exit status: 0 done, 1 a legitimate "no" (a check failed), 2 an error.
 
-    Usage: dyag <COMMAND>
+    Usage: dyag [OPTIONS] <COMMAND>
 
     Commands:
-      demo                Show the whole way on invented documents: passages, questions, index, training,
-                          answers, comparison
+      demo                Show the whole way on invented documents: passages, questions, index,
+                          training, answers, comparison
       chunk               Cut documents into passages: the raw material of datasets and searches
       generate-training   Make a training set from chunks of documents
       generate-questions  Make a question set from a catalogue
@@ -71,6 +71,10 @@ fn help_and_version_go_to_stdout() {
       inspect             Show what a model, an adapter, chunks or a dataset hold; check a dataset
       models              List, fetch, describe and remove models by name
       bench               Measure the machine, and a model's products, training and generation on it
+      doctor              Look at this machine: what dyag can do here, how fast, and what stands in its
+                          way
+      completions         Print the completions of a shell
+      man                 Write manual pages, one for each command
       help                Print this message or the help of the given subcommand(s)
 
     Options:
@@ -79,6 +83,23 @@ fn help_and_version_go_to_stdout() {
 
       -V, --version
               Print version
+
+    Options of every command:
+      -q, --quiet
+              Print no progress and no notes; errors, and why the answer is no, stay
+
+          --lang <LANGUAGE>
+              Language of what is printed for people; that of LC_ALL, LC_MESSAGES or LANG when absent
+
+              Possible values:
+              - en: English
+              - fr: French
+
+          --config <FILE>
+              File with settings, in place of dyag.toml of the working folder
+
+          --show-config
+              Print the values that the command would use and where each is from, and do nothing
     "#);
     let version = Place::new().run(&["--version"]);
     assert_eq!((version.code, version.stdout), (Some(0), format!("dyag {}\n", env!("CARGO_PKG_VERSION"))));
@@ -110,7 +131,10 @@ fn every_command_has_help_that_names_its_flags() {
         ("check", ["--model", "--adapter", "--reference"].as_slice()),
         ("inspect", ["--dataset", "--base-model", "--line"].as_slice()),
         ("models", ["list", "pull", "info", "rm"].as_slice()),
-        ("bench", ["--base-model", "--dataset", "--runs", "--json"].as_slice()),
+        ("bench", ["--base-model", "--dataset", "--runs", "--json", "--quiet", "--show-config"].as_slice()),
+        ("doctor", ["--no-measure", "--json"].as_slice()),
+        ("completions", ["bash", "zsh", "fish", "powershell", "elvish"].as_slice()),
+        ("man", ["--output"].as_slice()),
     ] {
         let help = Place::new().run(&[command, "--help"]);
         assert_eq!(help.code, Some(0), "{help}");

@@ -168,6 +168,9 @@ impl Place {
             "https_proxy",
             "http_proxy",
             "all_proxy",
+            "LC_ALL",
+            "LC_MESSAGES",
+            "LANG",
         ] {
             command.env_remove(name);
         }
