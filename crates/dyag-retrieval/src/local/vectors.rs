@@ -56,7 +56,7 @@ impl Vectors {
         let n = self.matrix.rows();
         let parts = match &self.lists {
             Some(lists) => lists.probed(device, vector, k, passing),
-            None => Vec::from_iter([0..n]),
+            None => std::iter::once(0..n).collect(),
         };
         let x = device.upload(vector);
         let mut best = Best { heap: BinaryHeap::with_capacity(k + 1), k };
