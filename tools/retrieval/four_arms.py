@@ -76,7 +76,8 @@ def main():
         run(*command, makes=f"{arm}.json")
     results = [part for arm in arms for part in ("--results", f"{arm}={out / arm}.json")]
     if len(arms) > 1:
-        run("compare-models", *results, "--training-set", f"train={args.train}", "--format", "all", "--output", out / "comparison", makes="comparison/comparison.json")
+        learned = [part for arm in arms if arm not in ("base", "rag") for part in ("--training-set", f"{arm}={args.train}")]
+        run("compare-models", *results, *learned, "--format", "all", "--output", out / "comparison", makes="comparison/comparison.json")
     taught(out, arms, args.test)
 
 

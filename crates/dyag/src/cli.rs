@@ -39,7 +39,7 @@ pub(crate) struct Everywhere {
 
     /// File with settings, in place of dyag.toml of the working folder
     #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    pub(crate) settings: Option<PathBuf>,
 
     /// Print the values that the command would use and where each is from, and do nothing
     #[arg(long, global = true)]

@@ -34,7 +34,7 @@ const COMMANDS: [(&str, &str); 27] = [
 const EVERYWHERE: [(&str, &str); 6] = [
     ("quiet", "Ni progression ni notes ; les erreurs, et la raison d'un « non », restent"),
     ("lang", "Langue de ce qui est affiché ; sans elle, celle de LC_ALL, LC_MESSAGES ou LANG"),
-    ("config", "Fichier de réglages, au lieu de dyag.toml dans le dossier de travail"),
+    ("settings", "Fichier de réglages, au lieu de dyag.toml dans le dossier de travail"),
     ("show_config", "Afficher les valeurs que la commande prendrait et d'où vient chacune, sans rien faire"),
     ("help", "Afficher l'aide (résumée avec « -h »)"),
     ("version", "Afficher la version"),

@@ -82,7 +82,7 @@ fn parse(command: &clap::Command, resolved: &Resolved) -> anyhow::Result<Start> 
         Err(error) => return Ok(Start::End(refuse(&error, resolved))),
     };
     // The language and the files are known already.
-    let Everywhere { quiet, lang: _, config: _, show_config: _ } = everywhere;
+    let Everywhere { quiet, lang: _, settings: _, show_config: _ } = everywhere;
     if quiet {
         terminal::be_quiet();
     }

@@ -47,8 +47,8 @@ fn every_case_passes_with_the_keys_of_either_version() {
     for case in CASES {
         let place = place(case);
         for config in ["model/config.json", "reference/config_v4.json"] {
-            passes(&place, &["--model-config", config]);
-            passes(&place, &["--model-config", config, "--precision", "bf16"]);
+            passes(&place, &["--config", config]);
+            passes(&place, &["--config", config, "--precision", "bf16"]);
         }
     }
 }
@@ -326,7 +326,7 @@ fn wrong_dumps_and_flags_are_refused() {
     let place = place("qwen2-ragged");
     refused(&place, &["--device", "cuda"], &["--device cuda"]);
     refused(&place, &["--device", "reference", "--threads", "2"], &["--threads 2"]);
-    refused(&place, &["--model-config", "reference/reference.json"], &["reference.json", "model_type"]);
+    refused(&place, &["--config", "reference/reference.json"], &["reference.json", "model_type"]);
     with_fact(&place, "bf16", Value::Null);
     refused(&place, &["--precision", "bf16"], &["reference.json", "\"bf16\""]);
     for (key, value) in [("optimizer", "SGD".into()), ("dtype", "bfloat16".into()), ("steps", 0.into()), ("prompt_tokens", 24.into())] {

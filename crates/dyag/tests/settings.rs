@@ -59,16 +59,16 @@ fn the_command_line_wins_over_the_near_file_and_that_over_the_far_one() {
     }
     // Another file in place of the near one; the far one still holds.
     place.write("other.toml", "[finetune]\nepochs = 9\n");
-    let text = shown(&place, &["--config", "other.toml", "finetune"]);
+    let text = shown(&place, &["--settings", "other.toml", "finetune"]);
     assert!(line(&text, "epochs").ends_with("# other.toml:2") && line(&text, "seed").ends_with("config/dyag.toml:2"), "{text}");
     // For scripts: no file but the one that is named.
     place.set("DYAG_SETTINGS", "none");
     let text = shown(&place, &["finetune"]);
     assert!(line(&text, "epochs").ends_with("# default") && line(&text, "seed").ends_with("# default"), "{text}");
-    let text = shown(&place, &["--config", "other.toml", "finetune"]);
+    let text = shown(&place, &["--settings", "other.toml", "finetune"]);
     assert!(line(&text, "epochs").ends_with("# other.toml:2") && line(&text, "seed").ends_with("# default"), "{text}");
     place.set("DYAG_SETTINGS", "");
-    let missing = place.run(&["finetune", "--show-config", "--config", "none.toml"]);
+    let missing = place.run(&["finetune", "--show-config", "--settings", "none.toml"]);
     assert_eq!(missing.code, Some(2), "{missing}");
     assert!(missing.stderr.contains("cannot read the settings in none.toml"), "{missing}");
 }
@@ -124,7 +124,7 @@ fn what_is_wrong_in_a_file_is_named_with_its_line() {
         ("[models.pull]\nconnection = 2\n", "dyag.toml:2: models pull has no flag --connection; did you mean connections?"),
         ("[all]\nepoch = 1\n", "dyag.toml:2: no command has flag --epoch; did you mean epochs?"),
         ("seed = 1\n", "dyag.toml:1: seed stands in no table"),
-        ("[all]\nconfig = \"a\"\n", "dyag.toml:2: no command has flag --config"),
+        ("[all]\nsettings = \"a\"\n", "dyag.toml:2: no command has flag --settings"),
         ("[finetune]\nepochs = \n", "dyag.toml:2: expected TOML"),
         ("[finetune]\nepochs = [1, 2]\n", "dyag.toml:2: epochs has one value: expected a text or a number, found a list"),
         ("[finetune]\nuse-dora = 1\n", "dyag.toml:2: use-dora is on or off: expected true or false, found 1"),

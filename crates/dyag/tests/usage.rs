@@ -95,7 +95,7 @@ fn help_and_version_go_to_stdout() {
               - en: English
               - fr: French
 
-          --config <FILE>
+          --settings <FILE>
               File with settings, in place of dyag.toml of the working folder
 
           --show-config

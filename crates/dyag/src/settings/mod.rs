@@ -19,11 +19,11 @@ pub(crate) use show::print;
 /// Name of the file, in the working folder and in the folder of a user's settings.
 pub(crate) const FILE: &str = "dyag.toml";
 
-/// The variable, and its value, with which no file is read but one that `--config` names.
+/// The variable, and its value, with which no file is read but one that `--settings` names.
 pub(crate) const NO_FILES: (&str, &str) = ("DYAG_SETTINGS", "none");
 
 /// The flags that choose files and so cannot stand in one, and those that are about nothing but the help.
-const NOT_IN_FILES: [&str; 4] = ["config", "show_config", "help", "version"];
+const NOT_IN_FILES: [&str; 4] = ["settings", "show_config", "help", "version"];
 
 /// The command line as typed, as far as it has to be known before it is parsed.
 pub(crate) struct Typed {
@@ -77,7 +77,7 @@ impl Typed {
         if self.path().is_empty() {
             return Ok(Vec::new());
         }
-        let named: Option<PathBuf> = self.global("config");
+        let named: Option<PathBuf> = self.global("settings");
         if std::env::var_os(NO_FILES.0).is_some_and(|value| value == NO_FILES.1) {
             return named.iter().map(|path| file::read(path, command)).collect();
         }
@@ -179,7 +179,7 @@ fn place_after(arguments: &[OsString], path: &[&str]) -> usize {
         && i < arguments.len()
     {
         // The flags before a command's name that have a value of their own.
-        if arguments[i] == "--config" || arguments[i] == "--lang" {
+        if arguments[i] == "--settings" || arguments[i] == "--lang" {
             i += 1;
         } else if arguments[i] == *wanted {
             name = names.next();

@@ -45,7 +45,7 @@ pub(crate) struct Args {
 
     /// Read the model's shape from this file and not from its folder's config.json
     #[arg(long, value_name = "FILE")]
-    model_config: Option<PathBuf>,
+    config: Option<PathBuf>,
 
     /// Where to compute
     #[arg(long, value_enum, value_name = "DEVICE", default_value_t = CheckDevice::Auto)]
@@ -99,7 +99,7 @@ struct Outcome {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { model, adapter, reference, model_config, device, precision, threads, tolerance_factor, json } = args;
+    let Args { model, adapter, reference, config, device, precision, threads, tolerance_factor, json } = args;
     let engine = |device| EngineArgs { device, precision, threads }.open();
     let device = match device {
         CheckDevice::Auto => Chosen::Cpu(engine(DeviceChoice::Auto)?),
@@ -111,7 +111,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
     };
     let model = crate::model_name::resolve(&model.to_string_lossy())?.path;
-    let model = Model::load_with_config(&model, model_config.as_deref())?;
+    let model = Model::load_with_config(&model, config.as_deref())?;
     let adapter = adapter.map(|folder| Adapter::load(&folder, &model.config)).transpose()?;
     let dump = Dump::open(&reference, &model.config, adapter.as_ref())?;
     let outcome = match device {
