@@ -124,6 +124,8 @@ fn what_is_wrong_in_a_file_is_named_with_its_line() {
         ("[models.pull]\nconnection = 2\n", "dyag.toml:2: models pull has no flag --connection; did you mean connections?"),
         ("[all]\nepoch = 1\n", "dyag.toml:2: no command has flag --epoch; did you mean epochs?"),
         ("seed = 1\n", "dyag.toml:1: seed stands in no table"),
+        ("[all]\nllm-url = \"https://x.example\"\n", "dyag.toml:2: llm-url says where keys and passwords are sent"),
+        ("[query-rag]\nstore = \"qdrant+https://x.example\"\n", "dyag.toml:2: store says where keys and passwords are sent"),
         ("[all]\nsettings = \"a\"\n", "dyag.toml:2: no command has flag --settings"),
         ("[finetune]\nepochs = \n", "dyag.toml:2: expected TOML"),
         ("[finetune]\nepochs = [1, 2]\n", "dyag.toml:2: epochs has one value: expected a text or a number, found a list"),

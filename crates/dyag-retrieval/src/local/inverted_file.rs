@@ -5,7 +5,7 @@ use dyag_kernels::cpu_device::{CpuDevice, CpuOptions};
 use dyag_kernels::map::Bytes;
 use dyag_kernels::{Device as _, Format, Precision, WeightMatrix};
 
-/// Vectors from which on a collection has one, unless it is told otherwise: below, reading all of them takes a twentieth of a second.
+/// Vectors from which on a collection has one, unless it is told otherwise: below, all of them are read.
 pub(crate) const FROM: usize = 200_000;
 /// Rows that centroids are found with, for each list.
 const SAMPLES_A_LIST: usize = 48;

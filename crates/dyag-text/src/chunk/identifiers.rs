@@ -1,6 +1,6 @@
 //! Identifiers that only a chunk's metadata have: nobody can find them, and no model can say them, unless a passage does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde_json::Value;
 
@@ -14,10 +14,23 @@ const KEYS: &[&str] =
 /// Longest value that is an identifier, in characters.
 const LONGEST: usize = 64;
 
+/// Passages of a document that its language is read from.
+const LOOKED_AT: usize = 50;
+
+/// An identifier that metadata of a document have.
+struct Identifier {
+    /// The first passage that has it.
+    place: usize,
+    label: String,
+    value: String,
+    /// Whether a passage that has it says it.
+    is_said: bool,
+}
+
 /// Shortest value that says what it is without its key, in characters.
 const SHORTEST_ALONE: usize = 3;
 
-/// Gives each document's identifiers that no passage of it says to the first passage whose metadata have them: `KEY: VALUE`, a line each, at its end, `id` written out. Keys are those that begin or end
+/// Gives each document's identifiers that no passage which has them in its metadata says to the first of these: `KEY: VALUE`, a line each, at its end, `id` written out. Keys are those that begin or end
 /// with a word that identifies (`id`, `code`, `reference` and the like); values are texts or numbers of at most 64 characters. Passages that say it already are left as they are, so that doing it again changes nothing.
 pub fn add_identifiers(chunks: &mut [Chunk]) {
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -26,21 +39,26 @@ pub fn add_identifiers(chunks: &mut [Chunk]) {
     }
     let mut lines: Vec<(usize, String)> = Vec::new();
     for of_document in places.values() {
-        let mut found: HashSet<String> = HashSet::new();
-        let mut texts: Option<Vec<String>> = None;
+        let of_some = || of_document.iter().take(LOOKED_AT).map(|place| chunks[*place].content.as_str());
+        let language = std::cell::LazyCell::new(|| Language::of_texts(of_some()));
+        let mut found: Vec<Identifier> = Vec::new();
+        let mut known: HashMap<String, usize> = HashMap::new();
         for place in of_document {
+            let text = std::cell::LazyCell::new(|| text(&chunks[*place]));
             for (key, value) in &chunks[*place].metadata {
-                let Some(value) = identifier(key, value).filter(|value| found.insert(value.clone())) else { continue };
-                let label = label(key, of_document, chunks);
+                let Some(value) = identifier(key, value) else { continue };
+                let at = *known.entry(value.clone()).or_insert_with(|| {
+                    found.push(Identifier { place: *place, label: label(key, || *language), value: value.clone(), is_said: false });
+                    found.len() - 1
+                });
                 // A short number stands in many a text for something else.
                 let is_short = value.chars().count() < SHORTEST_ALONE;
-                let said = if is_short { vec![format!("{key} {value}"), format!("{label} {value}")] } else { vec![value.clone()] };
-                let texts = texts.get_or_insert_with(|| of_document.iter().map(|place| text(&chunks[*place])).collect());
-                if !said.iter().map(|said| format!(" {} ", fold(said))).any(|said| texts.iter().any(|text| text.contains(&said))) {
-                    lines.push((*place, format!("\n{label}: {value}")));
-                }
+                let said = if is_short { vec![format!("{key} {value}"), format!("{} {value}", found[at].label)] } else { vec![value] };
+                found[at].is_said |= said.iter().any(|said| text.contains(&format!(" {} ", fold(said))));
             }
         }
+        let unsaid = found.into_iter().filter(|one| !one.is_said);
+        lines.extend(unsaid.map(|Identifier { place, label, value, .. }| (place, format!("\n{label}: {value}"))));
     }
     for (place, line) in lines {
         chunks[place].content.push_str(&line);
@@ -48,11 +66,11 @@ pub fn add_identifiers(chunks: &mut [Chunk]) {
 }
 
 /// A key as people ask for it: `id` is written out too, in the document's language.
-fn label(key: &str, of_document: &[usize], chunks: &[Chunk]) -> String {
+fn label(key: &str, language: impl FnOnce() -> Language) -> String {
     if fold(key).trim() != "id" {
         return key.trim().to_owned();
     }
-    let word = match Language::of_texts(of_document.iter().map(|place| chunks[*place].content.as_str())) {
+    let word = match language() {
         Language::French => "identifiant",
         Language::English => "identifier",
     };

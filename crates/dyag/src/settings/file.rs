@@ -200,6 +200,20 @@ impl Setting {
         format!("{}:{}", self.file.display(), self.line)
     }
 
+    /// Refuses what would send a key or a password where the owner of the folder wants.
+    pub(super) fn check_of_a_working_folder(&self) -> anyhow::Result<()> {
+        let is_folder = self.key == "store" && !self.text.contains("://");
+        if super::SENT_TO.contains(&self.key.as_str()) && !is_folder {
+            bail!(
+                "{}: {} says where keys and passwords are sent, so it is not read from the {} of a working folder; put it into your own folder of settings, or name this file with --settings",
+                self.origin(),
+                self.key,
+                super::FILE
+            );
+        }
+        Ok(())
+    }
+
     /// The words that set the same on the command line.
     pub(super) fn tokens(&self, argument: &Arg) -> anyhow::Result<Vec<OsString>> {
         let long = argument.get_long().unwrap_or(&self.key);

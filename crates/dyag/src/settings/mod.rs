@@ -25,6 +25,9 @@ pub(crate) const NO_FILES: (&str, &str) = ("DYAG_SETTINGS", "none");
 /// The flags that choose files and so cannot stand in one, and those that are about nothing but the help.
 const NOT_IN_FILES: [&str; 4] = ["settings", "show_config", "help", "version"];
 
+/// Flags that say where keys and passwords are sent. They do not stand in the file of a working folder, which may be somebody else's.
+const SENT_TO: [&str; 4] = ["llm-url", "llm-allow-http", "store-allow-http", "store"];
+
 /// The command line as typed, as far as it has to be known before it is parsed.
 pub(crate) struct Typed {
     arguments: Vec<OsString>,
@@ -89,7 +92,15 @@ impl Typed {
         {
             paths.pop();
         }
-        paths.iter().filter(|(is_named, path)| *is_named || path.is_file()).map(|(_, path)| file::read(path, command)).collect()
+        let mut files = Vec::new();
+        for (is_named, path) in paths.iter().filter(|(is_named, path)| *is_named || path.is_file()) {
+            let settings = file::read(path, command)?;
+            if !is_named && path == Path::new(FILE) {
+                settings.iter().try_for_each(Setting::check_of_a_working_folder)?;
+            }
+            files.push(settings);
+        }
+        Ok(files)
     }
 
     /// Adds what the files set and the command line does not.
