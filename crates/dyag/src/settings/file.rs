@@ -202,8 +202,8 @@ impl Setting {
 
     /// Refuses what would send a key or a password where the owner of the folder wants.
     pub(super) fn check_of_a_working_folder(&self) -> anyhow::Result<()> {
-        let is_folder = self.key == "store" && !self.text.contains("://");
-        if super::SENT_TO.contains(&self.key.as_str()) && !is_folder {
+        let sends_nothing = self.value == Value::Flag(false) || (self.key == "store" && !self.text.contains("://"));
+        if super::SENT_TO.contains(&self.key.as_str()) && !sends_nothing {
             bail!(
                 "{}: {} says where keys and passwords are sent, so it is not read from the {} of a working folder; put it into your own folder of settings, or name this file with --settings",
                 self.origin(),
