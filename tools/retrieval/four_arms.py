@@ -5,7 +5,8 @@ usage: four_arms.py DYAG OUT --model MODEL --chunks CHUNKS.jsonl --train TRAIN.j
                     [--embedding-model DIR] [--n-chunks 2] [--max-passage-chars 400] [--epochs 3] [--passages-epochs 3] [--learning-rate 5e-4] [--context-free 0.3]
                     [--max-tokens 64] [--limit N] [--arms base,rag,...]
 
-The model is fine-tuned twice: on TRAIN.jsonl as it is (`finetuned`, `hybrid`), and on the same examples with the passages that a search finds for them (`finetuned-passages`, `hybrid-passages`).
+The model is fine-tuned on TRAIN.jsonl; `hybrid` gives the surer of its answers with and without passages. Three more arms by name: `hybrid-shown` answers with the passages alone;
+`finetuned-passages` and `hybrid-passages` are trained on the same examples with the passages that a search finds for them.
 Every step is a command of dyag, printed before it runs; a step whose result is in OUT already is not done again, so a run that was stopped goes on. The comparison is in OUT/comparison;
 when questions say whether they were taught (`"taught": true`), they are also scored apart. Needs Python alone.
 """
@@ -14,7 +15,8 @@ import json
 import pathlib
 import subprocess
 
-ARMS = ["base", "rag", "finetuned", "hybrid", "finetuned-passages", "hybrid-passages"]
+FOUR = ["base", "rag", "finetuned", "hybrid"]
+ARMS = [*FOUR, "hybrid-shown", "finetuned-passages", "hybrid-passages"]
 
 
 def main():
@@ -33,7 +35,7 @@ def main():
     parser.add_argument("--context-free", default="0.3")
     parser.add_argument("--max-tokens", default="64")
     parser.add_argument("--limit")
-    parser.add_argument("--arms", default=",".join(ARMS))
+    parser.add_argument("--arms", default=",".join(FOUR))
     args = parser.parse_args()
     arms = args.arms.split(",")
     if set(arms) - set(ARMS):
@@ -56,7 +58,7 @@ def main():
         resume = ["--resume"] if any(out.glob(f"{name}/checkpoint-*")) else []
         run("finetune", "--dataset", dataset, "--output", out / name, "--epochs", epochs, *train, *resume, makes=f"{name}/final/adapter_model.safetensors")
 
-    if {"finetuned", "hybrid"} & set(arms):
+    if {"finetuned", "hybrid", "hybrid-shown"} & set(arms):
         finetune(args.train, "plain", args.epochs)
     if {"finetuned-passages", "hybrid-passages"} & set(arms):
         run("add-passages", args.train, "--output", out / "train_passages.jsonl", "--context-free", args.context_free, *search, makes="train_passages.jsonl")
@@ -64,6 +66,7 @@ def main():
     models = {
         "base": ["--base-model", args.model], "rag": ["--base-model", args.model],
         "finetuned": ["--model", out / "plain/final"], "hybrid": ["--model", out / "plain/final"],
+        "hybrid-shown": ["--model", out / "plain/final", "--hybrid", "passages"],
         "finetuned-passages": ["--model", out / "passages/final"], "hybrid-passages": ["--model", out / "passages/final"],
     }
     for arm in arms:

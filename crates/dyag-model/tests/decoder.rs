@@ -267,7 +267,7 @@ fn generate(
     batch: usize,
 ) -> Vec<Generated> {
     let adapter = DeviceAdapter::upload(&**decoder.device(), adapter);
-    let limits = GenerateLimits { max_new_tokens: 16, stop_ids: vec![], batch, numbers: Vec::new() };
+    let limits = GenerateLimits { max_new_tokens: 16, stop_ids: vec![], batch, numbers: Vec::new(), scored: false };
     let mut told = vec![Vec::new(); prompts.len()];
     let results = decoder
         .generate(Some(&adapter), prompts, &sampling, &limits, &mut |sequence, id| {
@@ -288,7 +288,38 @@ fn greedy_tokens_are_those_of_the_dumps() {
         let expected: Vec<u32> = case.integers("greedy_ids").into_iter().map(|id| id as u32).collect();
         let (prompt, answer) = expected.split_at(expected.len() - 16);
         let results = generate(&case.decoder(cpu(2)), &case.adapter, &[prompt.to_vec()], SamplingOptions::GREEDY, 1);
-        assert_eq!(results, [Generated { ids: answer.to_vec(), stop: StopReason::Length }], "{name}");
+        assert_eq!(results, [Generated { ids: answer.to_vec(), stop: StopReason::Length, likelihood: None }], "{name}");
+    }
+}
+
+#[test]
+fn a_scored_generation_says_how_likely_its_tokens_and_its_end_are() {
+    let sampled = SamplingOptions { temperature: 1.2, top_k: 0, top_p: 1.0, repetition_penalty: 1.0, seed: 3 };
+    for name in ["qwen2", "phi3"] {
+        let case = Case::load(name);
+        let decoder = case.decoder(cpu(2));
+        let adapter = DeviceAdapter::upload(&**decoder.device(), &case.adapter);
+        let ids = case.pack().0.ids;
+        let prompts = [ids[..14].to_vec(), ids[..9].to_vec(), ids[4..20].to_vec()];
+        let free = generate(&decoder, &case.adapter, &prompts, SamplingOptions::GREEDY, 3);
+        // One of them is ended by a stop token, which counts; the others by their length.
+        let stop_ids = vec![free[0].ids[7]];
+        let limits = GenerateLimits { max_new_tokens: 16, stop_ids, batch: 2, numbers: Vec::new(), scored: true };
+        for sampling in [SamplingOptions::GREEDY, sampled] {
+            let results = decoder.generate(Some(&adapter), &prompts, &sampling, &limits, &mut |_, _| ControlFlow::Continue(())).unwrap();
+            for (prompt, result) in prompts.iter().zip(&results) {
+                let stop = if let StopReason::StopToken(id) = result.stop { Some(id) } else { None };
+                let continuation: Vec<u32> = result.ids.iter().copied().chain(stop).collect();
+                let (expected, _) = told_token_by_token(&decoder, &adapter, prompt, &continuation);
+                let found = result.likelihood.unwrap();
+                assert!((found.log_likelihood - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{name}: {found:?}, {expected}");
+                assert_eq!((found.n_tokens, found.is_greedy), (continuation.len(), sampling == SamplingOptions::GREEDY), "{name}");
+                assert!((found.mean_probability().ln() - expected / continuation.len() as f64).abs() < 1e-4);
+            }
+            if sampling == SamplingOptions::GREEDY {
+                assert!(matches!(results[0].stop, StopReason::StopToken(_)));
+            }
+        }
     }
 }
 
@@ -325,14 +356,25 @@ fn generation_stops_where_it_should() {
             if n == cancel_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
     };
-    let limits =
-        |max_new_tokens, stop_ids: &[u32]| GenerateLimits { max_new_tokens, stop_ids: stop_ids.to_vec(), batch: 1, numbers: Vec::new() };
+    let limits = |max_new_tokens, stop_ids: &[u32]| GenerateLimits {
+        max_new_tokens,
+        stop_ids: stop_ids.to_vec(),
+        batch: 1,
+        numbers: Vec::new(),
+        scored: false,
+    };
     let at = free.iter().position(|id| *id == free[5]).unwrap();
     let stopped = go(&limits(16, &[free[5]]), &prompt, 0).unwrap().remove(0);
-    assert_eq!(stopped, Generated { ids: free[..at].to_vec(), stop: StopReason::StopToken(free[5]) });
-    assert_eq!(go(&limits(4, &[]), &prompt, 0).unwrap()[0], Generated { ids: free[..4].to_vec(), stop: StopReason::Length });
-    assert_eq!(go(&limits(0, &[]), &prompt, 0).unwrap()[0], Generated { ids: vec![], stop: StopReason::Length });
-    assert_eq!(go(&limits(9, &[]), &prompt, 2).unwrap()[0], Generated { ids: free[..2].to_vec(), stop: StopReason::Cancelled });
+    assert_eq!(stopped, Generated { ids: free[..at].to_vec(), stop: StopReason::StopToken(free[5]), likelihood: None });
+    assert_eq!(
+        go(&limits(4, &[]), &prompt, 0).unwrap()[0],
+        Generated { ids: free[..4].to_vec(), stop: StopReason::Length, likelihood: None }
+    );
+    assert_eq!(go(&limits(0, &[]), &prompt, 0).unwrap()[0], Generated { ids: vec![], stop: StopReason::Length, likelihood: None });
+    assert_eq!(
+        go(&limits(9, &[]), &prompt, 2).unwrap()[0],
+        Generated { ids: free[..2].to_vec(), stop: StopReason::Cancelled, likelihood: None }
+    );
     let long: Vec<u32> = (0..510).map(|i| 3 + i % 500).collect();
     assert_eq!(go(&limits(9, &[]), &long, 0).unwrap()[0].stop, StopReason::Context);
     assert_eq!(go(&limits(9, &[]), &[], 0).unwrap_err(), GenerateError::EmptyPrompt { index: 0 });

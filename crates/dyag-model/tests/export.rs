@@ -46,7 +46,7 @@ fn logits(model: &Model, adapter: Option<&Adapter>) -> Vec<f32> {
 
 fn greedy(model: &Model) -> Vec<u32> {
     let decoder = Decoder::new(device(), &model.config, &model.weights);
-    let limits = GenerateLimits { max_new_tokens: 24, stop_ids: Vec::new(), batch: 1, numbers: Vec::new() };
+    let limits = GenerateLimits { max_new_tokens: 24, stop_ids: Vec::new(), batch: 1, numbers: Vec::new(), scored: false };
     let answers =
         decoder.generate(None, &[ids()], &SamplingOptions::GREEDY, &limits, &mut |_, _| ControlFlow::Continue(())).expect("generated");
     answers[0].ids.clone()

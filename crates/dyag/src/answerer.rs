@@ -8,6 +8,7 @@ use dyag_text::{Message, Role};
 
 use crate::language_models::OpenModel;
 use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
+use crate::retrieval::Choice;
 use crate::session::{Answer, Session};
 
 /// Characters of a token of a model whose tokenizer is not here: fewer than any tokenizer's mean, so that prompts fit.
@@ -35,6 +36,11 @@ impl Answerer {
             Self::Local(model) => model.adapter_name().unwrap_or_else(|| model.base_name()),
             Self::Remote(model) => model.name(),
         }
+    }
+
+    /// Whether it was taught something of its own here: a local model with an adapter, or trained whole.
+    pub(crate) fn is_finetuned(&self) -> bool {
+        matches!(self, Self::Local(model) if model.adapter_name().is_some())
     }
 
     /// Tokens of prompt and answer that it holds.
@@ -71,9 +77,27 @@ pub(crate) struct Given {
     pub(crate) tokens_in: Option<usize>,
     pub(crate) tokens_out: Option<usize>,
     pub(crate) seconds: f64,
+    /// Which of two answers it is, where two were given.
+    pub(crate) choice: Option<Choice>,
 }
 
 impl Answerer {
+    /// Answers with passages and without, and gives the answer that the model finds likelier; a model behind a server, which does not say, answers with them.
+    pub(crate) fn surer_answer(&self, with_passages: &[Message], alone: &[Message], writing: &Writing) -> anyhow::Result<Given> {
+        let Self::Local(model) = self else { return self.answer(with_passages, writing, &mut |_| Ok(())) };
+        let start = Instant::now();
+        let sampling = crate::session::sampling(writing.temperature, 0, 1.0, 1.0, writing.seed);
+        let (answer, choice) = Session::surer_answer(model, &sampling, writing.max_tokens, [with_passages, alone])?;
+        let Answer { text, n_prompt_tokens, n_answer_tokens, .. } = answer;
+        Ok(Given {
+            text,
+            tokens_in: Some(n_prompt_tokens),
+            tokens_out: Some(n_answer_tokens),
+            seconds: start.elapsed().as_secs_f64(),
+            choice: Some(choice),
+        })
+    }
+
     /// Answers the last turn. `on_text` is given the answer as it comes.
     pub(crate) fn answer(
         &self,
@@ -92,6 +116,7 @@ impl Answerer {
                     tokens_in: Some(n_prompt_tokens),
                     tokens_out: Some(n_answer_tokens),
                     seconds: start.elapsed().as_secs_f64(),
+                    choice: None,
                 })
             }
             Self::Remote(model) => {
@@ -117,7 +142,13 @@ impl Answerer {
                 });
                 outcome?;
                 let Reply { text, n_prompt_tokens, n_answer_tokens, cut: _ } = reply.map_err(|failure| anyhow!("{failure}"))?;
-                Ok(Given { text, tokens_in: n_prompt_tokens, tokens_out: n_answer_tokens, seconds: start.elapsed().as_secs_f64() })
+                Ok(Given {
+                    text,
+                    tokens_in: n_prompt_tokens,
+                    tokens_out: n_answer_tokens,
+                    seconds: start.elapsed().as_secs_f64(),
+                    choice: None,
+                })
             }
         }
     }

@@ -218,6 +218,11 @@ impl LoadedModel {
         Ok(self.decoder.log_likelihoods(self.adapter.as_ref(), groups, on_group)?)
     }
 
+    /// Limits of answers: `batch` at a time, each of `max_new_tokens` at most, ended by the model's own tokens.
+    fn limits(&self, max_new_tokens: usize, batch: usize) -> GenerateLimits {
+        GenerateLimits { max_new_tokens, stop_ids: self.files.stop_ids().to_vec(), batch, numbers: Vec::new(), scored: false }
+    }
+
     /// Answers prompts, `batch` at a time, each in `max_new_tokens` at most. `on_token` is told each token with its prompt's number.
     pub(crate) fn generate(
         &self,
@@ -227,21 +232,32 @@ impl LoadedModel {
         batch: usize,
         on_token: &mut dyn FnMut(usize, u32) -> ControlFlow<()>,
     ) -> anyhow::Result<Vec<Generated>> {
-        let limits = GenerateLimits { max_new_tokens, stop_ids: self.files.stop_ids().to_vec(), batch, numbers: Vec::new() };
+        let limits = self.limits(max_new_tokens, batch);
         Ok(self.decoder.generate(self.adapter.as_ref(), prompts, sampling, &limits, on_token)?)
     }
 
-    /// The same with a watcher that is told of each answer when it is whole. `numbers` are those of the prompts, from which sampling draws.
+    /// One answer to each of two prompts, with how likely the model finds it.
+    pub(crate) fn generate_scored(
+        &self,
+        prompts: &[Vec<u32>; 2],
+        sampling: &SamplingOptions,
+        max_new_tokens: usize,
+    ) -> anyhow::Result<Vec<Generated>> {
+        let limits = GenerateLimits { scored: true, numbers: vec![0, 0], ..self.limits(max_new_tokens, prompts.len()) };
+        Ok(self.decoder.generate(self.adapter.as_ref(), prompts, sampling, &limits, &mut |_, _| ControlFlow::Continue(()))?)
+    }
+
+    /// The same with a watcher that is told of each answer when it is whole, with how likely the model finds it if `scored`. `numbers` are those of the prompts, from which sampling draws.
     pub(crate) fn generate_watched(
         &self,
         prompts: &[Vec<u32>],
-        numbers: Vec<usize>,
+        (numbers, scored): (Vec<usize>, bool),
         sampling: &SamplingOptions,
         max_new_tokens: usize,
         batch: usize,
         watch: &mut dyn Watch,
     ) -> anyhow::Result<()> {
-        let limits = GenerateLimits { max_new_tokens, stop_ids: self.files.stop_ids().to_vec(), batch, numbers };
+        let limits = GenerateLimits { numbers, scored, ..self.limits(max_new_tokens, batch) };
         self.decoder.generate_watched(self.adapter.as_ref(), prompts, sampling, &limits, watch)?;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use dyag_model::decoder::{Generated, SamplingOptions, StopReason};
 use dyag_text::Message;
 use serde_json::{Map, Value, json};
@@ -13,6 +13,7 @@ use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
 use crate::language::say;
 use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
+use crate::retrieval::{AnsweredFrom, Choice};
 
 /// What a session is made of.
 #[derive(Debug)]
@@ -120,6 +121,27 @@ impl Session {
         let timing = AnswerTiming { prefill_s: (first - start).as_secs_f64(), decode_s: (end - first).as_secs_f64() };
         let generated = generated.into_iter().next().context("the engine gave no answer")?;
         Ok(to_answer(model, n_prompt_tokens, &generated, Some(timing)))
+    }
+
+    /// Answers the last turn of two conversations, which ask the same with passages and without, and gives the answer that the model finds likelier.
+    pub(crate) fn surer_answer(
+        model: &LoadedModel,
+        sampling: &SamplingOptions,
+        max_tokens: usize,
+        [with_passages, alone]: [&[Message]; 2],
+    ) -> anyhow::Result<(Answer, Choice)> {
+        let prompts = [model.prompt(with_passages)?, model.prompt(alone)?];
+        let generated = model.generate_scored(&prompts, sampling, max_tokens)?;
+        let [from_passages, from_memory] = generated.as_slice() else { bail!("the engine gave {} answers of 2", generated.len()) };
+        let likelihood = |generated: &Generated| generated.likelihood.context("the engine scored no answer");
+        let choice = Choice::between(&likelihood(from_passages)?, &likelihood(from_memory)?);
+        let given = match choice.from {
+            AnsweredFrom::Passages => from_passages,
+            AnsweredFrom::Memory => from_memory,
+        };
+        // What both took is what the answer took.
+        let answer = to_answer(model, prompts.iter().map(Vec::len).sum(), given, None);
+        Ok((Answer { n_answer_tokens: generated.iter().map(|one| one.ids.len()).sum(), ..answer }, choice))
     }
 
     /// Answers the last turn of each conversation, so many at a time. `on_token` is told of each token, for those who watch.

@@ -283,6 +283,53 @@ fn an_evaluation_scores_search_and_answers_and_its_run_file_is_trec_evals() {
 }
 
 #[test]
+fn a_fine_tuned_model_gives_the_surer_of_its_answers_with_and_without_passages() {
+    let place = place();
+    index(&place, &["--embedding-model", "none"]);
+    place.dataset();
+    let epochs = ["--epochs", "30", "--learning-rate", "5e-3", "--accumulation", "1"];
+    done(&place, &[&["finetune", "--base-model", "model", "--dataset", "train.jsonl", "--output", "out"], epochs.as_slice()].concat());
+    // One question that was taught, others that were not.
+    let asked =
+        ["Quel est le statut de 6Tzen ?", "Qui gère ADES ?", "Quel est le statut de ADES ?", "Qui gère 6Tzen ?", "Où est hébergé ADAU ?"];
+    let rows: String = asked.iter().map(|question| format!("{}\n", json!({ "question": question, "expected_answer": "-" }))).collect();
+    place.write("q.jsonl", rows);
+    let short = ["--max-tokens", "12", "--no-perplexity", "--model", "out/final"];
+    let search = ["--n-chunks", "2", "--max-passage-chars", "150"];
+    let results = |name: &str, command: &[&str]| -> Vec<Value> {
+        done(&place, &[command, &["--output", name], short.as_slice()].concat());
+        let results: Value = serde_json::from_str(&place.read(name)).expect("JSON");
+        results["results"].as_array().expect("rows").clone()
+    };
+    let memory = results("memory.json", &["evaluate-finetuned", "q.jsonl"]);
+    let passages = results("passages.json", &[&["evaluate-rag", "q.jsonl", "--hybrid", "passages"], search.as_slice()].concat());
+    let surer = results("surer.json", &[&["evaluate-rag", "q.jsonl"], search.as_slice()].concat());
+    let alone = results("alone.json", &[&["evaluate-rag", "q.jsonl", "--batch-size", "1"], search.as_slice()].concat());
+    let mut from = Vec::new();
+    for (((memory, passages), surer), alone) in memory.iter().zip(&passages).zip(&surer).zip(&alone) {
+        let sureness = |name: &str| surer["sureness"][name].as_f64().expect("a probability");
+        let expected = if sureness("memory") > sureness("passages") { ("memory", memory) } else { ("passages", passages) };
+        assert_eq!(surer["answered_from"], expected.0, "{surer}");
+        assert_eq!(surer["generated_answer"], expected.1["generated_answer"], "{surer}");
+        assert_eq!(surer["generated_answer"], alone["generated_answer"]);
+        let tokens = |row: &Value| row["tokens_in"].as_u64().expect("tokens");
+        assert_eq!(tokens(surer), tokens(memory) + tokens(passages));
+        assert!(passages["sureness"].is_null() && memory["sureness"].is_null());
+        from.push(expected.0);
+    }
+    assert!(from.contains(&"memory"), "what was taught is said from memory: {from:?}");
+    let row = surer.iter().find(|row| row["question"] == asked[0]).expect("the row");
+    let ask = ["ask", asked[0], "--mode", "hybrid", "--model", "out/final", "--max-tokens", "12"];
+    let said = json_of(&place, &[&ask, search.as_slice(), &["--json"]].concat());
+    assert_eq!((&said["answer"], &said["answered_from"]), (&row["generated_answer"], &row["answered_from"]), "{said}");
+    let difference =
+        said["sureness"]["memory"].as_f64().expect("a probability") - row["sureness"]["memory"].as_f64().expect("a probability");
+    assert!(difference.abs() < 1e-3, "{said}\n{row}");
+    let told = done(&place, &[ask.as_slice(), search.as_slice()].concat());
+    assert!(told.stdout.contains("surer"), "{told}");
+}
+
+#[test]
 fn questions_that_the_documents_do_not_answer_are_scored_by_whether_the_answer_says_so() {
     let place = place();
     index(&place, &["--embedding-model", "none"]);

@@ -8,6 +8,7 @@ use dyag_kernels::Device;
 use super::Decoder;
 use super::cache::{Cache, Entry};
 use super::device_adapter::DeviceAdapter;
+use super::likelihood::Likelihood;
 use super::sampling::SamplingOptions;
 
 /// One prompt is read ahead for so many sequences that are answered.
@@ -30,6 +31,8 @@ pub struct GenerateLimits {
     pub batch: usize,
     /// Numbers of the prompts, from which their sampling draws; their places when empty. So a prompt's tokens are the same whichever others are left out.
     pub numbers: Vec<usize>,
+    /// Whether to say how likely the model found what it generated ([`Generated::likelihood`]).
+    pub scored: bool,
 }
 
 /// Whoever follows a generation.
@@ -82,6 +85,8 @@ pub struct Generated {
     pub ids: Vec<u32>,
     /// Why it ended.
     pub stop: StopReason,
+    /// How likely the model found its tokens and the stop token, where [`GenerateLimits::scored`] asks for it: as it computes them, whatever the sampling made of that.
+    pub likelihood: Option<Likelihood>,
 }
 
 /// Why generation cannot start.
@@ -128,6 +133,7 @@ struct Running {
     rows: Range<usize>,
     /// How many tokens of `ids` are in the cache, shared ones included.
     n_cached: usize,
+    likelihood: Likelihood,
 }
 
 impl<D: Device> Decoder<D> {
@@ -182,7 +188,7 @@ impl<D: Device> Decoder<D> {
         let mut ready: VecDeque<Running> = VecDeque::new();
         let mut end = |sequence: &mut Running, stop: StopReason, free: &mut Vec<Range<usize>>, watch: &mut dyn Watch| {
             let ids = sequence.ids.split_off(sequence.n_prompt);
-            let generated = Generated { ids, stop };
+            let generated = Generated { ids, stop, likelihood: limits.scored.then_some(sequence.likelihood) };
             watch.finished(sequence.sequence, &generated);
             results[sequence.sequence] = Some(generated);
             free.push(sequence.rows.clone());
@@ -200,11 +206,12 @@ impl<D: Device> Decoder<D> {
                     n_tokens += ids.len() - n_shared;
                     let number = limits.numbers.get(next).copied().unwrap_or(next);
                     watch.started(next);
-                    new.push(Running { sequence: next, number, n_prompt: ids.len(), ids, rows, n_cached: n_shared });
+                    let likelihood = Likelihood { log_likelihood: 0.0, n_tokens: 0, is_greedy: true };
+                    new.push(Running { sequence: next, number, n_prompt: ids.len(), ids, rows, n_cached: n_shared, likelihood });
                     next += 1;
                 }
                 let passed: Vec<(usize, usize)> = new.iter().map(|one| (one.sequence, one.ids.len() - one.n_cached)).collect();
-                self.advance(adapter, &mut cache, &mut new, n_shared, false, sampling);
+                self.advance(adapter, &mut cache, &mut new, (n_shared, false), sampling, limits.scored);
                 watch.passed(&passed);
                 for mut sequence in new {
                     match self.finished(&mut sequence, limits, watch) {
@@ -224,7 +231,7 @@ impl<D: Device> Decoder<D> {
                 going_on.iter().chain(&*anew).map(|one| (one.sequence, one.ids.len() - one.n_cached)).collect();
             for (group, few) in [(going_on, true), (anew, false)] {
                 if !group.is_empty() {
-                    self.advance(adapter, &mut cache, group, n_shared, few, sampling);
+                    self.advance(adapter, &mut cache, group, (n_shared, few), sampling, limits.scored);
                 }
             }
             watch.passed(&passed);
@@ -239,15 +246,16 @@ impl<D: Device> Decoder<D> {
         Ok(results.into_iter().flatten().collect())
     }
 
-    /// Puts the tokens that are not cached yet through the model, and appends one to each sequence.
+    /// Puts the tokens that are not cached yet through the model, and appends one to each sequence. `n_shared` rows of the cache belong to all; `few`: through the
+    /// kernels for few rows.
     fn advance(
         &self,
         adapter: Option<&DeviceAdapter<D>>,
         cache: &mut Cache<D>,
         group: &mut [Running],
-        n_shared: usize,
-        few: bool,
+        (n_shared, few): (usize, bool),
         sampling: &SamplingOptions,
+        scored: bool,
     ) {
         let entry = |sequence: &Running| Entry {
             ids: sequence.ids[sequence.n_cached..].to_vec(),
@@ -267,7 +275,7 @@ impl<D: Device> Decoder<D> {
             .collect();
         for (group, rows) in group.chunks_mut(self.rows_a_chunk()).zip(last_rows.chunks(self.rows_a_chunk())) {
             let logits = self.head_logits(&x, rows, true);
-            let chosen = if sampling.takes_largest() {
+            let chosen: Vec<u32> = if sampling.takes_largest() {
                 // Logits of many sequences are as many megabytes: they stay where they are.
                 self.device.largest(&logits, self.config.vocab_size)
             } else {
@@ -277,6 +285,11 @@ impl<D: Device> Decoder<D> {
                 };
                 group.iter().zip(logits.chunks_exact_mut(self.config.vocab_size)).map(choose).collect()
             };
+            if scored {
+                for (sequence, loss) in group.iter_mut().zip(self.losses_by_row(&logits, &chosen)) {
+                    sequence.likelihood.add(&loss);
+                }
+            }
             for (sequence, id) in group.iter_mut().zip(chosen) {
                 sequence.n_cached = sequence.ids.len();
                 sequence.ids.push(id);

@@ -33,6 +33,20 @@ pub struct Likelihood {
     pub is_greedy: bool,
 }
 
+impl Likelihood {
+    /// Geometric mean of its tokens' probabilities, from 0 to 1; 1 without tokens.
+    pub fn mean_probability(&self) -> f64 {
+        if self.n_tokens == 0 { 1.0 } else { (self.log_likelihood / self.n_tokens as f64).exp() }
+    }
+
+    /// One more token, with its loss.
+    pub(super) fn add(&mut self, loss: &LossSum) {
+        self.log_likelihood -= loss.loss_sum_nats;
+        self.is_greedy &= loss.n_correct > 0.0;
+        self.n_tokens += 1;
+    }
+}
+
 /// A row of a pass whose logits are compared with a token, and whose sum that belongs to.
 struct Scored {
     row: usize,
@@ -70,8 +84,8 @@ impl<D: Device> Decoder<D> {
         let mut results: Vec<Vec<Likelihood>> = groups
             .iter()
             .map(|group| {
-                let start = |ids: &Vec<u32>| Likelihood { log_likelihood: 0.0, n_tokens: ids.len(), is_greedy: true };
-                group.continuations.iter().map(start).collect()
+                let start = Likelihood { log_likelihood: 0.0, n_tokens: 0, is_greedy: true };
+                vec![start; group.continuations.len()]
             })
             .collect();
         for pass in passes {
@@ -79,10 +93,10 @@ impl<D: Device> Decoder<D> {
             let x = self.extend(adapter, &mut cache, &entries, false);
             for chunk in scored.chunks(self.rows_a_chunk()) {
                 let rows: Vec<usize> = chunk.iter().map(|scored| scored.row).collect();
-                for (scored, sum) in chunk.iter().zip(self.row_losses(&x, &rows, chunk)) {
-                    let result = &mut results[scored.of[0]][scored.of[1]];
-                    result.log_likelihood -= sum.loss_sum_nats;
-                    result.is_greedy &= sum.n_correct > 0.0;
+                let ids: Vec<u32> = chunk.iter().map(|scored| scored.id).collect();
+                let losses = self.device.run(|| self.losses_by_row(&self.head_logits(&x, &rows, false), &ids));
+                for (scored, loss) in chunk.iter().zip(&losses) {
+                    results[scored.of[0]][scored.of[1]].add(loss);
                 }
             }
             on_group(pass.end);
@@ -90,19 +104,18 @@ impl<D: Device> Decoder<D> {
         Ok(results)
     }
 
-    /// The loss of each row by itself.
-    fn row_losses(&self, x: &D::Buffer, rows: &[usize], scored: &[Scored]) -> Vec<LossSum> {
+    /// The loss of each row of `logits` `[rows, vocabulary]` by itself, for the token of that row.
+    pub(super) fn losses_by_row(&self, logits: &D::Buffer, ids: &[u32]) -> Vec<LossSum> {
         let (device, width) = (&*self.device, self.config.vocab_size);
         device.run(|| {
-            let logits = self.head_logits(x, rows, false);
             let mut one = device.scratch(width);
-            let loss = |(row, scored): (usize, &Scored)| {
-                device.gather_rows(&logits, &[row], width, &mut one);
+            let loss = |(row, id): (usize, &u32)| {
+                device.gather_rows(logits, &[row], width, &mut one);
                 let mut sum = LossSum::default();
-                device.cross_entropy(&mut one, &[scored.id], &[1.0], &mut sum);
+                device.cross_entropy(&mut one, &[*id], &[1.0], &mut sum);
                 sum
             };
-            scored.iter().enumerate().map(loss).collect()
+            ids.iter().enumerate().map(loss).collect()
         })
     }
 

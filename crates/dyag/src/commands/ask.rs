@@ -14,7 +14,7 @@ use crate::engine::EngineArgs;
 use crate::language::say;
 use crate::language_models::LanguageModelArgs;
 use crate::loaded_model::{LoadSettings, ModelArgs, SystemChoice};
-use crate::retrieval::{self, Prepared, SearchArgs, Searching, StoreArgs};
+use crate::retrieval::{self, AnsweredFrom, Choice, HybridChoice, Prepared, SearchArgs, Searching, StoreArgs};
 use crate::terminal;
 
 /// Who answers from what, as typed.
@@ -109,6 +109,10 @@ pub(crate) struct AskingArgs {
     #[arg(long)]
     always_answer: bool,
 
+    /// How a fine-tuned model and passages are put together
+    #[arg(long, value_enum, value_name = "WAY", default_value = "surer")]
+    hybrid: HybridChoice,
+
     #[command(flatten)]
     place: StoreArgs,
 
@@ -156,6 +160,7 @@ struct Asking {
     explain: bool,
     rewrite: bool,
     always_answer: bool,
+    hybrid: HybridChoice,
     json: bool,
 }
 
@@ -173,6 +178,7 @@ fn ask(mode: Mode, args: AskingArgs) -> anyhow::Result<ExitCode> {
         language,
         no_rewrite,
         always_answer,
+        hybrid,
         place,
         search,
         language_model,
@@ -226,7 +232,7 @@ fn ask(mode: Mode, args: AskingArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let writing = Writing { temperature, seed, max_tokens: max_tokens as usize, system };
-    let asking = Asking { mode, searching, answerer, writing, language, explain, rewrite: !no_rewrite, always_answer, json };
+    let asking = Asking { mode, searching, answerer, writing, language, explain, rewrite: !no_rewrite, always_answer, hybrid, json };
     match query {
         Some(question) => {
             asking.one(&[], question.trim())?;
@@ -283,13 +289,16 @@ impl Asking {
             terminal::print_line("")?;
         }
         let given = if prepared.is_answerable() || self.always_answer {
-            self.write(answerer, &prepared.turns)?
+            match (self.mode, self.hybrid) {
+                (Mode::Hybrid, HybridChoice::Surer) => self.write_surer(answerer, &prepared.turns, &turns)?,
+                _ => self.write(answerer, &prepared.turns)?,
+            }
         } else {
             let text = abstention(language).to_owned();
             if !self.json {
                 terminal::print_line(&text)?;
             }
-            Given { text, tokens_in: None, tokens_out: None, seconds: 0.0 }
+            Given { text, tokens_in: None, tokens_out: None, seconds: 0.0, choice: None }
         };
         let shown: Vec<_> = prepared.found.hits[..prepared.shown].iter().map(|hit| &hit.chunk).collect();
         let cited = if given.text.trim() == abstention(language) {
@@ -303,6 +312,9 @@ impl Asking {
             terminal::print_line(retrieval::sureness(&prepared.found))?;
         } else {
             terminal::print_line("")?;
+            if let Some(choice) = given.choice {
+                terminal::print_line(told(choice))?;
+            }
             retrieval::print_citations(&prepared.found, &cited)?;
         }
         Ok(given.text)
@@ -315,6 +327,15 @@ impl Asking {
         }
         let given = answerer.answer(turns, &self.writing, &mut |text| terminal::print(&terminal::printable(text)))?;
         terminal::print_line("")?;
+        Ok(given)
+    }
+
+    /// The surer of two answers, printed when both are there.
+    fn write_surer(&self, answerer: &Answerer, with_passages: &[Message], alone: &[Message]) -> anyhow::Result<Given> {
+        let given = answerer.surer_answer(with_passages, alone, &self.writing)?;
+        if !self.json {
+            terminal::print_line(terminal::printable(&given.text))?;
+        }
         Ok(given)
     }
 
@@ -362,12 +383,15 @@ impl Asking {
         prepared: Option<&Prepared>,
         cited: &[Citation],
     ) -> anyhow::Result<()> {
-        let Given { text, tokens_in, tokens_out, seconds } = given;
+        let Given { text, tokens_in, tokens_out, seconds, choice } = given;
         let mut document = json!({
             "question": question, "mode": self.mode.name(), "model": self.answerer.as_ref().map(Answerer::name), "answer": text,
             "n_prompt_tokens": tokens_in, "n_answer_tokens": tokens_out,
         });
         document["timing"] = json!({ "answer_s": seconds });
+        for (key, value) in choice.iter().flat_map(|choice| choice.to_json()) {
+            document[key] = value;
+        }
         if let Some(prepared) = prepared {
             document["searched"] = searched.into();
             document["answerable"] = prepared.is_answerable().into();
@@ -378,6 +402,23 @@ impl Asking {
             document["timing"]["search"] = timing(&prepared.found);
         }
         terminal::print_json(&document)
+    }
+}
+
+/// Where an answer is from, in a line.
+fn told(choice: Choice) -> String {
+    let Choice { from, passages, memory } = choice;
+    let share = |probability: f64| format!("{:.0} %", 100.0 * probability);
+    let (passages, memory) = (share(passages), share(memory));
+    match from {
+        AnsweredFrom::Passages => say!(
+            "Answered from the passages, of which the model was surer ({passages} a token; from memory {memory}).",
+            "Réponse tirée des passages, dont le modèle était plus sûr ({passages} par jeton ; de mémoire {memory})."
+        ),
+        AnsweredFrom::Memory => say!(
+            "Answered from what the model was taught, of which it was surer ({memory} a token; from the passages {passages}).",
+            "Réponse tirée de ce que le modèle a appris, dont il était plus sûr ({memory} par jeton ; des passages {passages})."
+        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `dyag evaluate-rag`: asks the questions of a set with passages found for each, and scores answers and search.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ use crate::answerer::Answerer;
 use crate::evaluation::{self, Evaluation, EvaluationArgs, Preparation, Task};
 use crate::language::say;
 use crate::progress::Progress;
-use crate::retrieval::{self, SearchArgs, Searching, StoreArgs};
+use crate::retrieval::{self, HybridChoice, SearchArgs, Searching, StoreArgs};
 use crate::terminal;
 
 /// Arguments as typed.
@@ -49,6 +50,10 @@ pub(crate) struct Args {
     #[arg(long)]
     always_answer: bool,
 
+    /// How a fine-tuned model and passages are put together
+    #[arg(long, value_enum, value_name = "WAY", default_value = "surer")]
+    hybrid: HybridChoice,
+
     #[command(flatten)]
     place: StoreArgs,
 
@@ -60,13 +65,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let Args { dataset, output, max_questions, passages_only, run_file, qrels_file, always_answer, place, search, evaluation } = args;
+    let Args { dataset, output, max_questions, passages_only, run_file, qrels_file, always_answer, hybrid, place, search, evaluation } =
+        args;
     for (file, what) in [(&run_file, "the run"), (&qrels_file, "the judgements")] {
         file.as_deref().map_or(Ok(()), |path| crate::output_file::check(path, what))?;
     }
     let searching = search.open(&place, evaluation.engine)?;
     terminal::note(searching.summary());
-    let preparation = WithPassages { searching, always_answer, passages_only, run_file, qrels_file };
+    let preparation = WithPassages { searching, always_answer, hybrid, passages_only, run_file, qrels_file };
     evaluation::run(Evaluation { dataset, output, limit: max_questions, args: evaluation }, Some(&preparation))
 }
 
@@ -74,6 +80,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 struct WithPassages {
     searching: Searching,
     always_answer: bool,
+    hybrid: HybridChoice,
     passages_only: bool,
     run_file: Option<PathBuf>,
     qrels_file: Option<PathBuf>,
@@ -83,6 +90,7 @@ impl Preparation for WithPassages {
     fn identity(&self) -> Value {
         let mut identity = self.searching.identity();
         identity["always_answer"] = self.always_answer.into();
+        identity["hybrid"] = self.hybrid.name().into();
         identity
     }
 
@@ -110,6 +118,7 @@ impl Preparation for WithPassages {
                     Task { sources, other: search_keys(&found), ..Task::plain(question) }
                 }
                 Some(answerer) => {
+                    let competes = self.hybrid == HybridChoice::Surer && answerer.is_finetuned();
                     let prepared = retrieval::prepare(&self.searching, asked, &question.turns, language, answerer, max_tokens)?;
                     let given = (!prepared.is_answerable() && !self.always_answer).then(|| abstention(language).to_owned());
                     Task {
@@ -118,6 +127,7 @@ impl Preparation for WithPassages {
                         given,
                         other: search_keys(&prepared.found),
                         turns: prepared.turns.into(),
+                        alone: competes.then_some(Cow::Borrowed(question.turns.as_slice())),
                     }
                 }
             };

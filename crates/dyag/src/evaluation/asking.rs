@@ -1,10 +1,11 @@
 //! Asking a model all questions: many at a time, kept as they are answered.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use dyag_eval::results::Row;
-use dyag_model::decoder::{Generated, SamplingOptions, StopReason, Watch};
+use dyag_model::decoder::{Generated, Likelihood, SamplingOptions, StopReason, Watch};
 use dyag_text::dataset::Question;
 use serde_json::{Map, Value};
 
@@ -13,6 +14,7 @@ use super::task::Task;
 use crate::language::say;
 use crate::loaded_model::LoadedModel;
 use crate::progress::Progress;
+use crate::retrieval::{AnsweredFrom, Choice};
 use crate::terminal;
 
 /// A model, and how it is asked.
@@ -31,7 +33,7 @@ impl Asking<'_> {
         journal.add(given(tasks, &journal))?;
         let open: Vec<usize> = (0..tasks.len()).filter(|index| !journal.has(*index)).collect();
         let limit = self.model.files().config().max_positions;
-        let mut numbers = Vec::with_capacity(open.len());
+        let mut asked = Vec::with_capacity(open.len());
         let mut prompts = Vec::with_capacity(open.len());
         // A prompt that cannot be made or does not fit is an error of its question alone.
         let mut failed = Vec::new();
@@ -44,8 +46,15 @@ impl Asking<'_> {
                     ));
                 }
                 Ok(prompt) => {
-                    numbers.push(index);
+                    asked.push(Asked { index, from: AnsweredFrom::Passages });
                     prompts.push(prompt);
+                    // A rival that cannot be asked leaves the field to the other.
+                    if let Some(Ok(prompt)) = tasks[index].alone.as_ref().map(|turns| self.model.prompt(turns))
+                        && prompt.len() < limit
+                    {
+                        asked.push(Asked { index, from: AnsweredFrom::Memory });
+                        prompts.push(prompt);
+                    }
                 }
                 Err(error) => failed.push(Answered::failure(index, format!("{error:#}"))),
             }
@@ -56,17 +65,23 @@ impl Asking<'_> {
                 SamplingOptions { temperature: self.temperature, top_k: 0, top_p: 1.0, repetition_penalty: 1.0, seed: self.seed };
             let mut keeper = Keeper {
                 asking: self,
-                numbers: &numbers,
+                asked: &asked,
                 prompts: &prompts,
+                waiting: BTreeMap::new(),
                 journal: &mut journal,
-                progress: Progress::new(numbers.len(), say!("questions", "questions")),
-                started: vec![None; numbers.len()],
-                first_tokens: vec![None; numbers.len()],
-                shares: vec![0.0; numbers.len()],
+                progress: Progress::new(
+                    asked.iter().filter(|one| one.from == AnsweredFrom::Passages).count(),
+                    say!("questions", "questions"),
+                ),
+                started: vec![None; prompts.len()],
+                first_tokens: vec![None; prompts.len()],
+                shares: vec![0.0; prompts.len()],
                 last: Instant::now(),
                 outcome: Ok(()),
             };
-            self.model.generate_watched(&prompts, numbers.clone(), &sampling, self.max_tokens, self.batch, &mut keeper)?;
+            let numbers = asked.iter().map(|one| one.index).collect();
+            let scored = asked.iter().any(|one| one.from == AnsweredFrom::Memory);
+            self.model.generate_watched(&prompts, (numbers, scored), &sampling, self.max_tokens, self.batch, &mut keeper)?;
             let Keeper { progress, outcome, .. } = keeper;
             progress.end();
             outcome?;
@@ -94,11 +109,19 @@ pub(super) fn given(tasks: &[Task<'_>], journal: &Journal) -> Vec<Answered> {
     given.filter_map(|(index, task)| Some(Answered::given(index, task.given.clone()?))).collect()
 }
 
+/// What a prompt asks: a question of the set, with passages if it has some, or the same from memory alone.
+struct Asked {
+    index: usize,
+    from: AnsweredFrom,
+}
+
 /// Keeps answers as they come.
 struct Keeper<'a> {
     asking: &'a Asking<'a>,
-    numbers: &'a [usize],
+    asked: &'a [Asked],
     prompts: &'a [Vec<u32>],
+    /// The first of two answers to a question.
+    waiting: BTreeMap<usize, (Answered, Likelihood)>,
     journal: &'a mut Journal,
     progress: Progress,
     /// When each prompt entered, and how long its first token took.
@@ -145,14 +168,15 @@ impl Watch for Keeper<'_> {
             StopReason::Cancelled => "cancelled",
         };
         let text = self.asking.model.files().tokenizer().decode(&generated.ids);
+        let index = self.asked[prompt].index;
         if self.asking.verbose {
-            terminal::note(format!("{}: {text}", self.numbers[prompt] + 1));
+            terminal::note(format!("{}: {text}", index + 1));
         }
         // Answered together, each takes its part of every pass; how long somebody would have waited for it is its latency.
         let now = Instant::now();
         let latency_seconds = self.started[prompt].map(|started| (now - started).as_secs_f64());
         let answered = Answered {
-            index: self.numbers[prompt],
+            index,
             answer: Some(text),
             error: None,
             stopped: stopped.to_owned(),
@@ -162,16 +186,52 @@ impl Watch for Keeper<'_> {
             // An empty answer's first token is the one that ends it.
             first_token_seconds: self.first_tokens[prompt].or(latency_seconds),
             latency_seconds,
+            choice: None,
+        };
+        let has_rival = [prompt.wrapping_sub(1), prompt + 1].iter().any(|near| self.asked.get(*near).is_some_and(|one| one.index == index));
+        let answered = match (generated.likelihood, has_rival) {
+            (Some(likelihood), true) => match self.waiting.remove(&index) {
+                None => {
+                    self.waiting.insert(index, (answered, likelihood));
+                    return;
+                }
+                Some((first, of_first)) => match self.asked[prompt].from {
+                    AnsweredFrom::Memory => surer((first, &of_first), (answered, &likelihood)),
+                    AnsweredFrom::Passages => surer((answered, &likelihood), (first, &of_first)),
+                },
+            },
+            _ => answered,
         };
         self.outcome = self.journal.add(vec![answered]);
         self.progress.done(1);
     }
 }
 
+/// The answer that the model finds likelier, with what both took; it is there when both are.
+fn surer((from_passages, of_passages): (Answered, &Likelihood), (from_memory, of_memory): (Answered, &Likelihood)) -> Answered {
+    let choice = Choice::between(of_passages, of_memory);
+    let (given, other) = match choice.from {
+        AnsweredFrom::Passages => (from_passages, from_memory),
+        AnsweredFrom::Memory => (from_memory, from_passages),
+    };
+    let sum = |a: Option<u64>, b: Option<u64>| a.zip(b).map(|(a, b)| a + b);
+    let latency_seconds = given.latency_seconds.zip(other.latency_seconds).map(|(a, b)| a.max(b));
+    Answered {
+        tokens_in: sum(given.tokens_in, other.tokens_in),
+        tokens_out: sum(given.tokens_out, other.tokens_out),
+        seconds: given.seconds + other.seconds,
+        first_token_seconds: latency_seconds,
+        latency_seconds,
+        choice: Some(choice),
+        ..given
+    }
+}
+
 /// A row of the results.
 fn row(index: usize, task: &Task<'_>, answered: Answered) -> Row {
-    let Answered { index: _, answer, error, stopped, tokens_in, tokens_out, seconds, first_token_seconds, latency_seconds } = answered;
-    let Task { question: Question { turns, expected_answer, row, source: _ }, turns: _, sources, given: _, other: more } = task;
+    let Answered { index: _, answer, error, stopped, tokens_in, tokens_out, seconds, first_token_seconds, latency_seconds, choice } =
+        answered;
+    let Task { question: Question { turns, expected_answer, row, source: _ }, turns: _, alone: _, sources, given: _, other: more } = task;
     let text = |keys: &[&str]| {
         keys.iter().find_map(|key| match row.get(*key) {
             Some(Value::String(text)) => Some(text.clone()),
@@ -187,6 +247,7 @@ fn row(index: usize, task: &Task<'_>, answered: Answered) -> Row {
     for key in ["field", "kind", "taught"] {
         other.extend(text(&[key]).map(|value| (key.to_owned(), value.into())));
     }
+    other.extend(choice.iter().flat_map(|choice| choice.to_json()).map(|(key, value)| (key.to_owned(), value)));
     other.extend(more.clone());
     Row {
         id: text(&["id"]).or_else(|| Some(format!("{}", index + 1))),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::language::say;
+use crate::retrieval::Choice;
 use crate::terminal;
 
 /// One answer, and what it took.
@@ -27,6 +28,9 @@ pub(super) struct Answered {
     pub(super) first_token_seconds: Option<f64>,
     #[serde(default)]
     pub(super) latency_seconds: Option<f64>,
+    /// Which of two answers it is, where two were given.
+    #[serde(default)]
+    pub(super) choice: Option<Choice>,
 }
 
 impl Answered {
@@ -47,6 +51,7 @@ impl Answered {
             seconds: 0.0,
             first_token_seconds: None,
             latency_seconds: None,
+            choice: None,
         }
     }
 }

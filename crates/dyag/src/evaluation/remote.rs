@@ -100,6 +100,7 @@ impl RemoteAsking<'_> {
                     seconds,
                     first_token_seconds: None,
                     latency_seconds: Some(seconds),
+                    choice: None,
                 })
             }
             Err(failure) if failure.fatal => Err(anyhow!("{failure}")),

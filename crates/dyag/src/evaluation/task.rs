@@ -12,6 +12,8 @@ pub(crate) struct Task<'a> {
     pub(crate) question: &'a Question,
     /// The conversation that the model is shown.
     pub(crate) turns: Cow<'a, [Message]>,
+    /// The conversation without passages, where the answer to it competes with the answer to `turns`.
+    pub(crate) alone: Option<Cow<'a, [Message]>>,
     /// The passages that it is shown.
     pub(crate) sources: Option<Vec<Source>>,
     /// The answer, where no model needs to be asked.
@@ -23,6 +25,6 @@ pub(crate) struct Task<'a> {
 impl<'a> Task<'a> {
     /// The question as it is.
     pub(crate) fn plain(question: &'a Question) -> Self {
-        Self { question, turns: Cow::Borrowed(&question.turns), sources: None, given: None, other: Map::new() }
+        Self { question, turns: Cow::Borrowed(&question.turns), alone: None, sources: None, given: None, other: Map::new() }
     }
 }

@@ -1,5 +1,6 @@
 //! Searches in the program: the flags that choose a collection and how it is searched, what they open, and prompts made of what was found.
 
+mod hybrid;
 mod prompt;
 mod rewrite;
 mod show;
@@ -23,6 +24,7 @@ use crate::engine::EngineArgs;
 use crate::language::say;
 use crate::terminal;
 
+pub(crate) use hybrid::{AnsweredFrom, Choice, HybridChoice};
 pub(crate) use prompt::{PassageLimits, Prepared, prepare, shown_passages};
 pub(crate) use rewrite::rewrite;
 pub(crate) use show::{explain, hits_json, print_citations, sureness};

@@ -90,7 +90,7 @@ struct Times {
 }
 
 fn time<D: Device>(decoder: &Decoder<D>, prompts: &[Vec<u32>], batch: usize) -> anyhow::Result<Times> {
-    let limits = GenerateLimits { max_new_tokens: NEW, stop_ids: Vec::new(), batch, numbers: Vec::new() };
+    let limits = GenerateLimits { max_new_tokens: NEW, stop_ids: Vec::new(), batch, numbers: Vec::new(), scored: false };
     let start = Instant::now();
     let (mut n_first, mut to_first) = (0, 0.0);
     let mut started = vec![false; prompts.len()];

@@ -123,7 +123,7 @@ impl Asking<'_> {
             texts: vec![String::new(); prompts.len()],
             progress: Progress::new(prompts.len(), say!("questions", "questions")),
         };
-        self.model.generate_watched(&prompts, Vec::new(), &SamplingOptions::GREEDY, max_new_tokens, self.batch, &mut reader)?;
+        self.model.generate_watched(&prompts, (Vec::new(), false), &SamplingOptions::GREEDY, max_new_tokens, self.batch, &mut reader)?;
         let Reader { texts, progress, .. } = reader;
         progress.end();
         Ok(texts.into_iter().map(|text| Outcome::Text(before_first(&text, &keywords.until).to_owned())).collect())

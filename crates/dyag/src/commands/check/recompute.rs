@@ -243,7 +243,7 @@ impl<D: Device> Subject<'_, D> {
     fn greedy(&self) -> anyhow::Result<Quantity> {
         let (prompt, theirs) = self.dump.greedy()?;
         let n_prompt = prompt.len();
-        let limits = GenerateLimits { max_new_tokens: theirs.len(), stop_ids: Vec::new(), batch: 1, numbers: Vec::new() };
+        let limits = GenerateLimits { max_new_tokens: theirs.len(), stop_ids: Vec::new(), batch: 1, numbers: Vec::new(), scored: false };
         let generated = self
             .decoder
             .generate(Some(&self.trained), &[prompt], &SamplingOptions::GREEDY, &limits, &mut |_, _| ControlFlow::Continue(()))?;
