@@ -3,7 +3,8 @@
 
 usage: make_model.py OUT TEXT [TEXT ...] [--vocab 3072] [--hidden 256] [--layers 6] [--heads 8] [--kv-heads 4] [--ffn 640] [--seed 7]
 
-The tokenizer is trained on the texts (any files; JSON Lines of conversations give their messages). Digits are tokens of their own, so that numbers are read and written figure by figure. Weights are drawn from
+The tokenizer is trained on the texts (any files; JSON Lines of conversations give their messages). It cuts words as SmolLM's does, a rule that GGUF has a name for: digits are tokens of their own, so that numbers are
+read and written figure by figure. Weights are drawn from
 N(0, 0.02), those that write to the residual stream from N(0, 0.02 / sqrt(2 layers)), as GPT-2 has it; embedding and head are tied. Needs numpy, safetensors and tokenizers.
 """
 import argparse
@@ -12,11 +13,10 @@ import pathlib
 
 import numpy as np
 from safetensors.numpy import save_file
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 TEMPLATE = "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
-PIECES = r"\p{N}| ?\p{L}+|\n+| ?[^\s\p{L}\p{N}]+|\s+"
 
 
 def texts(files):
@@ -31,7 +31,7 @@ def texts(files):
 
 def train_tokenizer(files, vocab):
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=vocab, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=2, show_progress=False)
     tokenizer.train_from_iterator(texts(files), trainer)

@@ -32,6 +32,6 @@ pub use http::Pace;
 pub use name::{HubName, NameError, RepoId};
 pub use pull::{About, Pulled, about, pull};
 pub use reach::{Reached, reach};
-pub use registry::{Advice, BatchAdvice, Entry, Registry, RegistryError, Source, batch_advice};
-pub use settings::{HubSettings, SettingsError, TransferSettings, Variables, config_folder};
+pub use registry::{Advice, BatchAdvice, EMBEDDED_MODEL, Entry, Registry, RegistryError, Source, batch_advice};
+pub use settings::{HubSettings, SettingsError, TransferSettings, Variables, cache_folder, config_folder};
 pub use token::Token;

@@ -92,10 +92,17 @@ fn home(variables: Variables<'_>) -> Option<PathBuf> {
 
 /// The folder of the hub's programs: `HF_HOME`, else `huggingface` in the user's cache.
 fn hub_home(variables: Variables<'_>) -> Option<PathBuf> {
-    path(variables, "HF_HOME").or_else(|| {
-        let cache = path(variables, "XDG_CACHE_HOME").or_else(|| Some(home(variables)?.join(".cache")));
-        Some(cache?.join("huggingface"))
-    })
+    path(variables, "HF_HOME").or_else(|| Some(user_cache(variables)?.join("huggingface")))
+}
+
+/// The folder of what dyag can make again: `DYAG_CACHE_DIR`, else `dyag` in `XDG_CACHE_HOME` or in `~/.cache`.
+pub fn cache_folder(variables: Variables<'_>) -> Option<PathBuf> {
+    path(variables, "DYAG_CACHE_DIR").or_else(|| Some(user_cache(variables)?.join("dyag")))
+}
+
+/// The folder of the user's caches.
+fn user_cache(variables: Variables<'_>) -> Option<PathBuf> {
+    path(variables, "XDG_CACHE_HOME").or_else(|| Some(home(variables)?.join(".cache")))
 }
 
 /// The folder of dyag's own settings: `DYAG_CONFIG_DIR`, else `dyag` in `XDG_CONFIG_HOME` or in `~/.config`.

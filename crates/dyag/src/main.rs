@@ -5,6 +5,7 @@ mod answerer;
 mod cli;
 mod commands;
 mod download_progress;
+mod embedded;
 mod encoder;
 mod engine;
 mod evaluation;

@@ -12,6 +12,7 @@ use dyag_text::{Chat, SpecialTokens, TemplateSource, Tokenizer, TokenizerSpec};
 use dyag_train::manifest::{BaseModel, HubModel};
 
 use crate::cli::QuantizeChoice;
+use crate::embedded;
 use crate::model_name::{self, Resolved};
 
 /// A model and the text side that belongs to it.
@@ -25,17 +26,22 @@ pub(crate) struct ModelFiles {
     hub: Option<HubModel>,
     /// What the registry advises for it, with its short name.
     advice: Option<(String, Advice)>,
+    /// Whether it is the one that the program holds.
+    is_embedded: bool,
 }
 
 impl ModelFiles {
     /// Opens a model by its path (a Hugging Face folder, a GGUF file, or a folder with one), its short name, or its name on the model hub, from
     /// which it is fetched when it is not here.
     pub(crate) fn open(name: &str) -> anyhow::Result<Self> {
-        let Resolved { path, hub, advice } = model_name::resolve(name)?;
+        let Resolved { path, hub, advice, is_embedded } = model_name::resolve(name)?;
         let mut model = Model::load(&path)?;
         if let Some(hub) = &hub {
             // The folder of a snapshot is called after its commit.
             model.source.name.clone_from(&hub.name);
+        }
+        if is_embedded {
+            embedded::NAME.clone_into(&mut model.source.name);
         }
         let chat = open_chat(&model)?;
         let (limit, rows) = (chat.tokenizer().id_limit(), model.config.vocab_size);
@@ -54,7 +60,7 @@ impl ModelFiles {
                  tokenizer_config.json, tokenizer.ggml.eos_token_id in GGUF), so answers would never end; add it"
             );
         }
-        Ok(Self { model, chat, stop_ids, quantization: None, hub, advice })
+        Ok(Self { model, chat, stop_ids, quantization: None, hub, advice, is_embedded })
     }
 
     /// Quantises the layers' matrices, when that is asked for.
@@ -81,6 +87,11 @@ impl ModelFiles {
     /// Where it lies.
     pub(crate) fn path(&self) -> &Path {
         &self.model.source.path
+    }
+
+    /// Whether it is the one that the program holds.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.is_embedded
     }
 
     /// Shape, weights and where they came from.
@@ -116,7 +127,8 @@ impl ModelFiles {
     /// What an adapter's manifest keeps of its base, and is compared with later.
     pub(crate) fn base_model(&self) -> BaseModel {
         BaseModel {
-            path: self.path().display().to_string(),
+            // The program's own model has the same name wherever the program is.
+            path: if self.is_embedded { embedded::NAME.to_owned() } else { self.path().display().to_string() },
             family: self.config().family.clone(),
             shape: shape(self.config()),
             fingerprint: self.model.source.fingerprint(),

@@ -8,6 +8,7 @@ use dyag_hub::{Advice, Cache, Entry, HubError, HubName, HubSettings, Registry, S
 use dyag_train::manifest::HubModel;
 
 use crate::download_progress::DownloadProgress;
+use crate::embedded;
 use crate::language::say;
 use crate::terminal::note;
 
@@ -20,6 +21,8 @@ pub(crate) struct Resolved {
     pub(crate) hub: Option<HubModel>,
     /// What the registry advises for it, with its short name.
     pub(crate) advice: Option<(String, Advice)>,
+    /// Whether it is the one that the program holds.
+    pub(crate) is_embedded: bool,
 }
 
 /// What a name means.
@@ -41,7 +44,7 @@ pub(crate) struct Models {
 pub(crate) fn resolve(name: &str) -> anyhow::Result<Resolved> {
     let path = Path::new(name);
     if path.exists() {
-        return Ok(Resolved { path: path.to_owned(), hub: None, advice: None });
+        return Ok(Resolved { path: path.to_owned(), hub: None, advice: None, is_embedded: false });
     }
     let models = Models::open()?;
     let Some(Meaning { source, entry }) = models.meaning(name) else { return Err(models.unknown(name)) };
@@ -51,8 +54,9 @@ pub(crate) fn resolve(name: &str) -> anyhow::Result<Resolved> {
                 let file = entry.as_ref().and_then(|entry| entry.from.as_deref()).map(|file| format!(" of {}", file.display()));
                 bail!("no model at {}, which the entry {name}{} names: No such file or folder", path.display(), file.unwrap_or_default());
             }
-            return Ok(Resolved { path, hub: None, advice: advice(entry) });
+            return Ok(Resolved { path, hub: None, advice: advice(entry), is_embedded: false });
         }
+        Source::Embedded => return Ok(Resolved { path: embedded::file()?, hub: None, advice: advice(entry), is_embedded: true }),
         Source::Hub(hub) => hub,
     };
     let found = match models.cache.find(&hub) {
@@ -60,7 +64,7 @@ pub(crate) fn resolve(name: &str) -> anyhow::Result<Resolved> {
         None => models.fetch_for(name, &hub, entry.as_ref())?,
     };
     let origin = HubModel { name: hub.repo.to_string(), revision: found.commit, file: hub.file };
-    Ok(Resolved { path: found.path, hub: Some(origin), advice: advice(entry) })
+    Ok(Resolved { path: found.path, hub: Some(origin), advice: advice(entry), is_embedded: false })
 }
 
 fn advice(entry: Option<Entry>) -> Option<(String, Advice)> {
@@ -167,6 +171,7 @@ pub(crate) fn hub_name(models: &Models, name: &str) -> anyhow::Result<(HubName, 
         Some(Meaning { source: Source::Path(path), .. }) => {
             bail!("{name} is a model of this machine ({}), expected one of the model hub", path.display())
         }
+        Some(Meaning { source: Source::Embedded, .. }) => bail!("{name} is in the program: it need not be fetched"),
         None if name.contains('/') => {
             let problem = name.parse::<HubName>().err();
             Err(problem.map_or_else(|| models.unknown(name), anyhow::Error::from))

@@ -9,7 +9,7 @@ use common::{Place, root, tiny_repo};
 use dyag_testing::TestHub;
 
 /// What is run by whoever runs this test, or by `.ci/run`.
-const RUN_ELSEWHERE: [&str; 1] = ["cargo test --workspace"];
+const RUN_ELSEWHERE: [&str; 2] = ["cargo run --release -- demo", "cargo test --workspace"];
 
 fn documents() -> Vec<(String, String)> {
     let mut paths: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].iter().map(|name| root().join(name)).collect();
@@ -102,6 +102,7 @@ fn every_command_of_the_documents_runs() {
 fn the_readme_runs_the_main_job_and_the_tests() {
     let readme = documents().remove(0).1;
     let commands = commands(&readme);
+    assert_eq!(commands[0], "cargo run --release -- demo");
     assert!(commands.iter().any(|command| command.starts_with("cargo run --release -- finetune ")), "{commands:?}");
     assert!(commands.iter().any(|command| command.starts_with("cargo test")), "{commands:?}");
 }

@@ -38,7 +38,7 @@ fn pull_list_info_and_remove() {
     assert!(line.ends_with("yes") && line.contains("apache-2.0"), "{line}");
     assert!(list.stdout.lines().any(|line| line.starts_with("llama3.2:1b") && line.contains("gated") && line.ends_with("no")), "{list}");
     let all = json(&place.run(&["models", "list", "--json"]).stdout);
-    assert_eq!(all["registry"].as_array().map(Vec::len), Some(20));
+    assert_eq!(all["registry"].as_array().map(Vec::len), Some(21));
     assert_eq!(all["cache"]["models"][0]["revisions"][0]["refs"][0], "main");
 
     let info = place.run(&["models", "info", "smollm2:135m", "--json"]);

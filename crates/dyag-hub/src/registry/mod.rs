@@ -18,6 +18,9 @@ pub use user::RegistryError;
 /// Name of the file with a user's own entries, in the folder of dyag's settings.
 const USER_FILE: &str = "models.toml";
 
+/// The short name of the model that the program holds.
+pub const EMBEDDED_MODEL: &str = "dyag-tiny";
+
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -25,6 +28,8 @@ pub enum Source {
     Hub(HubName),
     /// A folder or a GGUF file of this machine.
     Path(PathBuf),
+    /// The program holds it.
+    Embedded,
 }
 
 impl fmt::Display for Source {
@@ -32,6 +37,7 @@ impl fmt::Display for Source {
         match self {
             Self::Hub(name) => name.fmt(f),
             Self::Path(path) => path.display().fmt(f),
+            Self::Embedded => f.write_str("in the program"),
         }
     }
 }
@@ -91,7 +97,7 @@ pub struct Registry {
 impl Registry {
     /// The models that ship with this program.
     pub fn built_in() -> Self {
-        Self { entries: table::ROWS.iter().map(built_in_entry).collect() }
+        Self { entries: table::ROWS.iter().map(built_in_entry).chain([embedded_entry()]).collect() }
     }
 
     /// The same with the user's own of `models.toml` in the folder of dyag's settings, when there is one.
@@ -124,7 +130,7 @@ impl Registry {
         let text = repo.to_string();
         self.entries.iter().find(|entry| match &entry.source {
             Source::Hub(name) => name.repo.to_string().eq_ignore_ascii_case(&text),
-            Source::Path(_) => false,
+            Source::Path(_) | Source::Embedded => false,
         })
     }
 
@@ -133,7 +139,7 @@ impl Registry {
         let wanted = text.to_ascii_lowercase();
         let names = self.entries.iter().flat_map(|entry| match &entry.source {
             Source::Hub(name) => vec![entry.key.clone(), name.repo.to_string()],
-            Source::Path(_) => vec![entry.key.clone()],
+            Source::Path(_) | Source::Embedded => vec![entry.key.clone()],
         });
         let mut near: Vec<(usize, String)> = names
             .chain(more.iter().cloned())
@@ -148,6 +154,21 @@ impl Registry {
         near.sort();
         near.dedup_by(|a, b| a.1 == b.1);
         near.into_iter().take(3).map(|(_, name)| name).collect()
+    }
+}
+
+fn embedded_entry() -> Entry {
+    Entry {
+        key: EMBEDDED_MODEL.to_owned(),
+        source: Source::Embedded,
+        parameters: Some("4M".to_owned()),
+        advice: Some(Advice { memory_min_gb: 0.2, memory_recommended_gb: 0.5, batch_size: 4, lora_rank: 16, cpu: true }),
+        licence: Some(env!("CARGO_PKG_LICENSE").to_owned()),
+        gated: false,
+        context_tokens: Some(2048),
+        languages: vec!["fr".to_owned(), "en".to_owned()],
+        alternative: None,
+        from: None,
     }
 }
 

@@ -8,11 +8,12 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use dyag_model::files::write_bytes_atomically;
 
+use crate::embedded;
 use crate::language::Language;
 use crate::settings::NO_FILES;
 use crate::terminal;
 
-/// The catalogues that the program holds (tools/catalogue/make_catalogue.py, 24 applications, seeds 201 to 203).
+/// The catalogues that the program holds (tools/catalogue/make_catalogue.py, ten applications, seeds 201 to 203).
 const CATALOGUES: [&str; 3] = [
     include_str!("../../assets/demo/catalogue-1.md"),
     include_str!("../../assets/demo/catalogue-2.md"),
@@ -25,7 +26,7 @@ const MARKER: &str = "dyag-demo.txt";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The model that learns and answers: a folder, a GGUF file, or a name that `dyag models` knows
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", default_value = embedded::NAME)]
     base_model: String,
 
     /// Which of three catalogues of invented applications
@@ -36,26 +37,39 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = "dyag-demo")]
     output: PathBuf,
 
-    /// Questions and answers that are made of the catalogue; a tenth of them is kept for the evaluation
-    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(20..))]
-    count: u32,
+    /// Questions and answers that are made of the catalogue; a tenth of them is kept for the evaluation [default: 800 for dyag-tiny, 400 for another model]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(20..))]
+    count: Option<u32>,
 
-    /// Passes over the training set
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: u32,
+    /// Passes over the training set [default: 11 of dyag-tiny, 5 of another model]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
 
     /// Passages that are shown to the model
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=20))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=20))]
     n_chunks: u16,
 
     /// Longest passage that is shown, in characters
-    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(50..))]
+    #[arg(long, value_name = "N", default_value_t = 800, value_parser = clap::value_parser!(u32).range(50..))]
     max_passage_chars: u32,
 
     /// Threads to compute with; all processors when absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
+
+/// How much a model is taught, and how.
+struct Teaching {
+    /// Questions and answers.
+    count: u32,
+    epochs: u32,
+    learning_rate: &'static str,
+}
+
+/// A model that learned language from much text.
+const OF_A_MODEL: Teaching = Teaching { count: 400, epochs: 5, learning_rate: "5e-4" };
+/// The small model that the program holds: it needs to be told more often, and in more words, and is quickly told.
+const OF_THE_SMALL_ONE: Teaching = Teaching { count: 800, epochs: 11, learning_rate: "3e-3" };
 
 /// A command of this program, and what it is for.
 struct Step {
@@ -68,7 +82,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     prepare(&output)?;
     let catalogue = output.join("catalogue.md");
     write_bytes_atomically(&catalogue, CATALOGUES[usize::from(args.catalogue) - 1].as_bytes())?;
-    terminal::print_line(format!("The documents: {}, a catalogue of 24 applications that do not exist.", catalogue.display()))?;
+    terminal::print_line(format!("The documents: {}, a catalogue of ten applications that do not exist.", catalogue.display()))?;
     let steps = steps(&args);
     let start = Instant::now();
     for (number, Step { title, arguments }) in steps.iter().enumerate() {
@@ -113,7 +127,8 @@ fn steps(args: &Args) -> Vec<Step> {
     let Args { base_model, catalogue: _, output, count, epochs, n_chunks, max_passage_chars, threads } = args;
     let path = |name: &str| output.join(name).display().to_string();
     let words = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
-    let (count, epochs) = (count.to_string(), epochs.to_string());
+    let teaching = if base_model == embedded::NAME { OF_THE_SMALL_ONE } else { OF_A_MODEL };
+    let (count, epochs) = (count.unwrap_or(teaching.count).to_string(), epochs.unwrap_or(teaching.epochs).to_string());
     let (n_chunks, max_passage_chars) = (n_chunks.to_string(), max_passage_chars.to_string());
     let threads: Vec<String> = threads.map(|n| vec!["--threads".to_owned(), n.to_string()]).unwrap_or_default();
     let index = path("index");
@@ -136,8 +151,7 @@ fn steps(args: &Args) -> Vec<Step> {
         arguments
     };
     let result = |name: &str| format!("{name}={}", path(&format!("{name}.json")));
-    let (questions, learned) = (path("questions.jsonl"), path("questions_train.jsonl"));
-    let (chunks, shown) = (path("chunks.jsonl"), path("train.jsonl"));
+    let (questions, learned, chunks) = (path("questions.jsonl"), path("questions_train.jsonl"), path("chunks.jsonl"));
     let with_threads = |mut arguments: Vec<String>| {
         arguments.extend(threads.clone());
         arguments
@@ -156,15 +170,13 @@ fn steps(args: &Args) -> Vec<Step> {
                 "--count",
                 &count,
                 "--split",
+                "--max-answer-chars",
+                "160",
             ]),
         },
         Step {
             title: "Make the passages searchable, by their words",
             arguments: words(&["index-rag", &chunks, "--store", &index, "--collection", "demo", "--embedding-model", "none"]),
-        },
-        Step {
-            title: "Show passages in a part of the training examples, as a search will",
-            arguments: [words(&["add-passages", &learned, "--output", &shown, "--context-free", "0.5"]), words(&search)].concat(),
         },
         Step {
             title: "Fine-tune the model on the examples",
@@ -173,7 +185,7 @@ fn steps(args: &Args) -> Vec<Step> {
                 "--base-model",
                 base_model,
                 "--dataset",
-                &shown,
+                &learned,
                 "--output",
                 &path("adapter"),
                 "--epochs",
@@ -181,7 +193,7 @@ fn steps(args: &Args) -> Vec<Step> {
                 "--accumulation",
                 "1",
                 "--learning-rate",
-                "5e-4",
+                teaching.learning_rate,
                 "--save-total-limit",
                 "1",
             ])),

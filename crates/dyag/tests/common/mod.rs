@@ -174,6 +174,7 @@ impl Place {
         ] {
             command.env_remove(name);
         }
+        command.env("DYAG_CACHE_DIR", self.path("cache"));
         command.envs(self.variables.lock().expect("not poisoned").iter().cloned());
         command
     }

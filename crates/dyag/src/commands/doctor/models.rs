@@ -2,7 +2,7 @@
 
 use std::env;
 
-use dyag_hub::{Advice, Entry, HubSettings, Registry, batch_advice};
+use dyag_hub::{Advice, Entry, HubSettings, Registry, Source, batch_advice};
 use serde::Serialize;
 
 use super::Findings;
@@ -185,7 +185,8 @@ pub(super) fn trainable(entries: &[Entry], available_bytes: Option<u64>, found: 
         let (name, parameters) = (entry.key.clone(), entry.parameters.clone());
         Some(Trainable { name, parameters, memory_min_gb, memory_recommended_gb, verdict, batch_size, cpu })
     };
-    let rows: Vec<Trainable> = entries.iter().filter_map(row).collect();
+    // The program's own is for a first look.
+    let rows: Vec<Trainable> = entries.iter().filter(|entry| entry.source != Source::Embedded).filter_map(row).collect();
     let least = rows.iter().map(|row| row.memory_min_gb).fold(f64::INFINITY, f64::min);
     if !rows.iter().any(|row| row.verdict != Verdict::No) {
         found.problem(

@@ -81,7 +81,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut base = files.base_model();
     if base.hub.is_none() {
         // A GGUF file in the hub's cache is a link to a file without its name.
-        base.path = absolute(&base.path)?;
+        if !files.is_embedded() {
+            base.path = absolute(&base.path)?;
+        }
     }
     let mut companions = data::companions(&files)?;
     if is_whole {

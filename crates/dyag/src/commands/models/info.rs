@@ -14,6 +14,11 @@ pub(super) fn run(models: &Models, name: &str, json: bool) -> anyhow::Result<()>
         facts.extend(entry.as_ref().map(entry_facts).unwrap_or_default());
         return print(&facts, json);
     }
+    if let Some(Meaning { source: Source::Embedded, entry }) = models.meaning(name) {
+        let mut facts = vec![("model", json!(Source::Embedded)), ("here", json!(true)), ("bytes", json!(crate::embedded::MODEL.len()))];
+        facts.extend(entry.as_ref().map(entry_facts).unwrap_or_default());
+        return print(&facts, json);
+    }
     let (hub, entry) = hub_name(models, name)?;
     let cached = models.cache.model(&hub.repo);
     let found = models.cache.find(&hub);

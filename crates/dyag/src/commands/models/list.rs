@@ -12,6 +12,7 @@ pub(super) fn run(models: &Models, json: bool) -> anyhow::Result<()> {
     let here = |entry: &Entry| match &entry.source {
         Source::Hub(name) => models.cache.find(name).is_some(),
         Source::Path(path) => path.exists(),
+        Source::Embedded => true,
     };
     let entries = models.registry.entries();
     if json {
