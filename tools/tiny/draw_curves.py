@@ -10,7 +10,7 @@ import math
 import sys
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 300, 48, 40, 24
-COLOURS = ["#4269d0", "#c77800", "#c8373f", "#2f8f83"]
+COLOURS = ["#4269d0", "#c77800", "#c8373f", "#2f8f83", "#8a5cb8"]
 
 
 def read(file):
