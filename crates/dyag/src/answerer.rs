@@ -81,6 +81,15 @@ pub(crate) struct Given {
     pub(crate) choice: Option<Choice>,
 }
 
+impl Given {
+    /// The answer of a local model that was asked at `start`.
+    fn by_local(answer: Answer, start: Instant, choice: Option<Choice>) -> Self {
+        let Answer { text, n_prompt_tokens, n_answer_tokens, .. } = answer;
+        let (tokens_in, tokens_out) = (Some(n_prompt_tokens), Some(n_answer_tokens));
+        Self { text, tokens_in, tokens_out, seconds: start.elapsed().as_secs_f64(), choice }
+    }
+}
+
 impl Answerer {
     /// Answers with passages and without, and gives the answer that the model finds likelier; a model behind a server, which does not say, answers with them.
     pub(crate) fn surer_answer(&self, with_passages: &[Message], alone: &[Message], writing: &Writing) -> anyhow::Result<Given> {
@@ -88,14 +97,7 @@ impl Answerer {
         let start = Instant::now();
         let sampling = crate::session::sampling(writing.temperature, 0, 1.0, 1.0, writing.seed);
         let (answer, choice) = Session::surer_answer(model, &sampling, writing.max_tokens, [with_passages, alone])?;
-        let Answer { text, n_prompt_tokens, n_answer_tokens, .. } = answer;
-        Ok(Given {
-            text,
-            tokens_in: Some(n_prompt_tokens),
-            tokens_out: Some(n_answer_tokens),
-            seconds: start.elapsed().as_secs_f64(),
-            choice: Some(choice),
-        })
+        Ok(Given::by_local(answer, start, Some(choice)))
     }
 
     /// Answers the last turn. `on_text` is given the answer as it comes.
@@ -110,14 +112,7 @@ impl Answerer {
             Self::Local(model) => {
                 let sampling = crate::session::sampling(writing.temperature, 0, 1.0, 1.0, writing.seed);
                 let answer = Session::answer_with(model, &sampling, writing.max_tokens, turns, on_text)?;
-                let Answer { text, n_prompt_tokens, n_answer_tokens, .. } = answer;
-                Ok(Given {
-                    text,
-                    tokens_in: Some(n_prompt_tokens),
-                    tokens_out: Some(n_answer_tokens),
-                    seconds: start.elapsed().as_secs_f64(),
-                    choice: None,
-                })
+                Ok(Given::by_local(answer, start, None))
             }
             Self::Remote(model) => {
                 let mut messages = Vec::with_capacity(turns.len() + 1);

@@ -171,7 +171,9 @@ pub(crate) fn hub_name(models: &Models, name: &str) -> anyhow::Result<(HubName, 
         Some(Meaning { source: Source::Path(path), .. }) => {
             bail!("{name} is a model of this machine ({}), expected one of the model hub", path.display())
         }
-        Some(Meaning { source: Source::Embedded, .. }) => bail!("{name} is in the program: it need not be fetched"),
+        Some(Meaning { source: Source::Embedded, .. }) => {
+            bail!("{name} is in the program: there is nothing to fetch and nothing to remove")
+        }
         None if name.contains('/') => {
             let problem = name.parse::<HubName>().err();
             Err(problem.map_or_else(|| models.unknown(name), anyhow::Error::from))

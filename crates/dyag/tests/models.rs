@@ -45,6 +45,11 @@ fn pull_list_info_and_remove() {
     let facts = json(&info.stdout);
     assert_eq!((&facts["here"], &facts["short_name"], &facts["gated"]), (&Value::Bool(true), &"smollm2:135m".into(), &Value::Bool(false)));
     assert!(place.run(&["models", "info", "phi3"]).stdout.contains("3.8B"));
+    assert_eq!(json(&place.run(&["models", "info", "dyag-tiny", "--json"]).stdout)["here"], true);
+    for action in ["pull", "rm"] {
+        let outcome = place.run(&["models", action, "dyag-tiny"]);
+        assert!(outcome.code == Some(2) && outcome.stderr.contains("dyag-tiny is in the program"), "{outcome}");
+    }
 
     let removed = place.run(&["models", "rm", "smollm2:135m", "--json"]);
     assert!(json(&removed.stdout)["freed_bytes"].as_u64().is_some_and(|bytes| bytes > 100_000), "{removed}");

@@ -289,7 +289,6 @@ fn a_fine_tuned_model_gives_the_surer_of_its_answers_with_and_without_passages()
     place.dataset();
     let epochs = ["--epochs", "30", "--learning-rate", "5e-3", "--accumulation", "1"];
     done(&place, &[&["finetune", "--base-model", "model", "--dataset", "train.jsonl", "--output", "out"], epochs.as_slice()].concat());
-    // One question that was taught, others that were not.
     let asked =
         ["Quel est le statut de 6Tzen ?", "Qui gère ADES ?", "Quel est le statut de ADES ?", "Qui gère 6Tzen ?", "Où est hébergé ADAU ?"];
     let rows: String = asked.iter().map(|question| format!("{}\n", json!({ "question": question, "expected_answer": "-" }))).collect();
