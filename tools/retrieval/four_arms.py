@@ -3,12 +3,12 @@
 
 usage: four_arms.py DYAG OUT --model MODEL --chunks CHUNKS.jsonl --train TRAIN.jsonl --test QUESTIONS.jsonl
                     [--embedding-model DIR] [--n-chunks 2] [--max-passage-chars 400] [--epochs 3] [--passages-epochs 3] [--learning-rate 5e-4] [--context-free 0.3]
-                    [--max-tokens 64] [--limit N] [--arms base,rag,...]
+                    [--checkpointing auto|layer|none] [--max-tokens 64] [--limit N] [--arms base,rag,...]
 
 The model is fine-tuned on TRAIN.jsonl; `hybrid` gives the surer of its answers with and without passages. Three more arms by name: `hybrid-shown` answers with the passages alone;
 `finetuned-passages` and `hybrid-passages` are trained on the same examples with the passages that a search finds for them.
 Every step is a command of dyag, printed before it runs; a step whose result is in OUT already is not done again, so a run that was stopped goes on. The comparison is in OUT/comparison;
-when questions say whether they were taught (`"taught": true`), they are also scored apart. Needs Python alone.
+when it is known which questions were taught (they say so, `"taught": true`, or both sets name documents and fields, as `dyag generate-training` writes them), those are also scored apart. Needs Python alone.
 """
 import argparse
 import json
@@ -32,6 +32,7 @@ def main():
     parser.add_argument("--passages-epochs", help="of the training with passages, when it is another number")
     parser.add_argument("--learning-rate", default="5e-4")
     parser.add_argument("--max-seq-length", default="1024")
+    parser.add_argument("--checkpointing", default="auto", help="none is a quarter faster and takes two or three times the memory")
     parser.add_argument("--context-free", default="0.3")
     parser.add_argument("--max-tokens", default="64")
     parser.add_argument("--limit")
@@ -52,7 +53,7 @@ def main():
 
     search = ["--store", out / "index", "--collection", "passages", "--n-chunks", args.n_chunks, "--max-passage-chars", args.max_passage_chars]
     run("index-rag", args.chunks, "--store", out / "index", "--collection", "passages", "--embedding-model", args.embedding_model, makes="index/passages/CURRENT")
-    train = ["--base-model", args.model, "--accumulation", "1", "--learning-rate", args.learning_rate, "--max-seq-length", args.max_seq_length, "--save-total-limit", "1"]
+    train = ["--base-model", args.model, "--accumulation", "1", "--learning-rate", args.learning_rate, "--max-seq-length", args.max_seq_length, "--checkpointing", args.checkpointing, "--save-total-limit", "1"]
 
     def finetune(dataset, name, epochs):
         resume = ["--resume"] if any(out.glob(f"{name}/checkpoint-*")) else []
@@ -81,13 +82,24 @@ def main():
     if len(arms) > 1:
         learned = [part for arm in arms if arm not in ("base", "rag") for part in ("--training-set", f"{arm}={args.train}")]
         run("compare-models", *results, *learned, "--format", "all", "--output", out / "comparison", makes="comparison/comparison.json")
-    taught(out, arms, args.test)
+    taught(out, arms, args.train, args.test)
 
 
-def taught(out, arms, test):
+def is_taught(row, fields):
+    """Whether a question's fact was taught; None where that is not known."""
+    if "taught" in row:
+        return row["taught"]
+    if row.get("kind") == "unanswerable" or not row.get("field"):
+        return None
+    return all((row["document"], field) in fields for field in row["field"].split("+"))
+
+
+def taught(out, arms, train, test):
     """Scores of each arm, over all questions and apart by whether they were taught."""
-    rows = [json.loads(line) for line in open(test, encoding="utf-8")]
-    kinds = {row["question"]: row.get("taught") for row in rows}
+    read = lambda file: [json.loads(line) for line in open(file, encoding="utf-8")]
+    fields = {(row["document"], field) for row in read(train) if "document" in row for field in row.get("field", "").split("+")}
+    asked = lambda row: row["question"] if "question" in row else next(message["content"] for message in reversed(row["messages"]) if message["role"] == "user")
+    kinds = {asked(row): is_taught(row, fields) for row in read(test)}
     for arm in arms:
         found = json.loads((out / f"{arm}.json").read_text(encoding="utf-8"))["results"]
         line = f"{arm:20}"

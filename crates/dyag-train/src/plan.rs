@@ -34,7 +34,7 @@ pub struct MemoryNeeds<'a> {
     pub weights_bytes: u64,
     /// Trained numbers.
     pub n_parameters: usize,
-    /// The adapter's largest rank.
+    /// The adapter's largest rank; 0 where all weights are trained and there is no adapter.
     pub rank: usize,
     /// Whether the adapter has magnitudes.
     pub weight_decomposed: bool,
@@ -154,11 +154,7 @@ pub fn plan_memory(needs: MemoryNeeds<'_>, available: &AvailableMemory, user_lim
     }
     let recompute = needs.checkpointing != CheckpointingChoice::None;
     let smallest = candidate(recompute, pack_sizes(&needs).pop().unwrap_or(needs.longest_rows), CHUNKS_OF_LOGITS[1]);
-    let mut advice = String::from("--max-seq-length (and split long examples), --lora-rank");
-    if !recompute {
-        advice.insert_str(0, "what is kept (--checkpointing layer), ");
-    }
-    advice.push_str(", or take a smaller or more quantised model");
+    let advice = advice(&needs, recompute);
     Err(TrainError::Memory {
         needed: smallest.total_bytes(),
         available: ceiling,
@@ -166,6 +162,17 @@ pub fn plan_memory(needs: MemoryNeeds<'_>, available: &AvailableMemory, user_lim
         breakdown: smallest.breakdown(),
         advice,
     })
+}
+
+/// What takes less memory, as a part of a sentence that begins with "Reduce".
+fn advice(needs: &MemoryNeeds<'_>, recompute: bool) -> String {
+    let kept = if recompute { "" } else { "what is kept (--checkpointing layer), " };
+    match needs.rank {
+        0 => format!(
+            "{kept}--max-seq-length (and split long examples), or take an adapter (--method lora), which has fewer numbers to train, or a smaller model"
+        ),
+        _ => format!("{kept}--max-seq-length (and split long examples), --lora-rank, or take a smaller or more quantised model"),
+    }
 }
 
 /// Whether to recompute, best first.
@@ -386,6 +393,8 @@ mod tests {
         for fragment in ["0.60 GB", "0.49 GB", "a test", "--max-seq-length", "--memory-limit"] {
             assert!(error.contains(fragment), "no {fragment:?} in: {error}");
         }
+        let all = plan_memory(MemoryNeeds { rank: 0, ..needs(&model) }, &memory(600_000_000), true).expect_err("refused").to_string();
+        assert!(all.contains("--method lora") && !all.contains("--lora-rank"), "{all}");
         let kept = MemoryNeeds { checkpointing: CheckpointingChoice::None, ..needs(&model) };
         assert!(plan_memory(kept, &memory(900_000_000), true).expect_err("refused").to_string().contains("--checkpointing layer"));
     }

@@ -1,7 +1,9 @@
 //! `--require METRIC>=X`: what a set must reach.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use anyhow::bail;
 use dyag_eval::results::SetMetrics;
 
 /// A figure over the set, and what it must be at least or at most.
@@ -30,6 +32,25 @@ impl FromStr for Requirement {
     }
 }
 
+/// Refuses figures that the run will not have, before it begins: they are neither in `known` nor begin with one of `families`, with or without `avg_`.
+///
+/// # Errors
+/// The first that is unknown, with the known one that is most like it.
+pub(crate) fn check(requirements: &[Requirement], known: &BTreeSet<String>, families: &[&str]) -> anyhow::Result<()> {
+    let is_known = |name: &str| {
+        let plain = name.strip_prefix("avg_").unwrap_or(name);
+        known.contains(name) || families.iter().any(|family| plain.starts_with(family))
+    };
+    if let Some(Requirement { metric, .. }) = requirements.iter().find(|requirement| !is_known(&requirement.metric)) {
+        let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, metric));
+        let nearest = nearest.map_or(String::new(), |name| format!("; the nearest is {name}"));
+        bail!(
+            "--require: expected a figure that this run will have, found {metric:?}{nearest} (a file of results lists them all under \"metrics\")"
+        );
+    }
+    Ok(())
+}
+
 impl Requirement {
     /// Why it is missed; none when it is reached. A figure that was not measured reaches nothing.
     pub(crate) fn missed(&self, metrics: &SetMetrics) -> Option<String> {
@@ -49,6 +70,16 @@ impl Requirement {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_figure_that_will_not_be_there_is_refused_at_once() {
+        let known = ["exact_match", "errors"].map(str::to_owned).into();
+        let checked = |text: &str| check(&[text.parse().expect(text)], &known, &["grounded_"]).map_err(|error| error.to_string());
+        for sound in ["exact_match>=0", "grounded_words>=0.5", "avg_grounded_words>=0.5"] {
+            assert_eq!(checked(sound), Ok(()));
+        }
+        assert!(checked("exact_mach>=0").is_err_and(|error| error.contains("nearest is exact_match")));
+    }
 
     #[test]
     fn requirements_are_read_and_decided() {

@@ -60,6 +60,27 @@ fn the_whole_way_is_gone_and_can_be_gone_again() {
 }
 
 #[test]
+fn documents_of_ones_own_go_the_same_way() {
+    let place = Place::new();
+    place.model();
+    for name in ["Alpha", "Beta", "Gamma", "Delta"] {
+        place.write(
+            &format!("notes/{name}.md"),
+            format!(
+                "# {name}\n\n- Status: {name} live\n- Owner: team {name}\n- Version: {}.2\n- Contact: {name}@example.org\n",
+                name.len()
+            ),
+        );
+    }
+    let outcome = place.run(&["demo", "--documents", "notes", "--base-model", "model", "--count", "40", "--epochs", "1"]);
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert!(outcome.stdout.contains("$ dyag chunk notes --output"), "{outcome}");
+    assert!(place.read("dyag-demo/questions_train.jsonl").contains("Gamma") && !place.path("dyag-demo/catalogue.md").exists());
+    let outcome = place.run(&["demo", "--documents", "notes", "--catalogue", "2"]);
+    assert_eq!(outcome.code, Some(2), "{outcome}");
+}
+
+#[test]
 fn a_folder_of_others_and_a_step_that_fails_end_it() {
     let place = Place::new();
     place.write("mine/letter.txt", "dear");

@@ -131,6 +131,9 @@ fn requirements_decide_the_exit_status() {
     assert_eq!(outcome.code, Some(1), "{outcome}");
     assert!(outcome.stderr.contains("missed: exact_match>=0.5: it is 0.0000"), "{outcome}");
     assert_eq!(place.run(&arguments("r.json", &["--require", "exact_match"])).code, Some(2));
+    let outcome = place.run(&arguments("never.json", &["--require", "exact_mach>=0.5"]));
+    assert_eq!(outcome.code, Some(2), "{outcome}");
+    assert!(outcome.stderr.contains("the nearest is exact_match") && !place.path("never.json").exists(), "{outcome}");
 }
 
 #[test]

@@ -96,6 +96,7 @@ pub fn index(
         tell(watcher, IndexEvent::Indexing { done, all: chunks.len() })
     })?;
     let description = description(name, &chunks, languages, record, unrelated_cosine, options, number);
+    files.extend(generation::lexical_records(&partial)?);
     let manifest = Manifest { format: FORMAT, description, content, files };
     let text = serde_json::to_vec_pretty(&manifest).map_err(|error| RetrievalError::write(&partial.join(MANIFEST), error.into()))?;
     files::write_new(&partial.join(MANIFEST), |out| out.write_all(&text))?;

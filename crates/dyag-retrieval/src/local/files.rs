@@ -57,6 +57,15 @@ pub(super) fn record(path: &Path) -> Result<FileRecord, RetrievalError> {
     Ok(FileRecord { bytes, sha256: dyag_text::hex(&hash.finalize()) })
 }
 
+/// Refuses a file that is not what was recorded.
+pub(super) fn expect(path: &Path, expected: &FileRecord) -> Result<(), RetrievalError> {
+    let found = record(path)?;
+    if found == *expected {
+        return Ok(());
+    }
+    Err(RetrievalError::damaged(path, format!("SHA-256 {}", expected.sha256), found.sha256))
+}
+
 struct Hashing<W: Write> {
     out: W,
     hash: Sha256,

@@ -34,8 +34,43 @@ pub(super) struct Manifest {
     pub(super) description: Description,
     /// Hash of all passages, to see that nothing changed.
     pub(super) content: String,
-    /// Files that are read as they lie.
+    /// Files that are read as they lie, and those of the lexical index.
     pub(super) files: BTreeMap<String, FileRecord>,
+}
+
+/// Bytes of a lexical index up to which it is compared with what was written whenever it is opened; of a larger one the lengths of its files are (`rag-stats --verify` reads all).
+const READ_WHOLE: u64 = 32 << 20;
+
+/// What the files of a generation's lexical index are, by their path in the generation.
+pub(super) fn lexical_records(folder: &Path) -> Result<BTreeMap<String, FileRecord>, RetrievalError> {
+    let lexical = folder.join(LEXICAL);
+    let mut records = BTreeMap::new();
+    for entry in fs::read_dir(&lexical).map_err(|error| RetrievalError::read(&lexical, error))? {
+        let entry = entry.map_err(|error| RetrievalError::read(&lexical, error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Locks of a writer that has ended.
+        if !name.ends_with(".lock") {
+            records.insert(format!("{LEXICAL}/{name}"), files::record(&entry.path())?);
+        }
+    }
+    Ok(records)
+}
+
+/// Refuses a lexical index with damaged files: the library that reads them believes what they say.
+fn check_lexical(folder: &Path, manifest: &Manifest) -> Result<(), RetrievalError> {
+    let recorded = || manifest.files.iter().filter(|(name, _)| name.starts_with(LEXICAL));
+    let reads_whole = recorded().map(|(_, record)| record.bytes).fold(0, u64::saturating_add) <= READ_WHOLE;
+    for (name, expected) in recorded() {
+        let path = folder.join(name);
+        let bytes = fs::metadata(&path).map_err(|error| RetrievalError::read(&path, error))?.len();
+        if bytes != expected.bytes {
+            return Err(RetrievalError::damaged(&path, format!("{} bytes", expected.bytes), format!("{bytes} bytes")));
+        }
+        if reads_whole {
+            files::expect(&path, expected)?;
+        }
+    }
+    Ok(())
 }
 
 /// A generation's name from its number.
@@ -105,6 +140,7 @@ impl Generation {
             let path = folder.join(OFFSETS);
             return Err(RetrievalError::damaged(&path, format!("the beginnings of {n} passages"), format!("{} bytes", offsets.len())));
         }
+        check_lexical(folder, &manifest)?;
         let lexical = Lexical::open(&folder.join(LEXICAL), n)?;
         let vectors = match &manifest.description.embedder {
             Some(EmbedderRecord { dimension, .. }) => {
@@ -176,21 +212,15 @@ impl Generation {
 
     /// Whether the files are as they were written, byte for byte; the first that is not is an error.
     pub(super) fn verify(&self) -> Result<(), RetrievalError> {
-        for (name, expected) in &self.manifest.files {
-            let path = self.folder.join(name);
-            let found = files::record(&path)?;
-            if found != *expected {
-                return Err(RetrievalError::damaged(&path, format!("SHA-256 {}", expected.sha256), found.sha256));
-            }
-        }
-        Ok(())
+        self.manifest.files.iter().try_for_each(|(name, expected)| files::expect(&self.folder.join(name), expected))
     }
 
     /// Bytes of all files, by name.
     pub(super) fn sizes(&self) -> BTreeMap<String, u64> {
         let size = |path: &Path| fs::metadata(path).map(|data| data.len()).unwrap_or(0);
         let lexical = fs::read_dir(self.folder.join(LEXICAL)).map(|entries| entries.flatten().map(|entry| size(&entry.path())).sum());
-        let mut sizes: BTreeMap<String, u64> = self.manifest.files.iter().map(|(name, record)| (name.clone(), record.bytes)).collect();
+        let outside = self.manifest.files.iter().filter(|(name, _)| !name.contains('/'));
+        let mut sizes: BTreeMap<String, u64> = outside.map(|(name, record)| (name.clone(), record.bytes)).collect();
         sizes.insert(LEXICAL.to_owned(), lexical.unwrap_or(0));
         sizes
     }

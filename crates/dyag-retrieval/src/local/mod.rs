@@ -158,4 +158,6 @@ impl Store for LocalStore {
 }
 
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod tests;

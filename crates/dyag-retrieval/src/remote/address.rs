@@ -10,6 +10,8 @@ use crate::error::RetrievalError;
 
 /// What addresses of stores look like.
 const EXPECTED: &str = "a folder, postgres://USER@HOST:PORT/DATABASE or qdrant+https://HOST:6333";
+/// What an address begins with; a folder of such a name is written `./NAME`.
+const SCHEMES: [&str; 7] = ["postgres", "postgresql", "http", "https", "qdrant", "qdrant+http", "qdrant+https"];
 /// Parameters of a PostgreSQL address.
 const PARAMETERS: &str = "sslmode, sslrootcert, host, connect_timeout, statement_timeout and vectors";
 
@@ -102,7 +104,12 @@ impl RemotePlace {
     /// # Errors
     /// An address of no known kind or with unknown parts; a key that would go over http to another machine. What stands before an `@` is never part of the message.
     pub fn parse(text: &str, credentials: &Credentials) -> Result<Option<Self>, RetrievalError> {
-        let Some((scheme, rest)) = text.split_once("://") else { return Ok(None) };
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return match text.split_once(':') {
+                Some((scheme, _)) if SCHEMES.contains(&scheme) => Err(wrong(format!("{scheme}: without // behind it"))),
+                _ => Ok(None),
+            };
+        };
         let place = match scheme {
             "postgres" | "postgresql" => Place::Postgres(postgres(rest, credentials)?),
             "qdrant+http" | "http" => Place::Qdrant(qdrant("http", rest, credentials)?),
@@ -321,6 +328,9 @@ mod tests {
     fn folders_are_no_servers() {
         for text in ["dyag-index", "/a/b", "C:\\x", "a:b"] {
             assert!(RemotePlace::parse(text, &Credentials::default()).expect(text).is_none());
+        }
+        for text in ["http:x", "postgres:db", "qdrant:h"] {
+            assert!(error(text, None).contains("without // behind it"), "{text}");
         }
     }
 

@@ -37,7 +37,7 @@ fn shares_hold_in_every_part_and_nothing_is_wrong() {
     use ContextKind::{None as Free, Unanswerable, Withheld};
     let chunks = chunks();
     for method in [Method::RuleBased, Method::Augmented] {
-        for split in [None, Some(Split::Wording), Some(Split::Facts)] {
+        for split in [None, Some(Split::Wording), Some(Split::Facts), Some(Split::Both)] {
             let set = set(&chunks, method, split, &OPTIONS);
             for part in [Part::Train, Part::Val, Part::Test] {
                 let n = set.part(part).count();

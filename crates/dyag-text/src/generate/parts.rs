@@ -1,7 +1,7 @@
 //! The parts of a training set: which wording is learned, which is kept to look on during training, which to test with.
 //!
-//! By wording, every fact that is tested is taught in other words. By fact, what is tested is taught in no words at all. Either way documents take turns, so that a small set
-//! is spread over all of them.
+//! By wording, every fact that is tested is taught in other words. By fact, what is tested is taught in no words at all. Both ways, one half of what is tested is of the one kind and one
+//! of the other. Whichever way, documents take turns, so that a small set is spread over all of them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
@@ -44,6 +44,8 @@ pub enum Split {
     Wording,
     /// Facts of `val` and `test` are not in `train`.
     Facts,
+    /// Half of the facts of `val` and `test` are in `train` in other words, half are not in it.
+    Both,
 }
 
 /// A unit, and which of its wordings.
@@ -63,10 +65,18 @@ impl Chosen {
     }
 }
 
-/// Sizes of train, val and test: 80, 10 and 10 per cent.
-fn sizes(count: usize) -> (usize, usize, usize) {
+/// How many items each part has.
+#[derive(Clone, Copy)]
+struct Sizes {
+    train: usize,
+    val: usize,
+    test: usize,
+}
+
+/// 80, 10 and 10 per cent.
+fn sizes(count: usize) -> Sizes {
     let tenth = (count + 5) / 10;
-    (count - (2 * tenth).min(count), tenth.min(count), tenth.min(count.saturating_sub(tenth)))
+    Sizes { train: count - (2 * tenth).min(count), val: tenth.min(count), test: tenth.min(count.saturating_sub(tenth)) }
 }
 
 /// Shares of the kinds in `count` items: combined questions a fifth, unanswerable ones a tenth, facts the rest; facts make up for what there is not.
@@ -86,13 +96,14 @@ pub(crate) fn choose_whole(units: &[Unit], count: usize, seed: u64) -> Chosen {
 /// Divides `count` items by `split`. Where there are not so many, fewer are divided in the same proportions.
 pub(crate) fn choose_parts(units: &[Unit], count: usize, split: Split, seed: u64) -> Chosen {
     let choose = |count| match split {
-        Split::Wording => by_wording(units, count, seed),
-        Split::Facts => by_fact(units, count, seed),
+        Split::Wording => by_wording(units, sizes(count), seed),
+        Split::Facts => by_fact(units, sizes(count), seed),
+        Split::Both => both_ways(units, sizes(count), seed),
     };
     let mut target = count.min(units.iter().map(|unit| unit.wordings.len()).sum());
     loop {
         let chosen = choose(target);
-        let (train, val, test) = sizes(target);
+        let Sizes { train, val, test } = sizes(target);
         let reached = [(chosen.train.len(), train), (chosen.val.len(), val), (chosen.test.len(), test)];
         let worst =
             reached.iter().filter(|(_, wanted)| *wanted > 0).map(|(found, wanted)| *found as f64 / *wanted as f64).fold(1.0_f64, f64::min);
@@ -205,11 +216,11 @@ impl Reserved {
 }
 
 /// Facts asked in other words than they are taught in.
-fn by_wording(units: &[Unit], count: usize, seed: u64) -> Chosen {
+fn by_wording(units: &[Unit], sizes: Sizes, seed: u64) -> Chosen {
     let mut not_tested = HashSet::new();
     loop {
         let before = not_tested.len();
-        let chosen = by_wording_without(units, count, seed, &mut not_tested);
+        let chosen = by_wording_without(units, sizes, seed, &mut not_tested);
         if not_tested.len() == before {
             return chosen;
         }
@@ -217,8 +228,8 @@ fn by_wording(units: &[Unit], count: usize, seed: u64) -> Chosen {
 }
 
 /// The same where some units are not tested. Those found to be untestable, because all their other wordings resemble one that is tested, are added to them.
-fn by_wording_without(units: &[Unit], count: usize, seed: u64, not_tested: &mut HashSet<usize>) -> Chosen {
-    let (n_train, n_val, n_test) = sizes(count);
+fn by_wording_without(units: &[Unit], sizes: Sizes, seed: u64, not_tested: &mut HashSet<usize>) -> Chosen {
+    let Sizes { train: n_train, val: n_val, test: n_test } = sizes;
     let mut turns = Turns::new(units, seed);
     let mut used: HashMap<usize, usize> = HashMap::new();
     let mut chosen = Chosen::default();
@@ -268,8 +279,38 @@ fn by_wording_without(units: &[Unit], count: usize, seed: u64, not_tested: &mut 
 }
 
 /// Facts that are not taught.
-fn by_fact(units: &[Unit], count: usize, seed: u64) -> Chosen {
-    let (n_train, n_val, n_test) = sizes(count);
+fn by_fact(units: &[Unit], sizes: Sizes, seed: u64) -> Chosen {
+    let KeptOut { mut chosen, mut turns, may_be_taught } = kept_out(units, sizes, seed);
+    chosen.train = turns.take_kinds(sizes.train, &mut |unit, _| may_be_taught[unit], &[]);
+    chosen
+}
+
+/// Half of what is tested is taught in no words, the other half in other words.
+fn both_ways(units: &[Unit], sizes: Sizes, seed: u64) -> Chosen {
+    let halves = Sizes { train: 0, val: sizes.val / 2, test: sizes.test / 2 };
+    let KeptOut { mut chosen, turns: _, may_be_taught } = kept_out(units, halves, seed);
+    let (places, others): (Vec<usize>, Vec<Unit>) =
+        units.iter().enumerate().filter(|(unit, _)| may_be_taught[*unit]).map(|(place, unit)| (place, unit.clone())).unzip();
+    let rest = Sizes { val: sizes.val - chosen.val.len(), test: sizes.test - chosen.test.len(), ..sizes };
+    let Chosen { train, val, test } = by_wording(&others, rest, seed);
+    let in_all = |picks: Vec<Pick>| picks.into_iter().map(|(unit, wording)| (places[unit], wording)).collect::<Vec<_>>();
+    chosen.train = in_all(train);
+    chosen.val.extend(in_all(val));
+    chosen.test.extend(in_all(test));
+    chosen
+}
+
+/// What was chosen to be tested and not taught.
+struct KeptOut<'a> {
+    /// Without a part to learn.
+    chosen: Chosen,
+    turns: Turns<'a>,
+    /// For each unit, whether it tells nothing of what was kept out.
+    may_be_taught: Vec<bool>,
+}
+
+/// Chooses `val` and `test` of facts that are then kept out.
+fn kept_out(units: &[Unit], sizes: Sizes, seed: u64) -> KeptOut<'_> {
     let groups = fact_groups(units);
     let mut free: HashMap<usize, usize> = HashMap::new();
     for unit in units.iter().filter(|unit| unit.kind == Kind::Fact) {
@@ -279,7 +320,7 @@ fn by_fact(units: &[Unit], count: usize, seed: u64) -> Chosen {
     let mut turns = Turns::new(units, seed);
     let mut kept_out: HashMap<usize, usize> = HashMap::new();
     let mut chosen = Chosen::default();
-    for (number, (part, size)) in [(&mut chosen.test, n_test), (&mut chosen.val, n_val)].into_iter().enumerate() {
+    for (number, (part, size)) in [(&mut chosen.test, sizes.test), (&mut chosen.val, sizes.val)].into_iter().enumerate() {
         for again in [false, true] {
             let wanted = size - part.len();
             let mut may = |unit: usize, _| {
@@ -307,9 +348,9 @@ fn by_fact(units: &[Unit], count: usize, seed: u64) -> Chosen {
         }
     }
     let told = Told::new(units, &chosen);
-    let may = &mut |unit: usize, _| groups[unit].iter().all(|group| !kept_out.contains_key(group)) && !told.tells(&units[unit]);
-    chosen.train = turns.take_kinds(n_train, may, &[]);
-    chosen
+    let is_free = |unit: usize| groups[unit].iter().all(|group| !kept_out.contains_key(group)) && !told.tells(&units[unit]);
+    let may_be_taught = (0..units.len()).map(is_free).collect();
+    KeptOut { chosen, turns, may_be_taught }
 }
 
 /// For each unit the facts it speaks of: facts of one document with the same answer are one, for one would teach the other.

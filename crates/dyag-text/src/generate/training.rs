@@ -213,6 +213,9 @@ impl TrainingSet {
                     Some(Split::Facts) if !others.is_empty() => {
                         problems.push(format!("\"{}\" ({}) asks for a fact that another part has", test.question, test.part.name()))
                     }
+                    Some(Split::Both) if !taught && others.iter().any(|item| item.part == Part::Train) => {
+                        problems.push(format!("\"{}\" ({}) is partly taught", test.question, test.part.name()))
+                    }
                     _ => {}
                 }
             }

@@ -57,7 +57,16 @@ fn check(set: &TrainingSet, chunks: &[Chunk], split: Option<Split>) {
         match split {
             Some(Split::Wording) => assert!(train.contains(&tested), "{tested:?} is not taught"),
             Some(Split::Facts) => assert!(!train.contains(&tested), "{tested:?} is taught"),
-            None => {}
+            Some(Split::Both) | None => {}
+        }
+    }
+    if split == Some(Split::Both) {
+        for part in [Part::Test, Part::Val] {
+            let taught = |item: &&TrainingItem| item.fields.iter().filter(|field| train.contains(&(&*item.document, field))).count();
+            let asking: Vec<&TrainingItem> = set.part(part).filter(|item| item.kind != Kind::Unanswerable).collect();
+            let (all, none): (Vec<_>, Vec<_>) = asking.iter().partition(|item| taught(item) > 0);
+            assert!(all.iter().all(|item| taught(item) == item.fields.len()), "a question is partly taught");
+            assert!(all.len().abs_diff(none.len()) <= 2 + asking.len() / 4, "{} taught, {} not", all.len(), none.len());
         }
     }
 }
@@ -67,7 +76,7 @@ fn a_hundred_examples_from_both_routes() {
     for route in ["chunks_json_route.jsonl", "chunks_markdown_route.jsonl"] {
         let chunks = fixture(route);
         for method in [Method::RuleBased, Method::Augmented] {
-            for split in [None, Some(Split::Wording), Some(Split::Facts)] {
+            for split in [None, Some(Split::Wording), Some(Split::Facts), Some(Split::Both)] {
                 let set = TrainingSet::build(&chunks, &rules(), &options(method, 100, split, 42));
                 check(&set, &chunks, split);
                 let size = |part| set.part(part).count();

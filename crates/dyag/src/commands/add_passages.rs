@@ -138,7 +138,7 @@ fn row(
     if let Some((place, asked)) = question(example) {
         let drawn = u32::from_str_radix(&sha256_hex(format!("passages {seed} {asked}").as_bytes())[..8], 16)?;
         if f64::from(drawn) / (f64::from(u32::MAX) + 1.0) >= context_free {
-            let found = searching.retriever()?.search(asked, &searching.options)?;
+            let found = searching.search(asked)?;
             shown = found.hits.iter().map(|hit| hit.chunk.id.clone()).collect();
             messages[place].content = prompt_with_passages(language, asked, &shown_passages(&found, searching.limits));
         }

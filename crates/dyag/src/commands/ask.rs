@@ -279,7 +279,7 @@ impl Asking {
             return Ok(given.text);
         };
         let Some(answerer) = &self.answerer else {
-            let found = searching.retriever()?.search(&searched, &searching.options)?;
+            let found = searching.search(&searched)?;
             self.print_passages(question, &searched, &found)?;
             return Ok(String::new());
         };

@@ -1,4 +1,4 @@
-//! `dyag demo`: the whole way, from documents to a comparison of four ways of answering, on a catalogue of invented applications.
+//! `dyag demo`: the whole way, from documents to a comparison of four ways of answering, on a catalogue of invented applications or on documents of one's own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
     catalogue: u8,
 
+    /// Documents of your own in place of a catalogue: files, or folders of them, as `dyag chunk` takes
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "catalogue")]
+    documents: Vec<PathBuf>,
+
     /// Folder for everything that is made
     #[arg(long, value_name = "DIR", default_value = "dyag-demo")]
     output: PathBuf,
@@ -45,9 +49,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     epochs: Option<u32>,
 
-    /// Passages that are shown to the model
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=20))]
-    n_chunks: u16,
+    /// Passages that are shown to the model [default: 1 to dyag-tiny, 2 to another model]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=20))]
+    n_chunks: Option<u16>,
 
     /// Longest passage that is shown, in characters
     #[arg(long, value_name = "N", default_value_t = 800, value_parser = clap::value_parser!(u32).range(50..))]
@@ -64,12 +68,14 @@ struct Teaching {
     count: u32,
     epochs: u32,
     learning_rate: &'static str,
+    /// Passages of a prompt.
+    n_chunks: u16,
 }
 
 /// A model that learned language from much text.
-const OF_A_MODEL: Teaching = Teaching { count: 400, epochs: 5, learning_rate: "5e-4" };
+const OF_A_MODEL: Teaching = Teaching { count: 400, epochs: 5, learning_rate: "5e-4", n_chunks: 2 };
 /// The small model that the program holds: it needs to be told more often, and in more words, and is quickly told.
-const OF_THE_SMALL_ONE: Teaching = Teaching { count: 800, epochs: 11, learning_rate: "3e-3" };
+const OF_THE_SMALL_ONE: Teaching = Teaching { count: 800, epochs: 11, learning_rate: "3e-3", n_chunks: 1 };
 
 /// A command of this program, and what it is for.
 struct Step {
@@ -80,10 +86,15 @@ struct Step {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let output = args.output.clone();
     prepare(&output)?;
-    let catalogue = output.join("catalogue.md");
-    write_bytes_atomically(&catalogue, CATALOGUES[usize::from(args.catalogue) - 1].as_bytes())?;
-    terminal::print_line(format!("The documents: {}, a catalogue of ten applications that do not exist.", catalogue.display()))?;
-    let steps = steps(&args);
+    let documents = if args.documents.is_empty() {
+        let catalogue = output.join("catalogue.md");
+        write_bytes_atomically(&catalogue, CATALOGUES[usize::from(args.catalogue) - 1].as_bytes())?;
+        terminal::print_line(format!("The documents: {}, a catalogue of ten applications that do not exist.", catalogue.display()))?;
+        vec![catalogue]
+    } else {
+        args.documents.clone()
+    };
+    let steps = steps(&args, &documents);
     let start = Instant::now();
     for (number, Step { title, arguments }) in steps.iter().enumerate() {
         terminal::print_line(format!("\n{}/{}  {title}\n$ dyag {}", number + 1, steps.len(), shown(arguments)))?;
@@ -123,13 +134,13 @@ fn prepare(output: &Path) -> anyhow::Result<()> {
 }
 
 /// The way, command by command.
-fn steps(args: &Args) -> Vec<Step> {
-    let Args { base_model, catalogue: _, output, count, epochs, n_chunks, max_passage_chars, threads } = args;
+fn steps(args: &Args, documents: &[PathBuf]) -> Vec<Step> {
+    let Args { base_model, catalogue: _, documents: _, output, count, epochs, n_chunks, max_passage_chars, threads } = args;
     let path = |name: &str| output.join(name).display().to_string();
     let words = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
     let teaching = if base_model == embedded::NAME { OF_THE_SMALL_ONE } else { OF_A_MODEL };
     let (count, epochs) = (count.unwrap_or(teaching.count).to_string(), epochs.unwrap_or(teaching.epochs).to_string());
-    let (n_chunks, max_passage_chars) = (n_chunks.to_string(), max_passage_chars.to_string());
+    let (n_chunks, max_passage_chars) = (n_chunks.unwrap_or(teaching.n_chunks).to_string(), max_passage_chars.to_string());
     let threads: Vec<String> = threads.map(|n| vec!["--threads".to_owned(), n.to_string()]).unwrap_or_default();
     let index = path("index");
     let search = ["--store", &index, "--collection", "demo", "--n-chunks", &n_chunks, "--max-passage-chars", &max_passage_chars];
@@ -157,7 +168,15 @@ fn steps(args: &Args) -> Vec<Step> {
         arguments
     };
     vec![
-        Step { title: "Cut the documents into passages", arguments: words(&["chunk", &path("catalogue.md"), "--output", &chunks]) },
+        Step {
+            title: "Cut the documents into passages",
+            arguments: [
+                words(&["chunk"]),
+                documents.iter().map(|path| path.display().to_string()).collect(),
+                words(&["--output", &chunks]),
+            ]
+            .concat(),
+        },
         Step {
             title: "Make questions and answers of them; what is kept for the test is asked in other words",
             arguments: words(&[
@@ -214,6 +233,10 @@ fn steps(args: &Args) -> Vec<Step> {
                 &result("finetuned"),
                 "--results",
                 &result("hybrid"),
+                "--training-set",
+                &format!("finetuned={learned}"),
+                "--training-set",
+                &format!("hybrid={learned}"),
                 "--format",
                 "all",
                 "--output",

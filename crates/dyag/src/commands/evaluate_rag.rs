@@ -107,13 +107,12 @@ impl Preparation for WithPassages {
     ) -> anyhow::Result<Vec<Task<'a>>> {
         let language = Language::from_code(language).unwrap_or_default();
         let progress = Progress::new(questions.len(), say!("questions searched for", "questions recherchées"));
-        let retriever = self.searching.retriever()?;
         let mut tasks = Vec::with_capacity(questions.len());
         for question in questions {
             let asked = question.turns.last().map(|turn| turn.content.as_str()).unwrap_or_default();
             let task = match answerer {
                 None => {
-                    let found = retriever.search(asked, &self.searching.options)?;
+                    let found = self.searching.search(asked)?;
                     let sources = Some(sources(&found, 0));
                     Task { sources, other: search_keys(&found), ..Task::plain(question) }
                 }

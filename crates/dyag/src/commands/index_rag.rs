@@ -68,6 +68,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => recorded_embedder(&place, &typed.collection, engine)?,
     };
     let model = named.as_deref().map(|name| embedder(name, engine)).transpose()?;
+    if let Some(model) = model.as_deref() {
+        tell_of_another_embedder(&place, &typed.collection, model, engine)?;
+    }
     let options = IndexOptions {
         rebuild,
         add,
@@ -99,6 +102,24 @@ fn recorded_embedder(place: &StorePlace, collection: &str, engine: EngineArgs) -
             ));
             Ok(None)
         }
+        Err(error) => Err(error),
+    }
+}
+
+/// Says that vectors of another embedder are of no use to this one, so that all passages are embedded again.
+fn tell_of_another_embedder(place: &StorePlace, collection: &str, model: &dyn Embedder, engine: EngineArgs) -> anyhow::Result<()> {
+    match place.open(collection, engine) {
+        Ok(store) => {
+            if let Some(before) = store.description().embedder.as_ref().filter(|before| before.signature != model.signature()) {
+                let (before, now) = (&before.name, model.name());
+                terminal::note(say!(
+                    "note: the collection's vectors are those of {before}; all passages are embedded again by {now}",
+                    "note : les vecteurs de la collection sont de {before} ; tous les passages sont vectorisés de nouveau par {now}"
+                ));
+            }
+            Ok(())
+        }
+        Err(error) if matches!(error.downcast_ref(), Some(RetrievalError::NoCollection { .. })) => Ok(()),
         Err(error) => Err(error),
     }
 }

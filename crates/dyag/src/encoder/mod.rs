@@ -30,6 +30,11 @@ pub(crate) use local::LocalEncoder;
 /// # Errors
 /// When the folder's files cannot be read, do not belong together, or ask for what is not done here.
 pub(crate) fn open_embedder(folder: &Path, device: CpuDevice) -> anyhow::Result<Box<dyn Embedder + Send + Sync>> {
+    if folder.is_file() {
+        bail!(
+            "expected the folder of an embedding model (config.json, tokenizer.json and weights), found a file; a language model in a GGUF file makes no vectors"
+        );
+    }
     Ok(match folder_kind(folder)? {
         FolderKind::Encoder => Box::new(LocalEncoder::open(folder, None, device)?),
         FolderKind::Decoder => Box::new(decoder::DecoderEmbedder::open(folder, device)?),
@@ -74,6 +79,11 @@ pub(crate) struct EncoderArgs {
 }
 
 impl EncoderArgs {
+    /// Whether answers are scored with an encoder.
+    pub(crate) fn is_named(&self) -> bool {
+        self.encoder.is_some()
+    }
+
     /// The encoder these ask for. It computes in f32 whatever the engine is told, so that scores are the same on every machine to rounding.
     pub(crate) fn open(&self, engine: EngineArgs) -> anyhow::Result<Option<LocalEncoder>> {
         let Self { encoder, encoder_layer } = self;

@@ -7,6 +7,7 @@ mod remote;
 mod report;
 mod task;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
@@ -26,7 +27,7 @@ use crate::encoder::EncoderArgs;
 use crate::engine::EngineArgs;
 use crate::language_models::LanguageModelArgs;
 use crate::loaded_model::{LoadSettings, ModelArgs, SystemChoice};
-use crate::requirement::Requirement;
+use crate::requirement::{self, Requirement};
 use crate::terminal;
 use asking::Asking;
 use journal::Journal;
@@ -182,6 +183,7 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
     if let Some(preparation) = preparation {
         parameters["retrieval"] = preparation.identity();
     }
+    requirement::check(&require, &figures(language), &families(preparation.is_some(), encoder.is_named()))?;
     let start = Instant::now();
     let started_at = SystemTime::now();
     let judge = encoder.open(engine)?;
@@ -292,6 +294,30 @@ fn language_of(code: Option<&str>, questions: &Questions) -> anyhow::Result<&'st
 
 fn object(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
+}
+
+/// Every figure over a set that a run may have, but those of [`families`].
+fn figures(language: Language) -> BTreeSet<String> {
+    let text = || Some("x".to_owned());
+    let row = |expected_answer| Row {
+        question: "x".to_owned(),
+        generated_answer: text(),
+        expected_answer,
+        time_seconds: Some(1.0),
+        first_token_seconds: Some(1.0),
+        latency_seconds: Some(1.0),
+        tokens_in: Some(1),
+        tokens_out: Some(1),
+        ..Row::default()
+    };
+    let scored = score(vec![row(text()), row(None)], &MetricOptions { language, abstention: Abstention::default() });
+    scored.metrics.values.into_keys().chain([perplexity::PERPLEXITY, perplexity::BITS_PER_BYTE].map(str::to_owned)).collect()
+}
+
+/// How the names of figures begin that a search or an encoder adds.
+fn families(searches: bool, encodes: bool) -> Vec<&'static str> {
+    let searched = ["retrieval_", "context_", "grounded_"].into_iter().filter(|_| searches);
+    searched.chain(["bertscore_", "similarity_"].into_iter().filter(|_| encodes)).collect()
 }
 
 /// Scores the rows, each and over the set.

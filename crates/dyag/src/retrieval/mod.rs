@@ -5,6 +5,7 @@ mod prompt;
 mod rewrite;
 mod show;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use dyag_kernels::cpu_device::CpuDevice;
 use dyag_retrieval::{
-    Credentials, Description, Filter, IndexOptions, IndexReport, LocalStore, Ranking, RemotePlace, Retriever, SearchOptions, Store, Watcher,
+    Credentials, Description, Filter, Found, IndexOptions, IndexReport, LocalStore, Ranking, RemotePlace, Retriever, SearchOptions, Store,
+    Watcher,
 };
 use dyag_text::chunk::Chunk;
 use dyag_text::{Embedder, Reranker};
@@ -186,6 +188,8 @@ pub(crate) struct Searching {
     reranker: Option<Box<dyn Reranker + Send + Sync>>,
     pub(crate) options: SearchOptions,
     pub(crate) limits: PassageLimits,
+    /// Whether it was said that the filter leaves nothing.
+    told_of_filter: Cell<bool>,
 }
 
 impl SearchArgs {
@@ -227,7 +231,7 @@ impl SearchArgs {
         };
         let limits =
             PassageLimits { max_passage_chars: *max_passage_chars as usize, max_prompt_tokens: max_prompt_tokens.map(|n| n as usize) };
-        let searching = Searching { store, place: place.shown(), embedder, reranker, options, limits };
+        let searching = Searching { store, place: place.shown(), embedder, reranker, options, limits, told_of_filter: Cell::new(false) };
         // Refuses another embedder before a model is loaded.
         searching.retriever()?;
         Ok(searching)
@@ -265,6 +269,26 @@ impl Searching {
         Ok(Retriever::new(&*self.store, embedder, reranker)?)
     }
 
+    /// The passages that bear on a question; says once when the filter leaves none.
+    pub(crate) fn search(&self, question: &str) -> anyhow::Result<Found> {
+        let found = self.retriever()?.search(question, &self.options)?;
+        let conditions = &self.options.filter.conditions;
+        if found.hits.is_empty() && !conditions.is_empty() && !self.told_of_filter.replace(true) {
+            let conditions = conditions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            terminal::note(match self.options.ranking {
+                Ranking::Lexical => say!(
+                    "note: no passage that --filter {conditions} lets through has a word of the question",
+                    "note : aucun passage retenu par --filter {conditions} n'a un mot de la question"
+                ),
+                Ranking::Vector | Ranking::Fused => say!(
+                    "note: --filter {conditions} lets no passage of the collection through",
+                    "note : --filter {conditions} ne retient aucun passage de la collection"
+                ),
+            });
+        }
+        Ok(found)
+    }
+
     /// What the collection is.
     pub(crate) fn description(&self) -> &Description {
         self.store.description()
@@ -272,7 +296,7 @@ impl Searching {
 
     /// Everything that what is found depends on, beside the question.
     pub(crate) fn identity(&self) -> Value {
-        let Self { store, place, embedder: _, reranker, options, limits } = self;
+        let Self { store, place, embedder: _, reranker, options, limits, told_of_filter: _ } = self;
         let Description { collection, n_chunks, generation, created_at, embedder, .. } = store.description();
         let SearchOptions { k, candidates, ranking, filter, reranked } = options;
         json!({

@@ -53,7 +53,7 @@ pub(crate) fn prepare(
     answerer: &Answerer,
     max_tokens: usize,
 ) -> anyhow::Result<Prepared> {
-    let found = searching.retriever()?.search(searched, &searching.options)?;
+    let found = searching.search(searched)?;
     let room = answerer.context().saturating_sub(max_tokens.min(answerer.context() / 2) + SPARE);
     let limit = searching.limits.max_prompt_tokens.map_or(room, |n| n.min(room));
     let whole = shown_passages(&found, searching.limits);

@@ -125,7 +125,10 @@ fn fit(
         // Where all weights are trained, products read a copy beside the numbers that are trained.
         weights_bytes: if config.method == Method::Full { 4 * n_parameters as u64 } else { files.model().source.n_bytes },
         n_parameters,
-        rank: config.lora.rank_pattern.iter().map(|(_, rank)| *rank).fold(config.lora.rank, usize::max),
+        rank: match config.method {
+            Method::Full => 0,
+            _ => config.lora.rank_pattern.iter().map(|(_, rank)| *rank).fold(config.lora.rank, usize::max),
+        },
         weight_decomposed: config.lora.dora,
         longest_rows: data.train.iter().chain(&data.validation).map(|sequence| sequence.n_rows()).max().unwrap_or(0),
         rows_of_a_step: largest_step_rows(&data.train, config),

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     count: u32,
 
     /// Divide into 80 % _train, 10 % _val, 10 % _test: `wording` (the default) asks for facts of _val and _test in words that are not in _train, where other words teach them;
-    /// `facts` keeps those facts out of _train
+    /// `facts` keeps those facts out of _train; `both` does so with half of them
     #[arg(long, value_name = "HOW", num_args = 0..=1, default_missing_value = "wording")]
     split: Option<String>,
 
@@ -227,8 +227,9 @@ fn input_and_split(input: Option<PathBuf>, split: Option<String>) -> anyhow::Res
         (input, None) => (input, None),
         (input, Some("wording")) => (input, Some(Split::Wording)),
         (input, Some("facts")) => (input, Some(Split::Facts)),
+        (input, Some("both")) => (input, Some(Split::Both)),
         (None, Some(other)) => (Some(PathBuf::from(other)), Some(Split::Wording)),
-        (Some(_), Some(other)) => bail!("--split: expected wording or facts, found {other:?}"),
+        (Some(_), Some(other)) => bail!("--split: expected wording, facts or both, found {other:?}"),
     };
     let input = input.context("expected the file of chunks to make a training set of; `dyag chunk` makes one from documents")?;
     Ok((input, split))

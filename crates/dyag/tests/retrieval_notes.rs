@@ -1,0 +1,56 @@
+//! What searching says where something is not as it was meant: another embedder, a filter that leaves nothing, addresses and files of the wrong kind.
+
+mod common;
+
+use common::{Place, root};
+
+/// A place with the tiny model and the paths of the ten applications' chunks and of an encoder.
+fn place() -> (Place, String, [String; 2]) {
+    let place = Place::new();
+    place.model();
+    let path = |name: &str| root().join(name).display().to_string();
+    (place, path("examples/apps10/chunks.jsonl"), [path("fixtures/retrieval/e5"), path("fixtures/retrieval/bge-m3")])
+}
+
+#[test]
+fn another_embedder_is_told_of_and_the_same_is_not() {
+    let (place, chunks, [e5, bge_m3]) = place();
+    let index = |embedder: &str| {
+        let outcome = place.run(&["index-rag", &chunks, "--embedding-model", embedder]);
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        outcome.stderr.contains("all passages are embedded again by")
+    };
+    assert_eq!([index(&e5), index(&e5), index("none"), index(&bge_m3), index(&e5)], [false, false, false, false, true]);
+}
+
+#[test]
+fn a_filter_that_leaves_nothing_is_told_of() {
+    let (place, chunks, [e5, _]) = place();
+    assert_eq!(place.run(&["index-rag", &chunks, "--embedding-model", &e5]).code, Some(0));
+    let query = |more: &[&str]| {
+        let mut arguments = vec!["query-rag", "Quel est le statut de 6Tzen ?", "--passages-only", "--filter"];
+        arguments.extend(more);
+        let outcome = place.run(&arguments);
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        outcome.stderr
+    };
+    assert!(query(&["chunk_type=nothing"]).contains("--filter chunk_type=nothing lets no passage of the collection through"));
+    assert!(
+        query(&["chunk_type=nothing", "--search", "lexical"])
+            .contains("no passage that --filter chunk_type=nothing lets through has a word")
+    );
+    assert!(!query(&["chunk_type=overview"]).contains("--filter"));
+}
+
+#[test]
+fn addresses_and_files_of_the_wrong_kind_are_named() {
+    let (place, chunks, _) = place();
+    for (arguments, expected) in [
+        (["--store", "http:localhost"], "http: without // behind it"),
+        (["--embedding-model", "model.gguf"], "expected the folder of an embedding model"),
+    ] {
+        place.write("model.gguf", b"GGUF");
+        let outcome = place.run(&["index-rag", &chunks, arguments[0], arguments[1]]);
+        assert!(outcome.code == Some(2) && outcome.stderr.contains(expected), "{expected}: {outcome}");
+    }
+}
