@@ -38,7 +38,11 @@ class Server:
     """A PostgreSQL server with its own data folder."""
 
     def __init__(self, work):
-        self.work = pathlib.Path(work)
+        self.work = pathlib.Path(work).resolve()
+        if os.geteuid() == 0:
+            closed = [folder for folder in [self.work, *self.work.parents] if folder.exists() and not folder.stat().st_mode & 0o001]
+            if closed:
+                sys.exit(f"--work {work}: the server runs as the user nobody, who may not enter {closed[0]}; name a folder that everybody may enter")
         python = self.work / "venv/bin/python"
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", self.work / "venv"], check=True)
