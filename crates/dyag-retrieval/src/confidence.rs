@@ -61,7 +61,7 @@ pub struct Confidence {
 }
 
 /// A word of the question: what counts as it, and how much it weighs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WeighedWord {
     /// The word, or what it was corrected to.
     pub(crate) forms: Vec<String>,

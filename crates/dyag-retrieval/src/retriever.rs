@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use dyag_text::chunk::Chunk;
+use dyag_text::passages::Passage;
 use dyag_text::{Embedder, Reranker, TextRole};
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use crate::confidence::{Confidence, UNKNOWN_SHARE, Verdict, WeighedWord, coverag
 use crate::description::EmbedderRecord;
 use crate::error::RetrievalError;
 use crate::filter::Filter;
+use crate::focus::Focus;
 use crate::fusion::fuse;
 use crate::local::unit;
 use crate::store::{LexicalQuery, Scored, Store};
@@ -98,6 +100,8 @@ pub struct Found {
     pub confidence: Confidence,
     /// Words of the question that the collection does not have, and what was searched for instead.
     pub corrections: Vec<(String, Vec<String>)>,
+    /// What the question is about, to choose the part of a passage that is shown.
+    pub focus: Focus,
     /// Seconds of each stage: `lexical`, `embed`, `vector`, `rerank`, `all`.
     pub seconds: Vec<(&'static str, f64)>,
 }
@@ -198,7 +202,13 @@ impl<'a> Retriever<'a> {
         timed("all", start);
         let cosine = nearest.first().map(|best| f64::from(best.score));
         let confidence = self.confidence(&asked, &hits, cosine);
-        Ok(Found { hits, confidence, corrections: asked.corrections, seconds })
+        let focus = Focus { words: asked.words, languages: self.store.description().languages.clone() };
+        Ok(Found { hits, confidence, corrections: asked.corrections, focus, seconds })
+    }
+
+    /// What is shown of a passage that was found, in at most `max_chars` characters.
+    pub fn passage(&self, found: &Found, hit: &Hit, max_chars: usize) -> Passage {
+        found.focus.passage(&self.analyzer, &hit.chunk, max_chars)
     }
 
     /// The question's terms: words that the collection does not have are replaced by similar ones that it has.

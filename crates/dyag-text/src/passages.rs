@@ -12,6 +12,8 @@ use crate::generate::{Rules, cut_text, is_supported};
 const FENCE: &str = "\"\"\"";
 /// What stands in a passage where it held a fence.
 const NO_FENCE: &str = "'''";
+/// Shortest part of a passage that says something, in characters.
+const SHORTEST_PART: usize = 20;
 /// Longest title that is shown, in characters.
 const MAX_TITLE_CHARS: usize = 200;
 
@@ -68,6 +70,32 @@ impl Passage {
     #[must_use]
     pub fn shortened(&self, max_chars: usize) -> Self {
         Self { title: self.title.clone(), content: beginning(&self.content, max_chars) }
+    }
+
+    /// The part of the passage that bears on a question, in at most `max_chars` characters: its headings, and those of its lines and sentences, one after the other, that have most of the
+    /// question's words, the more the better in one of them. `weights` says what each word of the question counts, `of` which of them stand in a text. Words of the title count nowhere, since it
+    /// is shown in any case; without any word it is [`Passage::shortened`]. `…` stands for what is left out before the part.
+    #[must_use]
+    pub fn shortened_for(&self, max_chars: usize, weights: &[f64], of: &mut dyn FnMut(&str) -> Vec<usize>) -> Self {
+        let content = self.content.trim();
+        if content.chars().count() <= max_chars {
+            return Self { title: self.title.clone(), content: content.to_owned() };
+        }
+        let titled = of(&self.title);
+        let heading_lines = content.lines().take_while(|line| line.trim_start().starts_with('#') || line.trim().is_empty());
+        let headings: String = heading_lines.filter(|line| !line.trim().is_empty()).map(|line| format!("{line}\n")).collect();
+        let headings = if headings.chars().count() <= max_chars / 4 { headings } else { String::new() };
+        let room = max_chars.saturating_sub(headings.chars().count() + "…\n".chars().count());
+        let segments = segments(content);
+        let words: Vec<Vec<usize>> =
+            segments.iter().map(|segment| of(segment).into_iter().filter(|word| !titled.contains(word)).collect()).collect();
+        match best_part(&segments, &words, weights, room) {
+            Some((from, to)) if from > 0 && room >= SHORTEST_PART => {
+                let part = beginning(segments[from..to].concat().trim(), room);
+                Self { title: self.title.clone(), content: format!("{headings}…\n{part}") }
+            }
+            _ => self.shortened(max_chars),
+        }
     }
 
     /// At most `max_chars` characters that hold all of `values`: the beginning where it does, else from the line or sentence that holds the first of them; the whole passage where no such
@@ -173,6 +201,44 @@ fn beginning(text: &str, max_chars: usize) -> String {
     text[..end].trim().to_owned()
 }
 
+/// A text in its lines and sentences, end to end.
+fn segments(text: &str) -> Vec<&str> {
+    let mut starts: Vec<usize> = std::iter::once(0).chain(line_and_sentence_starts(text)).collect();
+    starts.push(text.len());
+    starts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
+}
+
+/// The run of segments (from, to) that fits `room` characters and has most of the words: what its words weigh together, each once, and what those of its best segment weigh. Of equally good ones
+/// that which leaves a third of the room before the best segment. None where no segment has a word.
+fn best_part(segments: &[&str], words: &[Vec<usize>], weights: &[f64], room: usize) -> Option<(usize, usize)> {
+    let lengths: Vec<usize> = segments.iter().map(|segment| segment.chars().count()).collect();
+    let weight_of = |words: &[usize]| words.iter().map(|word| weights[*word]).sum::<f64>();
+    let mut best: Option<(f64, usize, usize, usize)> = None;
+    for from in 0..segments.len() {
+        let mut length = 0;
+        let (mut to, mut seen, mut together, mut strongest) = (from, vec![false; weights.len()], 0.0, (0.0, from));
+        while to < segments.len() && (to == from || length + lengths[to] <= room) {
+            length += lengths[to];
+            for word in &words[to] {
+                together += if std::mem::replace(&mut seen[*word], true) { 0.0 } else { weights[*word] };
+            }
+            let alone = weight_of(&words[to]);
+            if alone > strongest.0 {
+                strongest = (alone, to);
+            }
+            to += 1;
+        }
+        let before: usize = lengths[from..strongest.1].iter().sum();
+        let (score, off) = (together + strongest.0, before.abs_diff(room / 3));
+        let is_better =
+            |(other, other_off, ..): &(f64, usize, usize, usize)| score > other + 1e-9 || (score > other - 1e-9 && off < *other_off);
+        if score > 0.0 && best.as_ref().is_none_or(is_better) {
+            best = Some((score, off, from, to));
+        }
+    }
+    best.map(|(_, _, from, to)| (from, to))
+}
+
 /// Bytes at which a line or a sentence begins, the first of the text aside.
 fn line_and_sentence_starts(text: &str) -> impl Iterator<Item = usize> + '_ {
     let ends = text.char_indices().filter(|(at, c)| {
@@ -185,6 +251,49 @@ fn line_and_sentence_starts(text: &str) -> impl Iterator<Item = usize> + '_ {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// [`Passage::shortened_for`] with the words of a question as they stand.
+    fn part(title: &str, content: &str, question: &str, max_chars: usize) -> String {
+        let words: Vec<&str> = question.split_whitespace().collect();
+        let mut of = |text: &str| {
+            (0..words.len()).filter(|word| text.split(|c: char| !c.is_alphanumeric()).any(|other| other == words[*word])).collect()
+        };
+        Passage::new(title, content).shortened_for(max_chars, &vec![1.0; words.len()], &mut of).content
+    }
+
+    #[test]
+    fn what_a_question_is_about_is_the_part_that_is_shown() {
+        let options: String = (0..40).map(|n| format!("- **--opt{n}** : afficher la colonne {n} du tableau\n")).collect();
+        let page = format!("# outil\n## OPTIONS\n{options}- **--numeric** : comparer selon la valeur de la chaîne\nFin de la liste.");
+        let shown = part("outil - OPTIONS", &page, "outil comparer valeur chaîne", 200);
+        assert!(
+            shown.starts_with("# outil\n## OPTIONS\n…\n- **--opt") && shown.contains("--numeric") && shown.chars().count() <= 200,
+            "{shown}"
+        );
+        // The question is about the beginning, about nothing that is there, or about the title alone: the beginning.
+        for question in ["colonne", "0", "zèbre", "outil"] {
+            assert_eq!(part("outil", &page, question, 120), Passage::new("", &page).shortened(120).content, "{question}");
+        }
+        // In a middle: something before it, something after it.
+        let shown = part("", &page, "19", 220);
+        assert!(shown.contains("--opt18") && shown.contains("--opt19") && shown.contains("--opt20"), "{shown}");
+        // One segment that is longer than all of the room is cut.
+        let long = format!("Un début.\n{} cible {}", "mot ".repeat(10), "suite ".repeat(200));
+        let shown = part("", &long, "cible", 100);
+        assert!(shown.starts_with("…\nmot") && shown.contains("cible") && shown.chars().count() <= 100, "{shown}");
+        assert_eq!(part("", "court", "court", 100), "court");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_part_is_of_the_passage_and_not_longer_than_it_may_be(content in "(#{0,2} ?[a-f ]{0,30}[.!\n]{1,2}){0,30}", question in "[a-f]{1,3}( [a-f]{1,3}){0,3}", max_chars in 1_usize..300) {
+            let shown = part("", &content, &question, max_chars);
+            proptest::prop_assert!(shown.chars().count() <= max_chars.max(1));
+            for line in shown.lines().filter(|line| *line != "…") {
+                proptest::prop_assert!(content.contains(line.trim()), "{line:?}");
+            }
+        }
+    }
 
     #[test]
     fn the_wording_is_that_of_the_rules() {

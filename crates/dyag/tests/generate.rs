@@ -219,7 +219,7 @@ fn wrong_input_is_refused() {
     refused(
         &place,
         &["generate-training", "chunks_json_route.jsonl", "--output", "s.jsonl", "--split", "half"],
-        &["wording or facts", "half"],
+        &["wording, facts or both", "half"],
     );
     refused(&place, &["generate-training", "--output", "s.jsonl"], &["expected the file of chunks"]);
     refused(&place, &["generate-questions", "latin.md", "--output", "q.jsonl"], &["0xE9", "offset 15"]);

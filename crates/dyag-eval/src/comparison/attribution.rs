@@ -97,13 +97,16 @@ pub(super) fn attribute(contestant: &Contestant, notes: &mut Vec<String>) -> Opt
     Some(found)
 }
 
-/// Whether a passage that was shown holds the answer: one of the right chunks, where those are known, or one whose text supports the expected
-/// answer. None when neither can be told.
+/// Whether a passage that was shown holds the answer: one of the right chunks, where those are known (of which a part that was shown must support the expected answer), or one whose text
+/// supports it. None when neither can be told.
 fn holds_answer(row: &Row, expected: &str) -> Option<bool> {
     let sources = row.sources.as_deref()?;
     let ids_known = sources.iter().all(|source| source.id.is_some());
     if !row.gold_chunk_ids.is_empty() && ids_known {
-        return Some(sources.iter().filter_map(|source| source.id.as_ref()).any(|id| row.gold_chunk_ids.contains(id)));
+        let is_right = |source: &&Source| source.id.as_ref().is_some_and(|id| row.gold_chunk_ids.contains(id));
+        let is_cut = |source: &Source| source.other.get("cut").is_some_and(|cut| cut == true);
+        let holds = |source: &Source| !is_cut(source) || source.text.as_deref().is_none_or(|text| supports(text, expected));
+        return Some(sources.iter().filter(is_right).any(holds));
     }
     if sources.is_empty() {
         return Some(false);
@@ -131,6 +134,18 @@ mod tests {
 
     fn source(id: &str, text: Option<&str>) -> Source {
         Source { id: Some(id.to_owned()), text: text.map(str::to_owned), ..Source::default() }
+    }
+
+    #[test]
+    fn of_a_right_chunk_the_part_that_was_shown_counts() {
+        let shown = |text: &str, cut: bool| {
+            let mut source = source("a", Some(text));
+            source.other.insert("cut".to_owned(), cut.into());
+            holds_answer(&Row { sources: Some(vec![source]), gold_chunk_ids: vec!["a".to_owned()], ..Row::default() }, "En production")
+        };
+        assert_eq!(shown("statut : En production.", true), Some(true));
+        assert_eq!(shown("nom : Alpha", true), Some(false), "the part with the answer was left out");
+        assert_eq!(shown("c'est en service", false), Some(true), "the whole of a right chunk, in other words");
     }
 
     #[test]

@@ -140,7 +140,7 @@ fn row(
         if f64::from(drawn) / (f64::from(u32::MAX) + 1.0) >= context_free {
             let found = searching.search(asked)?;
             shown = found.hits.iter().map(|hit| hit.chunk.id.clone()).collect();
-            messages[place].content = prompt_with_passages(language, asked, &shown_passages(&found, searching.limits));
+            messages[place].content = prompt_with_passages(language, asked, &shown_passages(searching, &found)?);
         }
     }
     match (shown.is_empty(), sources.is_empty()) {

@@ -300,7 +300,7 @@ impl Asking {
             }
             Given { text, tokens_in: None, tokens_out: None, seconds: 0.0, choice: None }
         };
-        let shown: Vec<_> = prepared.found.hits[..prepared.shown].iter().map(|hit| &hit.chunk).collect();
+        let shown: Vec<_> = prepared.found.hits[..prepared.shown.len()].iter().map(|hit| &hit.chunk).collect();
         let cited = if given.text.trim() == abstention(language) {
             Vec::new()
         } else {
@@ -396,7 +396,7 @@ impl Asking {
             document["searched"] = searched.into();
             document["answerable"] = prepared.is_answerable().into();
             document["confidence"] = serde_json::to_value(&prepared.found.confidence)?;
-            document["passages"] = retrieval::hits_json(&prepared.found, prepared.shown).into();
+            document["passages"] = retrieval::hits_json(&prepared.found, prepared.shown.len()).into();
             document["citations"] = serde_json::to_value(cited)?;
             document["corrections"] = serde_json::to_value(&prepared.found.corrections)?;
             document["timing"]["search"] = timing(&prepared.found);

@@ -10,7 +10,7 @@ use dyag_eval::retrieval::run_file::{Qrels, Run, write_qrels, write_run};
 use dyag_model::files::write_bytes_atomically;
 use dyag_retrieval::Found;
 use dyag_text::dataset::Question;
-use dyag_text::passages::{Language, abstention};
+use dyag_text::passages::{Language, Passage, abstention};
 use serde_json::{Map, Value, json};
 
 use crate::answerer::Answerer;
@@ -113,7 +113,7 @@ impl Preparation for WithPassages {
             let task = match answerer {
                 None => {
                     let found = self.searching.search(asked)?;
-                    let sources = Some(sources(&found, 0));
+                    let sources = Some(sources(&found, &[]));
                     Task { sources, other: search_keys(&found), ..Task::plain(question) }
                 }
                 Some(answerer) => {
@@ -122,7 +122,7 @@ impl Preparation for WithPassages {
                     let given = (!prepared.is_answerable() && !self.always_answer).then(|| abstention(language).to_owned());
                     Task {
                         question,
-                        sources: Some(sources(&prepared.found, prepared.shown)),
+                        sources: Some(sources(&prepared.found, &prepared.shown)),
                         given,
                         other: search_keys(&prepared.found),
                         turns: prepared.turns.into(),
@@ -166,13 +166,15 @@ fn hits(row: &Row) -> Vec<Hit> {
     sources.enumerate().map(|(rank, source)| Hit { id: source.id.clone().unwrap_or_default(), score: 1.0 / (rank + 1) as f64 }).collect()
 }
 
-fn sources(found: &Found, shown: usize) -> Vec<Source> {
+/// The hits, best first: the text of those that were shown as it was shown, of others the whole.
+fn sources(found: &Found, shown: &[Passage]) -> Vec<Source> {
     let source = |(place, hit): (usize, &dyag_retrieval::Hit)| {
-        let other = json!({ "shown": place < shown, "stages": hit.stages });
+        let cut = shown.get(place).is_some_and(|passage| passage.content != hit.chunk.content.trim());
+        let other = json!({ "shown": place < shown.len(), "cut": cut, "stages": hit.stages });
         Source {
             id: Some(hit.chunk.id.clone()),
             source_id: Some(hit.chunk.source_id.clone()),
-            text: Some(hit.chunk.content.clone()),
+            text: Some(shown.get(place).map_or_else(|| hit.chunk.content.clone(), |passage| passage.content.clone())),
             score: Some(hit.score),
             other: other.as_object().cloned().unwrap_or_default(),
         }

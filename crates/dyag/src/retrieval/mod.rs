@@ -93,7 +93,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "N", default_value_t = 20, requires = "rerank", value_parser = clap::value_parser!(u16).range(1..=1000))]
     reranked: u16,
 
-    /// Longest passage in a prompt, in characters; longer ones are cut at the end of a sentence
+    /// Longest passage in a prompt, in characters; of a longer one the part that has most of the question's words is shown
     #[arg(long, value_name = "N", default_value_t = 800, value_parser = clap::value_parser!(u32).range(50..))]
     max_passage_chars: u32,
 
@@ -305,7 +305,7 @@ impl Searching {
             "filter": filter.conditions.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "embedder": embedder.as_ref().filter(|_| *ranking != Ranking::Lexical).map(|embedder| &embedder.signature),
             "reranker": reranker.as_ref().map(|reranker| reranker.signature()), "reranked": reranked,
-            "max_passage_chars": limits.max_passage_chars, "max_prompt_tokens": limits.max_prompt_tokens,
+            "max_passage_chars": limits.max_passage_chars, "shown": "by the question's words", "max_prompt_tokens": limits.max_prompt_tokens,
         })
     }
 

@@ -23,20 +23,21 @@ pub(crate) struct Prepared {
     pub(crate) turns: Vec<Message>,
     /// What was found.
     pub(crate) found: Found,
-    /// How many of the hits are shown.
-    pub(crate) shown: usize,
+    /// What is shown of the first hits.
+    pub(crate) shown: Vec<Passage>,
 }
 
 impl Prepared {
     /// Whether there is something to answer from.
     pub(crate) fn is_answerable(&self) -> bool {
-        self.found.confidence.verdict != Verdict::Nothing && self.shown > 0
+        self.found.confidence.verdict != Verdict::Nothing && !self.shown.is_empty()
     }
 }
 
 /// The passages that were found, each at its longest.
-pub(crate) fn shown_passages(found: &Found, limits: PassageLimits) -> Vec<Passage> {
-    found.hits.iter().map(|hit| Passage::new(&hit.chunk.title, &hit.chunk.content).shortened(limits.max_passage_chars)).collect()
+pub(crate) fn shown_passages(searching: &Searching, found: &Found) -> anyhow::Result<Vec<Passage>> {
+    let retriever = searching.retriever()?;
+    Ok(found.hits.iter().map(|hit| retriever.passage(found, hit, searching.limits.max_passage_chars)).collect())
 }
 
 /// Room that a prompt leaves beside the answer, for templates that add a token or two.
@@ -56,7 +57,8 @@ pub(crate) fn prepare(
     let found = searching.search(searched)?;
     let room = answerer.context().saturating_sub(max_tokens.min(answerer.context() / 2) + SPARE);
     let limit = searching.limits.max_prompt_tokens.map_or(room, |n| n.min(room));
-    let whole = shown_passages(&found, searching.limits);
+    let retriever = searching.retriever()?;
+    let whole = shown_passages(searching, &found)?;
     let question = turns.last().map(|turn| turn.content.as_str()).unwrap_or_default();
     let with = |passages: &[Passage]| {
         let mut asked = turns.to_vec();
@@ -65,7 +67,7 @@ pub(crate) fn prepare(
         asked
     };
     let mut passages: Vec<Passage> = Vec::new();
-    for passage in whole {
+    for (hit, passage) in found.hits.iter().zip(whole) {
         passages.push(passage);
         if answerer.prompt_len(&with(&passages))? <= limit {
             continue;
@@ -74,7 +76,7 @@ pub(crate) fn prepare(
         let passage = passages.pop().unwrap_or_else(|| Passage::new("", ""));
         let mut chars = passage.content.chars().count() / 2;
         while chars >= SHORTEST_PART {
-            passages.push(passage.shortened(chars));
+            passages.push(retriever.passage(&found, hit, chars));
             if answerer.prompt_len(&with(&passages))? <= limit {
                 break;
             }
@@ -83,5 +85,5 @@ pub(crate) fn prepare(
         }
         break;
     }
-    Ok(Prepared { turns: with(&passages), shown: passages.len(), found })
+    Ok(Prepared { turns: with(&passages), shown: passages, found })
 }
