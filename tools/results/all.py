@@ -30,6 +30,8 @@ def main():
     parser.add_argument("--python")
     parser.add_argument("--model-folder")
     args = parser.parse_args()
+    if bool(args.python) != bool(args.model_folder):
+        parser.error("--python and --model-folder go together")
     out, dyag = args.out, args.dyag
     out.mkdir(parents=True, exist_ok=True)
     small, large = (args.models / f"qwen2.5-coder-{size}" / "model.gguf" for size in ("0.5b", "1.5b"))

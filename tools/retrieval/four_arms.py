@@ -41,6 +41,7 @@ def main():
     arms = args.arms.split(",")
     if set(arms) - set(ARMS):
         parser.error(f"--arms: expected some of {', '.join(ARMS)}")
+    known_to_be_taught = taught_questions(args.train, args.test)
     out = args.out
     out.mkdir(parents=True, exist_ok=True)
 
@@ -82,7 +83,7 @@ def main():
     if len(arms) > 1:
         learned = [part for arm in arms if arm not in ("base", "rag") for part in ("--training-set", f"{arm}={args.train}")]
         run("compare-models", *results, *learned, "--format", "all", "--output", out / "comparison", makes="comparison/comparison.json")
-    taught(out, arms, args.train, args.test)
+    taught(out, arms, known_to_be_taught)
 
 
 def is_taught(row, fields):
@@ -91,15 +92,24 @@ def is_taught(row, fields):
         return row["taught"]
     if row.get("kind") == "unanswerable" or not row.get("field"):
         return None
-    return all((row["document"], field) in fields for field in row["field"].split("+"))
+    return all((row.get("document"), field) in fields for field in row["field"].split("+"))
 
 
-def taught(out, arms, train, test):
-    """Scores of each arm, over all questions and apart by whether they were taught."""
-    read = lambda file: [json.loads(line) for line in open(file, encoding="utf-8")]
-    fields = {(row["document"], field) for row in read(train) if "document" in row for field in row.get("field", "").split("+")}
+def read(file):
+    """The rows of a dataset: JSON Lines, or one list."""
+    text = pathlib.Path(file).read_text(encoding="utf-8")
+    return json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def taught_questions(train, test):
+    """Whether each question was taught, by its text."""
+    fields = {(row.get("document"), field) for row in read(train) for field in row.get("field", "").split("+")}
     asked = lambda row: row["question"] if "question" in row else next(message["content"] for message in reversed(row["messages"]) if message["role"] == "user")
-    kinds = {asked(row): is_taught(row, fields) for row in read(test)}
+    return {asked(row): is_taught(row, fields) for row in read(test)}
+
+
+def taught(out, arms, kinds):
+    """Scores of each arm, over all questions and apart by whether they were taught."""
     for arm in arms:
         found = json.loads((out / f"{arm}.json").read_text(encoding="utf-8"))["results"]
         line = f"{arm:20}"

@@ -35,7 +35,7 @@ pub enum RetrievalError {
         name: String,
     },
     /// A file of the collection that is not as it was written.
-    #[error("{path}: expected {expected}, found {found}: the collection is damaged; make it again with dyag index-rag")]
+    #[error("{path}: expected {expected}, found {found}: the collection is damaged; make it again with dyag index-rag --rebuild")]
     Damaged {
         /// Which file.
         path: PathBuf,

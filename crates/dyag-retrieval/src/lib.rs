@@ -33,7 +33,7 @@ pub use filter::{Filter, FilterError};
 pub use focus::Focus;
 pub use fusion::{RRF_CONSTANT, fuse};
 pub use indexing::{IndexEvent, IndexOptions, IndexReport, Watcher};
-pub use local::{LocalStore, collections, index, remove};
+pub use local::{LocalStore, collections, index, remove, verify};
 pub use remote::{Credentials, RemotePlace};
 pub use retriever::{Found, Hit, Place, Ranking, Retriever, SearchOptions, Stages};
 pub use store::{LexicalQuery, Scored, Store};

@@ -1,6 +1,6 @@
 //! Passages in a prompt: the one wording that training examples with passages and questions to a search share.
 //!
-//! A model that is to answer from passages meets at query time exactly what it met in training: [`prompt_with_passages`] makes the user's turn of both, and [`abstention`] is the answer to
+//! A model that is to answer from passages meets at query time the wording that it met in training: [`prompt_with_passages`] makes the user's turn of both, and [`abstention`] is the answer to
 //! give when the passages do not say. All of the wording is in that turn, so that it goes with any system message, the one an adapter was trained with above all.
 //!
 //! The wording is short, and the question comes last, because small models lose what stands far before the place where they begin to write. Passages are quoted between lines of three
@@ -81,21 +81,22 @@ impl Passage {
         if content.chars().count() <= max_chars {
             return Self { title: self.title.clone(), content: content.to_owned() };
         }
-        let titled = of(&self.title);
-        let heading_lines = content.lines().take_while(|line| line.trim_start().starts_with('#') || line.trim().is_empty());
+        let mut titled = of(&self.title);
+        let heading_lines = content[..content.len() - without_headings(content).len()].lines();
         let headings: String = heading_lines.filter(|line| !line.trim().is_empty()).map(|line| format!("{line}\n")).collect();
         let headings = if headings.chars().count() <= max_chars / 4 { headings } else { String::new() };
         let room = max_chars.saturating_sub(headings.chars().count() + "…\n".chars().count());
-        let segments = segments(content);
+        // Headings that are shown in any case count nowhere either.
+        titled.extend(of(&headings));
+        let body = if headings.is_empty() { content } else { without_headings(content) };
+        let segments = segments(body, room);
         let words: Vec<Vec<usize>> =
             segments.iter().map(|segment| of(segment).into_iter().filter(|word| !titled.contains(word)).collect()).collect();
-        match best_part(&segments, &words, weights, room) {
-            Some((from, to)) if from > 0 && room >= SHORTEST_PART => {
-                let part = beginning(segments[from..to].concat().trim(), room);
-                Self { title: self.title.clone(), content: format!("{headings}…\n{part}") }
-            }
-            _ => self.shortened(max_chars),
-        }
+        let content = match best_part(&segments, &words, weights, room) {
+            Some((from, to)) if from > 0 && room >= SHORTEST_PART => format!("{headings}…\n{}", segments[from..to].concat().trim()),
+            _ => beginning(content, max_chars),
+        };
+        Self { title: self.title.clone(), content }
     }
 
     /// At most `max_chars` characters that hold all of `values`: the beginning where it does, else from the line or sentence that holds the first of them; the whole passage where no such
@@ -201,11 +202,37 @@ fn beginning(text: &str, max_chars: usize) -> String {
     text[..end].trim().to_owned()
 }
 
-/// A text in its lines and sentences, end to end.
-fn segments(text: &str) -> Vec<&str> {
+/// What follows the headings that a text begins with.
+fn without_headings(text: &str) -> &str {
+    let mut rest = text;
+    while let Some((line, after)) = rest.split_once('\n') {
+        if !line.trim_start().starts_with('#') && !line.trim().is_empty() {
+            break;
+        }
+        rest = after;
+    }
+    rest
+}
+
+/// A text in its lines and sentences, end to end; those longer than `longest` characters are cut into thirds of that, between words where there are such places.
+fn segments(text: &str, longest: usize) -> Vec<&str> {
+    let third = (longest / 3).max(1);
     let mut starts: Vec<usize> = std::iter::once(0).chain(line_and_sentence_starts(text)).collect();
     starts.push(text.len());
-    starts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect()
+    let mut found = Vec::new();
+    for pair in starts.windows(2) {
+        let mut rest = &text[pair[0]..pair[1]];
+        let is_long = rest.char_indices().nth(longest).is_some();
+        while let Some((limit, _)) = rest.char_indices().nth(third).filter(|_| is_long) {
+            let end = rest[..limit].char_indices().rev().find(|(_, c)| c.is_whitespace()).map_or(limit, |(at, c)| at + c.len_utf8());
+            let (piece, after) = rest.split_at(end);
+            found.push(piece);
+            rest = after;
+        }
+        found.push(rest);
+    }
+    found.retain(|segment| !segment.is_empty());
+    found
 }
 
 /// The run of segments (from, to) that fits `room` characters and has most of the words: what its words weigh together, each once, and what those of its best segment weigh. Of equally good ones
@@ -236,16 +263,24 @@ fn best_part(segments: &[&str], words: &[Vec<usize>], weights: &[f64], room: usi
             best = Some((score, off, from, to));
         }
     }
-    best.map(|(_, _, from, to)| (from, to))
+    let (_, _, mut from, to) = best?;
+    // At the end of a passage there is room before.
+    let mut length: usize = lengths[from..to].iter().sum();
+    while from > 0 && length + lengths[from - 1] <= room {
+        from -= 1;
+        length += lengths[from];
+    }
+    Some((from, to))
 }
 
 /// Bytes at which a line or a sentence begins, the first of the text aside.
 fn line_and_sentence_starts(text: &str) -> impl Iterator<Item = usize> + '_ {
+    let end = text.trim_end().len();
     let ends = text.char_indices().filter(|(at, c)| {
         let after = &text[at + c.len_utf8()..];
         *c == '\n' || (matches!(c, '.' | '!' | '?' | '…') && after.starts_with(char::is_whitespace))
     });
-    ends.map(|(at, c)| at + c.len_utf8()).filter(|start| !text[*start..].trim().is_empty())
+    ends.map(|(at, c)| at + c.len_utf8()).filter(move |start| *start < end)
 }
 
 #[cfg(test)]
@@ -277,10 +312,17 @@ mod tests {
         // In a middle: something before it, something after it.
         let shown = part("", &page, "19", 220);
         assert!(shown.contains("--opt18") && shown.contains("--opt19") && shown.contains("--opt20"), "{shown}");
-        // One segment that is longer than all of the room is cut.
-        let long = format!("Un début.\n{} cible {}", "mot ".repeat(10), "suite ".repeat(200));
+        // One line that is longer than all of the room is looked through as well.
+        let long = format!("Un début. {} cible {}", "mot ".repeat(100), "suite ".repeat(200));
         let shown = part("", &long, "cible", 100);
         assert!(shown.starts_with("…\nmot") && shown.contains("cible") && shown.chars().count() <= 100, "{shown}");
+        // At the end the room before is used; headings stand once, and no … where nothing is left out.
+        let shown = part("", &page, "Fin", 300);
+        assert!(shown.ends_with("Fin de la liste.") && shown.chars().count() > 240, "{shown}");
+        let short = format!("# Alpha\n## Statut\n{}Le port est 8080.\n{}", "Une ligne sans rien. ".repeat(3), "Suite. ".repeat(60));
+        let shown = part("", &short, "port", 200);
+        assert!(shown.starts_with("# Alpha\n## Statut\nUne ligne") && shown.contains("8080"), "{shown}");
+        assert!(!part("", &format!("{}x {}", "\n".repeat(900), "mot ".repeat(300)), "rien", 100).is_empty());
         assert_eq!(part("", "court", "court", 100), "court");
     }
 
@@ -289,8 +331,12 @@ mod tests {
         fn a_part_is_of_the_passage_and_not_longer_than_it_may_be(content in "(#{0,2} ?[a-f ]{0,30}[.!\n]{1,2}){0,30}", question in "[a-f]{1,3}( [a-f]{1,3}){0,3}", max_chars in 1_usize..300) {
             let shown = part("", &content, &question, max_chars);
             proptest::prop_assert!(shown.chars().count() <= max_chars.max(1));
-            for line in shown.lines().filter(|line| *line != "…") {
-                proptest::prop_assert!(content.contains(line.trim()), "{line:?}");
+            let mut from = 0;
+            for line in shown.lines().map(str::trim).filter(|line| *line != "…" && !line.is_empty()) {
+                // Each stands in the passage behind the one before it, so none is there twice.
+                let at = content[from..].find(line);
+                proptest::prop_assert!(at.is_some(), "{line:?} of {shown:?} behind byte {from}");
+                from += at.unwrap_or(0) + line.len();
             }
         }
     }

@@ -57,7 +57,7 @@ pub(crate) fn command(language: Language) -> clap::Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show the whole way on invented documents: passages, questions, index, training, answers, comparison
+    /// Show the whole way on invented documents, or on your own: passages, questions, index, training, answers, comparison
     Demo(demo::Args),
     /// Cut documents into passages: the raw material of datasets and searches
     Chunk(Box<chunk::Args>),

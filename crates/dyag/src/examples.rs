@@ -6,7 +6,7 @@ use crate::language::Language;
 
 /// Each command with lines that it is called by.
 const EXAMPLES: [(&str, &[&str]); 30] = [
-    ("demo", &["dyag demo", "dyag demo --base-model qwen2.5:0.5b --output dyag-demo"]),
+    ("demo", &["dyag demo", "dyag demo --documents notes/ --base-model qwen2.5:0.5b --output first-look"]),
     (
         "chunk",
         &["dyag chunk documents/ --output chunks.jsonl", "dyag chunk notes.md report.pdf --by size --size 800 --output chunks.jsonl"],

@@ -2,7 +2,10 @@
 
 /// Each command with what it is for.
 const COMMANDS: [(&str, &str); 27] = [
-    ("demo", "Montrer tout le chemin sur des documents inventés : passages, questions, index, entraînement, réponses, comparaison"),
+    (
+        "demo",
+        "Montrer tout le chemin sur des documents inventés, ou sur les vôtres : passages, questions, index, entraînement, réponses, comparaison",
+    ),
     ("chunk", "Découper des documents en passages : la matière des jeux de données et des recherches"),
     ("generate-training", "Faire un jeu d'entraînement à partir de passages de documents"),
     ("generate-questions", "Faire un jeu de questions à partir d'un catalogue"),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use anyhow::bail;
+use dyag_eval::metrics::metric;
 use dyag_eval::results::SetMetrics;
 
 /// A figure over the set, and what it must be at least or at most.
@@ -32,14 +33,14 @@ impl FromStr for Requirement {
     }
 }
 
-/// Refuses figures that the run will not have, before it begins: they are neither in `known` nor begin with one of `families`, with or without `avg_`.
+/// Refuses figures that the run will not have, before it begins: they are neither in `known` nor metrics whose names begin with one of `families`, with or without `avg_`.
 ///
 /// # Errors
 /// The first that is unknown, with the known one that is most like it.
 pub(crate) fn check(requirements: &[Requirement], known: &BTreeSet<String>, families: &[&str]) -> anyhow::Result<()> {
     let is_known = |name: &str| {
         let plain = name.strip_prefix("avg_").unwrap_or(name);
-        known.contains(name) || families.iter().any(|family| plain.starts_with(family))
+        known.contains(name) || (families.iter().any(|family| plain.starts_with(family)) && metric(plain).is_some())
     };
     if let Some(Requirement { metric, .. }) = requirements.iter().find(|requirement| !is_known(&requirement.metric)) {
         let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, metric));
@@ -78,6 +79,7 @@ mod tests {
         for sound in ["exact_match>=0", "grounded_words>=0.5", "avg_grounded_words>=0.5"] {
             assert_eq!(checked(sound), Ok(()));
         }
+        assert!(checked("grounded_wrds>=0").is_err() && checked("retrieval_mrr>=0").is_err());
         assert!(checked("exact_mach>=0").is_err_and(|error| error.contains("nearest is exact_match")));
     }
 

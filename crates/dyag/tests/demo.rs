@@ -78,6 +78,13 @@ fn documents_of_ones_own_go_the_same_way() {
     assert!(place.read("dyag-demo/questions_train.jsonl").contains("Gamma") && !place.path("dyag-demo/catalogue.md").exists());
     let outcome = place.run(&["demo", "--documents", "notes", "--catalogue", "2"]);
     assert_eq!(outcome.code, Some(2), "{outcome}");
+    // What is emptied first holds no document, and is none.
+    place.write("dyag-demo/mine.md", "# Mine\n\n- Status: live\n");
+    for documents in ["dyag-demo/mine.md", ".", "nowhere"] {
+        let outcome = place.run(&["demo", "--documents", documents]);
+        assert_eq!(outcome.code, Some(2), "{documents}: {outcome}");
+        assert!(place.path("dyag-demo/mine.md").exists() && place.path("dyag-demo/adapter/final").exists(), "{documents}");
+    }
 }
 
 #[test]

@@ -100,18 +100,18 @@ pub(super) fn attribute(contestant: &Contestant, notes: &mut Vec<String>) -> Opt
 /// Whether a passage that was shown holds the answer: one of the right chunks, where those are known (of which a part that was shown must support the expected answer), or one whose text
 /// supports it. None when neither can be told.
 fn holds_answer(row: &Row, expected: &str) -> Option<bool> {
-    let sources = row.sources.as_deref()?;
+    let sources = row.shown_sources()?;
     let ids_known = sources.iter().all(|source| source.id.is_some());
     if !row.gold_chunk_ids.is_empty() && ids_known {
-        let is_right = |source: &&Source| source.id.as_ref().is_some_and(|id| row.gold_chunk_ids.contains(id));
+        let is_right = |source: &&&Source| source.id.as_ref().is_some_and(|id| row.gold_chunk_ids.contains(id));
         let is_cut = |source: &Source| source.other.get("cut").is_some_and(|cut| cut == true);
         let holds = |source: &Source| !is_cut(source) || source.text.as_deref().is_none_or(|text| supports(text, expected));
-        return Some(sources.iter().filter(is_right).any(holds));
+        return Some(sources.iter().filter(is_right).any(|source| holds(source)));
     }
     if sources.is_empty() {
         return Some(false);
     }
-    let texts: Option<Vec<&str>> = sources.iter().map(|source: &Source| source.text.as_deref()).collect();
+    let texts: Option<Vec<&str>> = sources.iter().map(|source| source.text.as_deref()).collect();
     texts.map(|texts| texts.iter().any(|text| supports(text, expected)))
 }
 
@@ -146,6 +146,11 @@ mod tests {
         assert_eq!(shown("statut : En production.", true), Some(true));
         assert_eq!(shown("nom : Alpha", true), Some(false), "the part with the answer was left out");
         assert_eq!(shown("c'est en service", false), Some(true), "the whole of a right chunk, in other words");
+        let [mut first, mut second] = ["b", "a"].map(|id| source(id, Some("statut : En production.")));
+        first.other.insert("shown".to_owned(), true.into());
+        second.other.insert("shown".to_owned(), false.into());
+        let row = Row { sources: Some(vec![first, second]), gold_chunk_ids: vec!["a".to_owned()], ..Row::default() };
+        assert_eq!(holds_answer(&row, "En production"), Some(false), "there was no room for the right one");
     }
 
     #[test]

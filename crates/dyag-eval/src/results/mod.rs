@@ -199,6 +199,16 @@ impl Row {
     }
 }
 
+impl Row {
+    /// The passages that the model was shown: all that were found, unless some are marked as shown and others as not.
+    pub fn shown_sources(&self) -> Option<Vec<&Source>> {
+        let sources = self.sources.as_deref()?;
+        let is = |source: &Source, shown: bool| source.other.get("shown").is_some_and(|value| *value == shown);
+        let some_shown = sources.iter().any(|source| is(source, true));
+        Some(sources.iter().filter(|source| !(some_shown && is(source, false))).collect())
+    }
+}
+
 /// A passage that was shown to a model. One of which only the id is known is a string in files.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Source {

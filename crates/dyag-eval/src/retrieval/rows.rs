@@ -58,9 +58,9 @@ impl Results {
     pub fn add_groundedness(&mut self, language: Language, abstains: &dyn Fn(&str) -> bool) -> RetrievalReport {
         self.add_scores(&|row| {
             let texts: Option<Vec<&str>> =
-                row.sources.as_ref().map(|shown| shown.iter().filter_map(|source| source.text.as_deref()).collect());
+                row.shown_sources().map(|shown| shown.iter().filter_map(|source| source.text.as_deref()).collect());
             let (Some(answer), Some(texts)) = (&row.generated_answer, texts) else { return Scores::new() };
-            let n_shown = row.sources.as_ref().map_or(0, Vec::len);
+            let n_shown = row.shown_sources().map_or(0, |shown| shown.len());
             if texts.is_empty() || texts.len() < n_shown || abstains(answer) {
                 return Scores::new();
             }

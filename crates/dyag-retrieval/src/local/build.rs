@@ -72,6 +72,7 @@ pub fn index(
     let counts = Counts::of(&chunks, &hashes, &hashes_of(before.as_ref())?);
     if let Some(before) = &before
         && before.manifest.content == content
+        && before.manifest.records_lexical()
         && before.manifest.description.embedder.as_ref().map(|e| &e.signature) == record.as_ref().map(|e| &e.signature)
     {
         return Ok(counts.report(before.manifest.description.clone(), 0, false));

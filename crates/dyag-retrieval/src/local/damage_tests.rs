@@ -53,6 +53,32 @@ fn read_all(root: &Path, embedder: &Words) -> Result<(), RetrievalError> {
 }
 
 #[test]
+fn of_a_large_lexical_index_lengths_are_compared_and_verify_reads_all() {
+    let root = tempfile::tempdir().expect("a folder");
+    let options = IndexOptions { created_at: "2026-01-01T00:00:00Z".into(), ..IndexOptions::default() };
+    index(root.path(), "apps", some_chunks(), None, &options, &mut |_| ControlFlow::Continue(())).expect("indexed");
+    let generation = root.path().join("apps/generation-000001");
+    let manifest = || serde_json::from_slice(&fs::read(generation.join("collection.json")).expect("read")).expect("a manifest");
+    let mut found = Vec::new();
+    files(&generation.join("lexical"), &mut found);
+    let path = found.iter().find(|path| path.extension().is_some_and(|end| end == "term")).expect("terms");
+    let bytes = fs::read(path).expect("bytes");
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 0xff;
+    for (content, seen_by_length) in [(&bytes[..bytes.len() - 1], true), (&flipped[..], false)] {
+        fs::remove_file(path).expect("removed");
+        fs::write(path, content).expect("damaged");
+        assert_eq!(generation::check_lexical(&generation, &manifest(), 0).is_err(), seen_by_length);
+        assert!(verify(root.path(), "apps").is_err());
+        assert!(index(root.path(), "apps", some_chunks(), None, &options, &mut |_| ControlFlow::Continue(())).is_err());
+    }
+    // Made again, whatever is there.
+    let rebuild = IndexOptions { rebuild: true, ..options };
+    index(root.path(), "apps", some_chunks(), None, &rebuild, &mut |_| ControlFlow::Continue(())).expect("made again");
+    verify(root.path(), "apps").expect("as written");
+}
+
+#[test]
 fn damage_anywhere_is_an_error_or_harmless() {
     let root = tempfile::tempdir().expect("a folder");
     let embedder = Words::new();

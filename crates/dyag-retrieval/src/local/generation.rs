@@ -38,6 +38,38 @@ pub(super) struct Manifest {
     pub(super) files: BTreeMap<String, FileRecord>,
 }
 
+impl Manifest {
+    /// Whether the files of the lexical index are recorded: those of the first collections were not.
+    pub(super) fn records_lexical(&self) -> bool {
+        self.files.keys().any(|name| name.starts_with(LEXICAL))
+    }
+
+    /// Reads what the generation in `folder` says of itself.
+    fn read(folder: &Path) -> Result<Self, RetrievalError> {
+        let path = folder.join(MANIFEST);
+        let text = fs::read(&path).map_err(|error| RetrievalError::read(&path, error))?;
+        let manifest: Self = serde_json::from_slice(&text)
+            .map_err(|error| RetrievalError::damaged(&path, "a description of a collection", error.to_string()))?;
+        if manifest.format != FORMAT || manifest.description.analysis_version != ANALYSIS_VERSION {
+            return Err(RetrievalError::damaged(
+                &path,
+                format!("format {FORMAT}, analysis {ANALYSIS_VERSION}, which this version of dyag reads"),
+                format!("format {}, analysis {}", manifest.format, manifest.description.analysis_version),
+            ));
+        }
+        Ok(manifest)
+    }
+}
+
+/// Whether the files of the generation in `folder` are as they were written, byte for byte; the first that is not is an error. Opens none of them.
+pub(super) fn verify(folder: &Path) -> Result<(), RetrievalError> {
+    let manifest = Manifest::read(folder)?;
+    if !manifest.records_lexical() {
+        return Err(RetrievalError::damaged(&folder.join(MANIFEST), "a record of the lexical index", "none, as of an earlier version"));
+    }
+    manifest.files.iter().try_for_each(|(name, expected)| files::expect(&folder.join(name), expected))
+}
+
 /// Bytes of a lexical index up to which it is compared with what was written whenever it is opened; of a larger one the lengths of its files are (`rag-stats --verify` reads all).
 const READ_WHOLE: u64 = 32 << 20;
 
@@ -57,9 +89,9 @@ pub(super) fn lexical_records(folder: &Path) -> Result<BTreeMap<String, FileReco
 }
 
 /// Refuses a lexical index with damaged files: the library that reads them believes what they say.
-fn check_lexical(folder: &Path, manifest: &Manifest) -> Result<(), RetrievalError> {
+pub(super) fn check_lexical(folder: &Path, manifest: &Manifest, read_whole: u64) -> Result<(), RetrievalError> {
     let recorded = || manifest.files.iter().filter(|(name, _)| name.starts_with(LEXICAL));
-    let reads_whole = recorded().map(|(_, record)| record.bytes).fold(0, u64::saturating_add) <= READ_WHOLE;
+    let reads_whole = recorded().map(|(_, record)| record.bytes).fold(0, u64::saturating_add) <= read_whole;
     for (name, expected) in recorded() {
         let path = folder.join(name);
         let bytes = fs::metadata(&path).map_err(|error| RetrievalError::read(&path, error))?.len();
@@ -111,18 +143,8 @@ pub(super) struct Generation {
 impl Generation {
     /// Opens the generation in `folder`.
     pub(super) fn open(folder: &Path) -> Result<Self, RetrievalError> {
-        let path = folder.join(MANIFEST);
-        let text = fs::read(&path).map_err(|error| RetrievalError::read(&path, error))?;
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|error| RetrievalError::damaged(&path, "a description of a collection", error.to_string()))?;
+        let manifest = Manifest::read(folder)?;
         let n = manifest.description.n_chunks;
-        if manifest.format != FORMAT || manifest.description.analysis_version != ANALYSIS_VERSION {
-            return Err(RetrievalError::damaged(
-                &path,
-                format!("format {FORMAT}, analysis {ANALYSIS_VERSION}, which this version of dyag reads"),
-                format!("format {}, analysis {}", manifest.format, manifest.description.analysis_version),
-            ));
-        }
         let map = |name: &str| {
             let path = folder.join(name);
             let bytes = Bytes::map_file(&path).map_err(|error| RetrievalError::read(&path, error))?;
@@ -140,7 +162,7 @@ impl Generation {
             let path = folder.join(OFFSETS);
             return Err(RetrievalError::damaged(&path, format!("the beginnings of {n} passages"), format!("{} bytes", offsets.len())));
         }
-        check_lexical(folder, &manifest)?;
+        check_lexical(folder, &manifest, READ_WHOLE)?;
         let lexical = Lexical::open(&folder.join(LEXICAL), n)?;
         let vectors = match &manifest.description.embedder {
             Some(EmbedderRecord { dimension, .. }) => {
@@ -212,7 +234,7 @@ impl Generation {
 
     /// Whether the files are as they were written, byte for byte; the first that is not is an error.
     pub(super) fn verify(&self) -> Result<(), RetrievalError> {
-        self.manifest.files.iter().try_for_each(|(name, expected)| files::expect(&self.folder.join(name), expected))
+        verify(&self.folder)
     }
 
     /// Bytes of all files, by name.

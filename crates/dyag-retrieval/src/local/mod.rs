@@ -60,6 +60,17 @@ pub fn remove(root: &Path, name: &str) -> Result<(), RetrievalError> {
     std::fs::remove_dir_all(&folder).map_err(|error| RetrievalError::write(&folder, error))
 }
 
+/// Compares every byte of the collection `name` under `root` with what was written, without opening it.
+///
+/// # Errors
+/// No such collection; the first file that is not as it was written.
+pub fn verify(root: &Path, name: &str) -> Result<(), RetrievalError> {
+    match generation::current(&existing(root, name)?)? {
+        Some(current) => generation::verify(&current),
+        None => Ok(()),
+    }
+}
+
 fn existing(root: &Path, name: &str) -> Result<PathBuf, RetrievalError> {
     let folder = build::folder_of(root, name)?;
     if folder.join(generation::CURRENT).exists() {

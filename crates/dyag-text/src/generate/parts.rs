@@ -96,7 +96,7 @@ pub(crate) fn choose_whole(units: &[Unit], count: usize, seed: u64) -> Chosen {
 /// Divides `count` items by `split`. Where there are not so many, fewer are divided in the same proportions.
 pub(crate) fn choose_parts(units: &[Unit], count: usize, split: Split, seed: u64) -> Chosen {
     let choose = |count| match split {
-        Split::Wording => by_wording(units, sizes(count), seed),
+        Split::Wording => by_wording(units, sizes(count), seed, &HashMap::new()),
         Split::Facts => by_fact(units, sizes(count), seed),
         Split::Both => both_ways(units, sizes(count), seed),
     };
@@ -143,6 +143,12 @@ impl<'a> Turns<'a> {
             queues.insert((document, kind), picks.collect());
         }
         Self { units, order, queues, taken: HashSet::new(), given: HashMap::new() }
+    }
+
+    /// The same, documents having given so many already.
+    fn after(mut self, given: &HashMap<usize, usize>) -> Self {
+        self.given.clone_from(given);
+        self
     }
 
     /// Marks a pick as used.
@@ -216,11 +222,13 @@ impl Reserved {
 }
 
 /// Facts asked in other words than they are taught in.
-fn by_wording(units: &[Unit], sizes: Sizes, seed: u64) -> Chosen {
+///
+/// `given` says how many units documents gave already: the others come first.
+fn by_wording(units: &[Unit], sizes: Sizes, seed: u64, given: &HashMap<usize, usize>) -> Chosen {
     let mut not_tested = HashSet::new();
     loop {
         let before = not_tested.len();
-        let chosen = by_wording_without(units, sizes, seed, &mut not_tested);
+        let chosen = by_wording_without(units, sizes, Turns::new(units, seed).after(given), &mut not_tested);
         if not_tested.len() == before {
             return chosen;
         }
@@ -228,9 +236,8 @@ fn by_wording(units: &[Unit], sizes: Sizes, seed: u64) -> Chosen {
 }
 
 /// The same where some units are not tested. Those found to be untestable, because all their other wordings resemble one that is tested, are added to them.
-fn by_wording_without(units: &[Unit], sizes: Sizes, seed: u64, not_tested: &mut HashSet<usize>) -> Chosen {
+fn by_wording_without(units: &[Unit], sizes: Sizes, mut turns: Turns<'_>, not_tested: &mut HashSet<usize>) -> Chosen {
     let Sizes { train: n_train, val: n_val, test: n_test } = sizes;
-    let mut turns = Turns::new(units, seed);
     let mut used: HashMap<usize, usize> = HashMap::new();
     let mut chosen = Chosen::default();
     let mut reserved = Reserved::default();
@@ -289,10 +296,17 @@ fn by_fact(units: &[Unit], sizes: Sizes, seed: u64) -> Chosen {
 fn both_ways(units: &[Unit], sizes: Sizes, seed: u64) -> Chosen {
     let halves = Sizes { train: 0, val: sizes.val / 2, test: sizes.test / 2 };
     let KeptOut { mut chosen, turns: _, may_be_taught } = kept_out(units, halves, seed);
+    // Documents that were not tested yet come first: those of `val` before those of `test`.
+    let mut given = HashMap::new();
+    for (picks, weight) in [(&chosen.test, 2), (&chosen.val, 1)] {
+        for (unit, _) in picks {
+            *given.entry(units[*unit].document).or_default() += weight;
+        }
+    }
     let (places, others): (Vec<usize>, Vec<Unit>) =
         units.iter().enumerate().filter(|(unit, _)| may_be_taught[*unit]).map(|(place, unit)| (place, unit.clone())).unzip();
     let rest = Sizes { val: sizes.val - chosen.val.len(), test: sizes.test - chosen.test.len(), ..sizes };
-    let Chosen { train, val, test } = by_wording(&others, rest, seed);
+    let Chosen { train, val, test } = by_wording(&others, rest, seed, &given);
     let in_all = |picks: Vec<Pick>| picks.into_iter().map(|(unit, wording)| (places[unit], wording)).collect::<Vec<_>>();
     chosen.train = in_all(train);
     chosen.val.extend(in_all(val));

@@ -66,6 +66,8 @@ fn check(set: &TrainingSet, chunks: &[Chunk], split: Option<Split>) {
             let asking: Vec<&TrainingItem> = set.part(part).filter(|item| item.kind != Kind::Unanswerable).collect();
             let (all, none): (Vec<_>, Vec<_>) = asking.iter().partition(|item| taught(item) > 0);
             assert!(all.iter().all(|item| taught(item) == item.fields.len()), "a question is partly taught");
+            let documents: BTreeSet<&str> = asking.iter().map(|item| item.document.as_str()).collect();
+            assert!(documents.len() + 2 >= asking.len().min(10), "{documents:?} of {} questions", asking.len());
             assert!(all.len().abs_diff(none.len()) <= 2 + asking.len() / 4, "{} taught, {} not", all.len(), none.len());
         }
     }

@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = "dyag-demo")]
     output: PathBuf,
 
-    /// Questions and answers that are made of the catalogue; a tenth of them is kept for the evaluation [default: 800 for dyag-tiny, 400 for another model]
+    /// Questions and answers that are made of the documents; a tenth of them is kept for the evaluation [default: 800 for dyag-tiny, 400 for another model]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(20..))]
     count: Option<u32>,
 
@@ -85,6 +85,7 @@ struct Step {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let output = args.output.clone();
+    apart(&args.documents, &output)?;
     prepare(&output)?;
     let documents = if args.documents.is_empty() {
         let catalogue = output.join("catalogue.md");
@@ -92,6 +93,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         terminal::print_line(format!("The documents: {}, a catalogue of ten applications that do not exist.", catalogue.display()))?;
         vec![catalogue]
     } else {
+        if args.base_model == embedded::NAME {
+            terminal::note(format!(
+                "note: {} was made for short entries like those of the built-in catalogues and knows little language; for documents of your own name a real model (--base-model qwen2.5:0.5b; dyag models list)",
+                embedded::NAME
+            ));
+        }
         args.documents.clone()
     };
     let steps = steps(&args, &documents);
@@ -110,6 +117,23 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         quoted(&output.join("index").display().to_string()),
     ))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses documents that are not there, and those that lie in the folder that is emptied, or have it among them.
+fn apart(documents: &[PathBuf], output: &Path) -> anyhow::Result<()> {
+    let whole = |path: &Path| std::path::absolute(path).map(|path| fs::canonicalize(&path).unwrap_or(path));
+    let made = whole(output).with_context(|| format!("--output {}", output.display()))?;
+    for path in documents {
+        let found = fs::canonicalize(path).with_context(|| format!("--documents {}: expected a file or a folder", path.display()))?;
+        if found.starts_with(&made) || made.starts_with(&found) {
+            bail!(
+                "--output {}: expected a folder apart from --documents {}, since it is emptied first; name another",
+                output.display(),
+                path.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The folder, empty: what an earlier demonstration left is removed, anything else is not touched.

@@ -65,10 +65,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let named = match embedding_model {
         Some(name) => Some(name).filter(|name| name != "none"),
-        None => recorded_embedder(&place, &typed.collection, engine)?,
+        None => recorded_embedder(&place, &typed.collection, engine).with_context(|| {
+            format!("the embedder of collection {} cannot be read; name it with --embedding-model PATH, or none", typed.collection)
+        })?,
     };
     let model = named.as_deref().map(|name| embedder(name, engine)).transpose()?;
-    if let Some(model) = model.as_deref() {
+    if let Some(model) = model.as_deref().filter(|_| !rebuild) {
         tell_of_another_embedder(&place, &typed.collection, model, engine)?;
     }
     let options = IndexOptions {

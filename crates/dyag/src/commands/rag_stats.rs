@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "collection")]
     all: bool,
 
-    /// Compare every byte of passages and vectors with what was written
+    /// Compare every byte of passages, vectors and the lexical index with what was written
     #[arg(long)]
     verify: bool,
 
@@ -37,8 +37,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let names = if all { place.collections()? } else { vec![typed.collection.clone()] };
     let mut rows = Vec::new();
     for name in &names {
+        if let (true, StorePlace::Folder(root)) = (verify, &place) {
+            // Before anything believes what the files say.
+            dyag_retrieval::verify(root, name)?;
+        }
         let store = place.open(name, engine)?;
-        if verify {
+        if let (true, StorePlace::Server(_)) = (verify, &place) {
             store.verify()?;
         }
         let description = store.description();

@@ -183,7 +183,9 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
     if let Some(preparation) = preparation {
         parameters["retrieval"] = preparation.identity();
     }
-    requirement::check(&require, &figures(language), &families(preparation.is_some(), encoder.is_named()))?;
+    let answers = preparation.is_none_or(|preparation| preparation.needs_model());
+    let likely = answers && !no_perplexity && language_model.llm_provider.is_none();
+    requirement::check(&require, &figures(language, answers, likely), &families(preparation.is_some(), encoder.is_named()))?;
     let start = Instant::now();
     let started_at = SystemTime::now();
     let judge = encoder.open(engine)?;
@@ -296,12 +298,12 @@ fn object(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
 }
 
-/// Every figure over a set that a run may have, but those of [`families`].
-fn figures(language: Language) -> BTreeSet<String> {
+/// Every figure over a set that a run may have, but those of [`families`]: where questions are answered, and where expected answers are looked at as well.
+fn figures(language: Language, answers: bool, likely: bool) -> BTreeSet<String> {
     let text = || Some("x".to_owned());
     let row = |expected_answer| Row {
         question: "x".to_owned(),
-        generated_answer: text(),
+        generated_answer: text().filter(|_| answers),
         expected_answer,
         time_seconds: Some(1.0),
         first_token_seconds: Some(1.0),
@@ -311,7 +313,8 @@ fn figures(language: Language) -> BTreeSet<String> {
         ..Row::default()
     };
     let scored = score(vec![row(text()), row(None)], &MetricOptions { language, abstention: Abstention::default() });
-    scored.metrics.values.into_keys().chain([perplexity::PERPLEXITY, perplexity::BITS_PER_BYTE].map(str::to_owned)).collect()
+    let of_expected = [perplexity::PERPLEXITY, perplexity::BITS_PER_BYTE].into_iter().filter(|_| likely).map(str::to_owned);
+    scored.metrics.values.into_keys().chain(of_expected).collect()
 }
 
 /// How the names of figures begin that a search or an encoder adds.
