@@ -94,6 +94,9 @@ impl LoadedModel {
             (None, _, Some(folder)) if is_whole => folder.display().to_string(),
             (Some(path), _, _) => path,
             (None, Some(manifest), _) => base_of(manifest),
+            (None, None, Some(folder)) if folder.join("final").join(MANIFEST_FILE).exists() => {
+                bail!("{0} is the output of a training; its adapter is {0}/final", folder.display())
+            }
             (None, None, Some(folder)) => {
                 bail!("{} holds no {MANIFEST_FILE} that names the base model; give it with --base-model PATH", folder.display())
             }
@@ -279,6 +282,9 @@ pub(crate) fn base_of(manifest: &Manifest) -> String {
 
 /// The manifest of an adapter's folder; none where another program wrote the adapter.
 pub(crate) fn read_manifest(folder: &Path) -> anyhow::Result<Option<Manifest>> {
+    if !folder.is_dir() && (folder.is_file() || crate::model_name::is_known(&folder.to_string_lossy())) {
+        bail!("--model {0}: expected the folder of an adapter, found a model; give it with --base-model {0}", folder.display());
+    }
     if !folder.is_dir() {
         bail!(
             "no adapter in {}: expected a folder with adapter_config.json and adapter_model.safetensors, found no such folder",

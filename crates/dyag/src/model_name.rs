@@ -40,6 +40,11 @@ pub(crate) struct Models {
     pub(crate) cache: Cache,
 }
 
+/// Whether the registry has a model of this name.
+pub(crate) fn is_known(name: &str) -> bool {
+    Models::open().ok().and_then(|models| models.meaning(name)).is_some_and(|meaning| meaning.entry.is_some())
+}
+
 /// Finds the files of a model; those of one on the hub that is not here are fetched.
 pub(crate) fn resolve(name: &str) -> anyhow::Result<Resolved> {
     let path = Path::new(name);

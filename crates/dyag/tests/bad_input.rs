@@ -321,3 +321,16 @@ fn settings_out_of_range() {
     }
     refused(&place, &["query-finetuned", "a"], &["--model", "--base-model"]);
 }
+
+#[test]
+fn what_was_meant_is_said() {
+    let place = with_dataset(&[&conversation("A ?", "B")]);
+    // A dataset is looked at before a model is looked for.
+    refused(&place, &["finetune", "--base-model", "qwen2.5:1.5b", "--dataset", "nope.jsonl", "--output", "out"], &["nope.jsonl"]);
+    refused(&place, &["query-finetuned", "A ?", "--model", "dyag-tiny"], &["found a model; give it with --base-model dyag-tiny"]);
+    assert_eq!(place.run(&FINETUNE).code, Some(0));
+    refused(&place, &["query-finetuned", "A ?", "--model", "out"], &["out is the output of a training; its adapter is out/final"]);
+    place.write("two.jsonl", [conversation("A ?", "B"), conversation(&"long ".repeat(60), "B")].concat());
+    let arguments = ["finetune", "--base-model", "model", "--dataset", "two.jsonl", "--output", "other", "--max-seq-length", "100"];
+    refused(&place, &arguments, &["1 of 2 examples are longer than --max-seq-length 100, the longest has "]);
+}

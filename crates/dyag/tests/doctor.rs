@@ -64,9 +64,9 @@ fn what_keeps_dyag_from_working_is_a_no_with_what_to_do() {
     let address = TestHub::with(tiny_repo("a/b")).url();
     place.set("HF_ENDPOINT", &address);
     let outcome = place.run(&["doctor", "--no-measure"]);
-    assert_eq!(outcome.code, Some(1), "{outcome}");
-    assert!(outcome.stdout.contains("problem: the model hub") && outcome.stdout.contains("HTTPS_PROXY"), "{outcome}");
-    assert!(outcome.stdout.contains("Something keeps dyag from working here"), "{outcome}");
+    assert_eq!(outcome.code, Some(0), "models are found elsewhere too: {outcome}");
+    assert!(outcome.stdout.contains("note: the model hub") && outcome.stdout.contains("HTTPS_PROXY"), "{outcome}");
+    assert!(outcome.stdout.contains("All is well"), "{outcome}");
     // A variable that is not understood.
     place.set("HF_ENDPOINT", "huggingface.co");
     let outcome = place.run(&["doctor", "--no-measure", "--lang", "fr"]);

@@ -175,6 +175,9 @@ fn a_file_of_chunks() {
     let outcome = place.run(&["inspect", "chunks.jsonl", "--validate"]);
     assert_eq!(outcome.code, Some(2), "{outcome}");
     assert!(outcome.stderr.contains("--validate: expected a dataset or a file of questions, found a file of chunks"), "{outcome}");
+    place.write("dyag.toml", "[all]\nbase-model = \"dyag-tiny\"\n");
+    let outcome = place.run(&["inspect", "chunks.jsonl"]);
+    assert_eq!(outcome.code, Some(0), "a setting that asks for nothing here: {outcome}");
 }
 
 #[test]

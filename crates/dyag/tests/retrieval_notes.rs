@@ -54,3 +54,21 @@ fn addresses_and_files_of_the_wrong_kind_are_named() {
         assert!(outcome.code == Some(2) && outcome.stderr.contains(expected), "{expected}: {outcome}");
     }
 }
+
+#[test]
+fn the_only_collection_needs_no_name_and_several_do() {
+    let (place, chunks, _) = place();
+    let index = |name: &str| assert_eq!(place.run(&["index-rag", &chunks, "--collection", name]).code, Some(0));
+    let stats = || place.run(&["rag-stats"]);
+    index("notes");
+    let outcome = place.run(&["query-rag", "Quel est le statut de 6Tzen ?", "--passages-only"]);
+    assert!(outcome.code == Some(0) && stats().stdout.starts_with("notes: "), "{outcome}");
+    index("letters");
+    let outcome = stats();
+    assert!(
+        outcome.code == Some(2) && outcome.stderr.contains("expected --collection NAME, since there are several: letters, notes"),
+        "{outcome}"
+    );
+    index("applications");
+    assert!(stats().stdout.starts_with("applications: "));
+}

@@ -40,8 +40,8 @@ fn help_and_version_go_to_stdout() {
     Usage: dyag [OPTIONS] <COMMAND>
 
     Commands:
-      demo                Show the whole way on invented documents: passages, questions, index,
-                          training, answers, comparison
+      demo                Show the whole way on invented documents, or on your own: passages, questions,
+                          index, training, answers, comparison
       chunk               Cut documents into passages: the raw material of datasets and searches
       generate-training   Make a training set from chunks of documents
       generate-questions  Make a question set from a catalogue

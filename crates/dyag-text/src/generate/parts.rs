@@ -87,10 +87,16 @@ fn quotas(count: usize, units: &[Unit]) -> [(Kind, usize); 3] {
     [(Kind::Fact, count - combined - unanswerable), (Kind::Combined, combined), (Kind::Unanswerable, unanswerable)]
 }
 
-/// Takes `count` items without dividing them.
+/// Takes `count` items without dividing them. Where there are not so many, fewer, in the same shares of kinds: a tenth of what is asked for would be many questions without an answer among few facts.
 pub(crate) fn choose_whole(units: &[Unit], count: usize, seed: u64) -> Chosen {
-    let mut turns = Turns::new(units, seed);
-    Chosen { train: turns.take_kinds(count, &mut |_, _| true, &[]), ..Chosen::default() }
+    let mut target = count;
+    loop {
+        let train = Turns::new(units, seed).take_kinds(target, &mut |_, _| true, &[]);
+        if train.len() >= target || target < 10 {
+            return Chosen { train, ..Chosen::default() };
+        }
+        target = train.len();
+    }
 }
 
 /// Divides `count` items by `split`. Where there are not so many, fewer are divided in the same proportions.

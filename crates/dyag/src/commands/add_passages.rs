@@ -92,7 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     write_atomically(&output, |out| rows.iter().try_for_each(|row| writeln!(out, "{row}")))?;
     if json {
         terminal::print_json(&json!({
-            "file": output.display().to_string(), "collection": place.collection, "language": language.code(), "seed": seed, "counts": counts,
+            "file": output.display().to_string(), "collection": searching.description().collection, "language": language.code(), "seed": seed, "counts": counts,
         }))?;
     } else {
         let Counts { examples, without_passages, bearing, not_bearing, unknown } = counts;

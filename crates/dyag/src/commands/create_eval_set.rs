@@ -59,17 +59,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { place, output, count, simple, seed, rules, language, max_answer_chars, engine, json } = args;
     crate::output_file::check(&output, "the questions")?;
-    let chunks: Vec<Chunk> = place.open(engine)?.all_chunks()?;
+    let store = place.open(engine)?;
+    let (collection, chunks) = (store.description().collection.clone(), store.all_chunks()?);
     let rules = open_rules(rules.as_deref(), language.as_deref(), None, &chunks)?;
     let method = if simple { Method::RuleBased } else { Method::Augmented };
     let options = TrainingOptions { method, count: count as usize, split: None, seed, max_answer_chars: max_answer_chars as usize };
     let set = TrainingSet::build(&chunks, &rules, &options);
     if set.items.is_empty() {
-        terminal::complain(format!(
-            "no questions could be made of collection {}: {} found no facts in it",
-            place.collection,
-            rules.origin()
-        ));
+        terminal::complain(format!("no questions could be made of collection {}: {} found no facts in it", collection, rules.origin()));
         return Ok(ExitCode::from(1));
     }
     let mut of_document: HashMap<&str, Vec<&Chunk>> = HashMap::new();
@@ -82,7 +79,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let unanswerable = set.items.iter().filter(|item| item.kind == Kind::Unanswerable).count();
     if json {
         terminal::print_json(&json!({
-            "file": output.display().to_string(), "questions": rows.len(), "unanswerable": unanswerable, "collection": place.collection,
+            "file": output.display().to_string(), "questions": rows.len(), "unanswerable": unanswerable, "collection": collection,
             "rules": rules.origin(), "seed": seed,
         }))?;
     } else {
@@ -90,7 +87,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             "{}: {} questions about collection {}, {unanswerable} of them not answered by the documents",
             output.display(),
             rows.len(),
-            place.collection
+            collection
         ))?;
     }
     Ok(ExitCode::SUCCESS)

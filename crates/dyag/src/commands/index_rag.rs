@@ -65,13 +65,13 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let named = match embedding_model {
         Some(name) => Some(name).filter(|name| name != "none"),
-        None => recorded_embedder(&place, &typed.collection, engine).with_context(|| {
-            format!("the embedder of collection {} cannot be read; name it with --embedding-model PATH, or none", typed.collection)
+        None => recorded_embedder(&place, typed.written(), engine).with_context(|| {
+            format!("the embedder of collection {} cannot be read; name it with --embedding-model PATH, or none", typed.written())
         })?,
     };
     let model = named.as_deref().map(|name| embedder(name, engine)).transpose()?;
     if let Some(model) = model.as_deref().filter(|_| !rebuild) {
-        tell_of_another_embedder(&place, &typed.collection, model, engine)?;
+        tell_of_another_embedder(&place, typed.written(), model, engine)?;
     }
     let options = IndexOptions {
         rebuild,
@@ -83,12 +83,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop_on_interrupt()?;
     let mut bars = Bars::default();
     let model = model.as_deref().map(|model| model as &dyn Embedder);
-    let done = place.index(&typed.collection, chunks, model, &options, &mut |event| {
+    let done = place.index(typed.written(), chunks, model, &options, &mut |event| {
         bars.show(event);
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     bars.end();
-    let report = done.with_context(|| format!("collection {}", typed.collection))?;
+    let report = done.with_context(|| format!("collection {}", typed.written()))?;
     print(&report, &place, start.elapsed().as_secs_f64(), json)?;
     Ok(ExitCode::SUCCESS)
 }

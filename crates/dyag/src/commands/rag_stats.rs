@@ -34,7 +34,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { place: typed, all, verify, engine, json } = args;
     let place = typed.place()?;
-    let names = if all { place.collections()? } else { vec![typed.collection.clone()] };
+    let names = if all { place.collections()? } else { vec![typed.read(&place)?] };
     let mut rows = Vec::new();
     for name in &names {
         if let (true, StorePlace::Folder(root)) = (verify, &place) {

@@ -43,10 +43,13 @@ pub(crate) struct StoreArgs {
     #[arg(long)]
     store_allow_http: bool,
 
-    /// The collection's name
-    #[arg(long, value_name = "NAME", default_value = "applications")]
-    pub(crate) collection: String,
+    /// The collection's name [default: applications, or where it is searched the only one there is]
+    #[arg(long, value_name = "NAME")]
+    collection: Option<String>,
 }
+
+/// A collection's name where none is typed.
+const DEFAULT_COLLECTION: &str = "applications";
 
 /// By what passages are ranked, as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -133,9 +136,27 @@ impl StoreArgs {
         Ok(server.map_or_else(|| StorePlace::Folder(PathBuf::from(&self.store)), StorePlace::Server))
     }
 
+    /// The collection that is written.
+    pub(crate) fn written(&self) -> &str {
+        self.collection.as_deref().unwrap_or(DEFAULT_COLLECTION)
+    }
+
+    /// The collection that is read: the one that was named, else the only one in `place`, else that of the default name.
+    pub(crate) fn read(&self, place: &StorePlace) -> anyhow::Result<String> {
+        if let Some(name) = &self.collection {
+            return Ok(name.clone());
+        }
+        let mut names = place.collections()?;
+        if names.len() > 1 && !names.iter().any(|name| name == DEFAULT_COLLECTION) {
+            bail!("{}: expected --collection NAME, since there are several: {}", place.shown(), names.join(", "));
+        }
+        Ok(if names.len() == 1 { names.remove(0) } else { DEFAULT_COLLECTION.to_owned() })
+    }
+
     /// The collection, open.
     pub(crate) fn open(&self, engine: EngineArgs) -> anyhow::Result<Box<dyn Store>> {
-        self.place()?.open(&self.collection, engine)
+        let place = self.place()?;
+        place.open(&self.read(&place)?, engine)
     }
 }
 
@@ -197,8 +218,8 @@ impl SearchArgs {
     pub(crate) fn open(&self, place: &StoreArgs, engine: EngineArgs) -> anyhow::Result<Searching> {
         let Self { n_chunks, search, filter, candidates, embedding_model, rerank, reranked, max_passage_chars, max_prompt_tokens } = self;
         let filter = Filter::parse(filter)?;
-        let (collection, place) = (&place.collection, place.place()?);
-        let store = place.open(collection, engine)?;
+        let (typed, place) = (place, place.place()?);
+        let store = place.open(&typed.read(&place)?, engine)?;
         let description = store.description();
         let without_embedder = embedding_model.as_deref() == Some("none");
         let ranking = match (search, &description.embedder) {

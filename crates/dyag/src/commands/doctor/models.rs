@@ -153,15 +153,11 @@ fn ask(settings: &HubSettings, n_whole: usize, found: &mut Findings) -> HubFacts
                 "le dépôt de modèles {endpoint} ne répond pas{through} : {detail}"
             );
             let advice = say!(
-                "name a proxy in HTTPS_PROXY or a mirror in HF_ENDPOINT; without a network name models by their path, or copy a cache over",
-                "nommer un mandataire dans HTTPS_PROXY ou un miroir dans HF_ENDPOINT ; sans réseau, nommer les modèles par leur chemin ou copier un cache"
+                "name a proxy in HTTPS_PROXY or a mirror in HF_ENDPOINT; without a network name models by their path, copy a cache over, or take dyag-tiny, which is in the program",
+                "nommer un mandataire dans HTTPS_PROXY ou un miroir dans HF_ENDPOINT ; sans réseau, nommer les modèles par leur chemin, copier un cache, ou prendre dyag-tiny, qui est dans le programme"
             );
-            // Models that are here work without it.
-            if n_whole == 0 {
-                found.problem(said, advice)
-            } else {
-                found.note(said, advice)
-            }
+            // Models that are here, files and the one in the program work without it.
+            found.note(said, advice);
             HubFacts { endpoint, state: HubState::Unreachable, detail }
         }
     }

@@ -31,13 +31,18 @@ pub(super) struct Data {
 
 impl Data {
     /// Reads the dataset, and the validation set when there is one.
-    pub(super) fn read(path: &Path, args: &DataArgs, config: &TrainConfig, date: Option<Date>, files: &ModelFiles) -> anyhow::Result<Self> {
-        let dataset = Dataset::read(path)?;
+    pub(super) fn of(
+        sets: Sets<'_>,
+        args: &DataArgs,
+        config: &TrainConfig,
+        date: Option<Date>,
+        files: &ModelFiles,
+    ) -> anyhow::Result<Self> {
+        let Sets { path, dataset, validation } = sets;
         let mut left_out: Vec<String> = placeholders_left_out(&dataset).into_iter().collect();
         let mut examples = make_examples(&dataset, config, date, files)?;
         let (mut validation_examples, mut validation_file) = (Vec::new(), None);
-        if let Some(path) = &args.validation {
-            let dataset = Dataset::read(path)?;
+        if let Some((path, dataset)) = validation {
             left_out.extend(placeholders_left_out(&dataset));
             validation_examples = make_examples(&dataset, config, date, files)?;
             validation_file = Some((file_name(path), dataset.sha256));
@@ -92,12 +97,33 @@ fn make_examples(dataset: &Dataset, config: &TrainConfig, date: Option<Date>, fi
         date,
     };
     files.chat().examples(&dataset.conversations, &options).map_err(|error| match error {
-        error @ TextError::TooLong { .. } => anyhow::Error::new(error).context(format!(
-            "an example is longer than --max-seq-length {}: give a larger one, or --truncate to cut such examples",
-            config.max_seq_length
-        )),
+        error @ TextError::TooLong { .. } => {
+            let unlimited = ExampleOptions { max_tokens: None, ..options };
+            let lengths: Vec<usize> = files.chat().examples(&dataset.conversations, &unlimited).map_or_else(|_| Vec::new(), |all| all.iter().map(|example| example.ids.len()).collect());
+            let (limit, longest) = (config.max_seq_length, lengths.iter().max().copied().unwrap_or(0));
+            let n_longer = lengths.iter().filter(|length| **length > limit).count();
+            anyhow::Error::new(error).context(format!(
+                "{n_longer} of {} examples are longer than --max-seq-length {limit}, the longest has {longest} tokens: give --max-seq-length {longest}, or --truncate to cut such examples",
+                lengths.len(),
+            ))
+        }
         error => error.into(),
     })
+}
+
+/// The files of conversations, read.
+pub(super) struct Sets<'a> {
+    path: &'a Path,
+    dataset: Dataset,
+    validation: Option<(&'a Path, Dataset)>,
+}
+
+impl<'a> Sets<'a> {
+    /// Reads `path`, and the file of validation that `args` name.
+    pub(super) fn read(path: &'a Path, args: &'a DataArgs) -> anyhow::Result<Self> {
+        let validation = args.validation.as_deref().map(|path| Dataset::read(path).map(|dataset| (path, dataset))).transpose()?;
+        Ok(Self { path, dataset: Dataset::read(path)?, validation })
+    }
 }
 
 /// The name of a file without what leads to it: a run gives the same bytes wherever its data lie.

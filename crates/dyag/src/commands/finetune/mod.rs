@@ -28,7 +28,7 @@ use crate::terminal;
 pub(crate) use arguments::Args;
 
 use arguments::{PathArgs, ReportArgs, Resolved, ResumeArgs};
-use data::Data;
+use data::{Data, Sets};
 use progress::Progress;
 use settings::Settings;
 
@@ -43,6 +43,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let checkpoint = open_output(&output, &resume)?;
     let Resolved { engine, precision, checkpointing, memory_limit } = computing.resolve();
     let device = Arc::new(engine.open()?);
+    // Before a model is looked for, and perhaps fetched.
+    let sets = Sets::read(&dataset, &data)?;
     let mut files = ModelFiles::open(&base_model)?;
     files.quantize(quantize, &device)?;
     let date = data::frozen_date(data.date, &files, checkpoint.as_ref())?;
@@ -50,7 +52,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = Settings::resolve((training, &batch), adapter, &data, saving, (precision, checkpointing), date, &files)?;
     let Settings { config, adapter_config, initial } = settings;
     config.validate()?;
-    let data = Data::read(&dataset, &data, &config, date, &files)?;
+    let data = Data::of(sets, &data, &config, date, &files)?;
 
     let max_pack_tokens = checkpoint.as_ref().map(|checkpoint| checkpoint.state.max_pack_tokens);
     // With dropout nothing is kept in bf16.
