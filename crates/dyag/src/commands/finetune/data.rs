@@ -30,14 +30,8 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// Reads the dataset, and the validation set when there is one.
-    pub(super) fn of(
-        sets: Sets<'_>,
-        args: &DataArgs,
-        config: &TrainConfig,
-        date: Option<Date>,
-        files: &ModelFiles,
-    ) -> anyhow::Result<Self> {
+    /// Makes examples of the dataset, and of the validation set when there is one.
+    pub(super) fn of(sets: Sets<'_>, config: &TrainConfig, date: Option<Date>, files: &ModelFiles) -> anyhow::Result<Self> {
         let Sets { path, dataset, validation } = sets;
         let mut left_out: Vec<String> = placeholders_left_out(&dataset).into_iter().collect();
         let mut examples = make_examples(&dataset, config, date, files)?;

@@ -52,7 +52,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let settings = Settings::resolve((training, &batch), adapter, &data, saving, (precision, checkpointing), date, &files)?;
     let Settings { config, adapter_config, initial } = settings;
     config.validate()?;
-    let data = Data::of(sets, &data, &config, date, &files)?;
+    let data = Data::of(sets, &config, date, &files)?;
 
     let max_pack_tokens = checkpoint.as_ref().map(|checkpoint| checkpoint.state.max_pack_tokens);
     // With dropout nothing is kept in bf16.
