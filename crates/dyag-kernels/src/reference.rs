@@ -3,6 +3,8 @@
 //! It is what the kernels are tested against, and it runs whole models (`dyag check --device reference`), so that the trait has two
 //! implementations that share no arithmetic.
 
+mod activation;
+
 use crate::device::{
     Activation, AdamwStep, AttentionGradients, AttentionInputs, AttentionResult, AttentionShape, AttentionSpan, Device, LayerNormWeights,
     LossSum, LowRank, LowRankPair, Matmul, Place, Precision,
@@ -10,6 +12,10 @@ use crate::device::{
 use crate::random::dropped;
 use crate::rounding::round_to_bf16;
 use crate::weight::WeightMatrix;
+
+use activation::activate;
+#[cfg(test)]
+pub(crate) use activation::erf;
 
 /// Plain loops on one thread.
 #[derive(Clone, Copy, Debug)]
@@ -60,40 +66,6 @@ fn probabilities(shape: AttentionShape, span: &AttentionSpan, query: usize, q: &
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-}
-
-/// Value and slope of an activation.
-fn activate(activation: Activation, x: f64) -> (f64, f64) {
-    match activation {
-        Activation::Silu => {
-            let s = 1.0 / (1.0 + (-x).exp());
-            (x * s, s * (1.0 + x * (1.0 - s)))
-        }
-        Activation::GeluTanh => {
-            let a = (2.0 / std::f64::consts::PI).sqrt();
-            let t = (a * (x + 0.044715 * x.powi(3))).tanh();
-            (0.5 * x * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * a * (1.0 + 3.0 * 0.044715 * x * x))
-        }
-        Activation::Gelu => {
-            let normal = 0.5 * (1.0 + erf(x / 2f64.sqrt()));
-            (x * normal, normal + x * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt())
-        }
-        Activation::Relu => (x.max(0.0), f64::from(u8::from(x > 0.0))),
-    }
-}
-
-/// The error function, by the series `erf(x) = 2/√π exp(-x²) Σ 2ⁿ x²ⁿ⁺¹ / (1·3·…·(2n+1))`, whose terms have one sign. Past 6 it is 1 to the last digit.
-pub(crate) fn erf(x: f64) -> f64 {
-    if x.abs() > 6.0 {
-        return x.signum();
-    }
-    let (mut term, mut sum, mut n) = (x, x, 1.0);
-    while term.abs() > sum.abs() * 1e-17 {
-        term *= 2.0 * x * x / (2.0 * n + 1.0);
-        sum += term;
-        n += 1.0;
-    }
-    2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp() * sum
 }
 
 impl Device for ReferenceDevice {

@@ -17,6 +17,7 @@ mod product;
 #[cfg(target_arch = "x86_64")]
 mod project;
 mod project_f32;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod trained;
@@ -40,6 +41,7 @@ pub(crate) use columns::row_squares;
 
 use few_rows::FewRows;
 use pool::Pool;
+use rows::{Widened, copy_rows};
 
 /// How a [`CpuDevice`] computes.
 #[derive(Clone, Copy, Debug)]
@@ -121,32 +123,6 @@ impl CpuDevice {
     /// Number of threads.
     pub fn threads(&self) -> usize {
         self.threads.current_num_threads()
-    }
-}
-
-/// Numbers in f32, as they were or copied.
-enum Widened<'a> {
-    Borrowed(&'a CpuBuffer),
-    Owned(CpuBuffer),
-}
-
-impl std::ops::Deref for Widened<'_> {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        match self {
-            Self::Borrowed(buffer) => buffer,
-            Self::Owned(buffer) => buffer,
-        }
-    }
-}
-
-/// Copies a `[rows, cols]` rectangle.
-fn copy_rows<T: Copy>(from: &[T], from_place: Place, to: &mut [T], to_place: Place, rows: usize, cols: usize) {
-    for i in 0..rows {
-        let source = (from_place.row + i) * from_place.width + from_place.col;
-        let target = (to_place.row + i) * to_place.width + to_place.col;
-        to[target..target + cols].copy_from_slice(&from[source..source + cols]);
     }
 }
 
