@@ -78,6 +78,11 @@ fn documents_of_ones_own_go_the_same_way() {
     assert!(place.read("dyag-demo/questions_train.jsonl").contains("Gamma") && !place.path("dyag-demo/catalogue.md").exists());
     let outcome = place.run(&["demo", "--documents", "notes", "--catalogue", "2"]);
     assert_eq!(outcome.code, Some(2), "{outcome}");
+    // One line of prose has nothing to ask for: said before anything is trained.
+    place.write("prose.md", "Un mot.\n");
+    let outcome = place.run(&["demo", "--documents", "prose.md", "--output", "other"]);
+    assert!(outcome.code == Some(2) && outcome.stderr.contains("the demonstration ends here"), "{outcome}");
+    assert!(!place.path("other/adapter").exists(), "{outcome}");
     // What is emptied first holds no document, and is none.
     place.write("dyag-demo/mine.md", "# Mine\n\n- Status: live\n");
     for documents in ["dyag-demo/mine.md", ".", "nowhere"] {

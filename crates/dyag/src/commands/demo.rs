@@ -106,6 +106,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     for (number, Step { title, arguments }) in steps.iter().enumerate() {
         terminal::print_line(format!("\n{}/{}  {title}\n$ dyag {}", number + 1, steps.len(), shown(arguments)))?;
         run_step(arguments)?;
+        if arguments[0] == "generate-training" && !asks_something(&output) {
+            bail!(
+                "the demonstration ends here: too few facts were found in the documents to test anything; expected labelled lines, tables and headings, in several documents or entries (docs/datasets.md says what is looked for)"
+            );
+        }
     }
     let seconds = start.elapsed().as_secs();
     terminal::print_line(format!(
@@ -268,6 +273,11 @@ fn steps(args: &Args, documents: &[PathBuf]) -> Vec<Step> {
             ]),
         },
     ]
+}
+
+/// Whether there is a question to test with.
+fn asks_something(output: &Path) -> bool {
+    fs::metadata(output.join("questions_test.jsonl")).is_ok_and(|file| file.len() > 0)
 }
 
 /// Runs a command of this very program; what it prints goes where this prints.
