@@ -155,15 +155,16 @@ fn a_file_of_chunks() {
         })
     };
     let chunks = [
-        chunk("a", "overview", "6Tzen - Vue", "Nom complet: Outil"),
-        chunk("b", "details", "6Tzen - Détails", "Domaine: ***TEMPORAIRE***"),
+        chunk("a", "overview", "Vue", "Nom complet: Outil"),
+        chunk("b", "details", "Détails", "Domaine: ***TEMPORAIRE***"),
         chunk("c", "details", "", "Nom complet: Outil"),
         serde_json::json!({"id": "d", "content": "rien"}),
+        serde_json::json!({"id": "e", "source_id": "a/plan.md", "title": "Plan - Accès", "content": "À pied.", "metadata": {"document": "a/plan.md"}}),
     ];
     place.write("chunks.jsonl", chunks.map(|chunk| format!("{chunk}\n")).concat());
     let facts = json(&place, &["inspect", "chunks.jsonl", "--json"]);
-    assert_eq!(facts["by_type"], serde_json::json!({"(none)": 1, "details": 2, "overview": 1}));
-    assert_eq!(facts["by_document"], serde_json::json!({"(none)": 1, "1238": 3}));
+    assert_eq!(facts["by_type"], serde_json::json!({"(none)": 2, "details": 2, "overview": 1}));
+    assert_eq!(facts["by_document"], serde_json::json!({"(none)": 1, "1238": 3, "a/plan.md": 1}));
     assert_eq!(facts["duplicates"], serde_json::json!({"c": "as a"}));
     assert_eq!(facts["placeholders"], serde_json::json!(["b"]));
     assert_eq!(facts["empty_titles"], serde_json::json!(["c", "d"]));
@@ -171,7 +172,7 @@ fn a_file_of_chunks() {
     assert_eq!(facts["never_named"], serde_json::json!({"1238": "6Tzen"}));
     assert_eq!(facts["characters"]["max"], 25);
     let outcome = place.run(&["inspect", "chunks.jsonl"]);
-    assert!(outcome.stdout.contains("by type              (none) 1, details 2, overview 1\n"), "{outcome}");
+    assert!(outcome.stdout.contains("by type              (none) 2, details 2, overview 1\n"), "{outcome}");
     let outcome = place.run(&["inspect", "chunks.jsonl", "--validate"]);
     assert_eq!(outcome.code, Some(2), "{outcome}");
     assert!(outcome.stderr.contains("--validate: expected a dataset or a file of questions, found a file of chunks"), "{outcome}");

@@ -6,6 +6,7 @@ use dyag_text::near_duplicates::fold;
 use serde::Serialize;
 
 use super::{Contestant, PLAIN};
+use crate::metrics::Abstention;
 use crate::results::{Row, Source};
 
 /// Below it an answer is wrong.
@@ -30,7 +31,7 @@ pub struct Attribution {
     pub failed: Cause,
     /// No passage that was shown holds the answer.
     pub retrieval: Cause,
-    /// A passage that was shown holds the answer.
+    /// A passage that was shown holds the answer, or there is none to hold it.
     pub generation: Cause,
     /// The file does not say: neither the right chunks nor the passages' texts are known.
     pub unknown: Cause,
@@ -75,6 +76,7 @@ pub(super) fn attribute(contestant: &Contestant, notes: &mut Vec<String>) -> Opt
         generation: Cause::default(),
         unknown: Cause::default(),
     };
+    let abstention = Abstention::default();
     for row in rows {
         let Some(expected) = row.expected_answer.as_deref() else { continue };
         let score = row.metrics.get(judged_by).copied();
@@ -82,12 +84,16 @@ pub(super) fn attribute(contestant: &Contestant, notes: &mut Vec<String>) -> Opt
             continue;
         }
         found.n_judged += 1;
-        if row.error.is_none() && score.is_some_and(|score| score >= RIGHT_FROM) {
+        // What the documents do not say no search finds: to say so, in whatever words, is right, and anything else is made up.
+        let is_unanswerable = abstention.abstains(expected);
+        let says_so = is_unanswerable && row.generated_answer.as_deref().is_some_and(|answer| abstention.abstains(answer));
+        if row.error.is_none() && (says_so || score.is_some_and(|score| score >= RIGHT_FROM)) {
             continue;
         }
         found.n_wrong += 1;
         let cause = match (&row.error, holds_answer(row, expected)) {
             (Some(_), _) => &mut found.failed,
+            (None, _) if is_unanswerable => &mut found.generation,
             (None, Some(true)) => &mut found.generation,
             (None, Some(false)) => &mut found.retrieval,
             (None, None) => &mut found.unknown,
@@ -134,6 +140,22 @@ mod tests {
 
     fn source(id: &str, text: Option<&str>) -> Source {
         Source { id: Some(id.to_owned()), text: text.map(str::to_owned), ..Source::default() }
+    }
+
+    #[test]
+    fn what_no_document_says_is_not_the_fault_of_the_search() {
+        let row = |answer: &str| Row {
+            question: "Qui héberge Alpha ?".to_owned(),
+            expected_answer: Some("Cette information n'est pas dans les documents.".to_owned()),
+            generated_answer: Some(answer.to_owned()),
+            metrics: [(std::sync::Arc::from("exact_match"), 0.0)].into(),
+            sources: Some(vec![source("a", Some("nom : Alpha"))]),
+            ..Row::default()
+        };
+        let rows = vec![row("Je ne sais pas : les documents ne le précisent pas."), row("Le centre de Nantes")];
+        let results = crate::results::Results { results: rows, ..Default::default() };
+        let found = attribute(&Contestant { name: "rag".to_owned(), results }, &mut Vec::new()).expect("passages were shown");
+        assert_eq!((found.n_judged, found.n_wrong, found.retrieval.n, found.generation.n), (2, 1, 0, 1));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub fn markdown(comparison: &Comparison) -> String {
 fn write_all(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     let names: Vec<String> = comparison.arms.iter().map(|arm| line(&arm.name)).collect();
     writeln!(out, "# {}\n", names.join(" and "))?;
+    write_side_by_side(out, comparison)?;
     write_arms(out, comparison)?;
     write_questions(out, comparison)?;
     for pair in &comparison.pairs {
@@ -26,6 +27,22 @@ fn write_all(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     write_judgement(out, comparison)?;
     write_recommendations(out, comparison)?;
     write_method(out, comparison)
+}
+
+/// What each scores, a column each.
+fn write_side_by_side(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
+    let figures = comparison.side_by_side();
+    if figures.is_empty() {
+        return Ok(());
+    }
+    let head: Vec<&str> = std::iter::once("").chain(comparison.arms.iter().map(|arm| arm.name.as_str())).collect();
+    row(out, &head)?;
+    rule(out, &head.iter().map(|cell| !cell.is_empty()).collect::<Vec<_>>())?;
+    for figure in &figures {
+        let cells: Vec<String> = std::iter::once(figure.label()).chain((0..comparison.arms.len()).map(|arm| figure.value(arm))).collect();
+        row(out, &cells.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    writeln!(out, "\nMeans over the questions compared; which differences are shown, and which may be chance, stands below.\n")
 }
 
 fn write_arms(out: &mut String, comparison: &Comparison) -> std::fmt::Result {

@@ -14,6 +14,7 @@ mod markdown;
 mod matching;
 mod pairs;
 mod recommend;
+mod side_by_side;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -37,6 +38,7 @@ pub use judge::{JUDGE_PROMPT, JudgedOutcome, JudgedPair, JudgedQuestion, Judgeme
 pub use markdown::markdown;
 pub use matching::{Mismatch, MismatchKind, Mismatches};
 pub use recommend::{RULES, Recommendation, Rule};
+pub use side_by_side::SideBySide;
 pub use training::{Group, ListedLeak, Taught, Training, TrainingCheck};
 pub use units::{Unit, p_value_text};
 

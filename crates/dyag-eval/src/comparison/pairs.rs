@@ -9,6 +9,8 @@ use super::{
     CategoryWins, Comparison, ComparisonError, Contestant, CorpusComparison, MetricComparison, Options, Pair, SetFigure, Verdict, Wins,
     cost, summary,
 };
+use crate::metrics::Language::French;
+use crate::metrics::facts;
 use crate::results::Row;
 use crate::statistics::{McNemar, MeanDifference, cluster_bootstrap_of_mean, holm, sign_flips};
 
@@ -170,9 +172,13 @@ impl Quality {
         let is_score = higher_is_better(name);
         let lacks_expected = |(a, b): &(&Row, &Row)| a.expected_answer.is_none() && b.expected_answer.is_none();
         let needs_expected = needs_expected_answer(name);
+        // Where no number or date is expected, an answer that has none agrees without saying anything.
+        let says_nothing =
+            |row: &Row| name == "facts_agree" && row.expected_answer.as_deref().is_some_and(|text| facts(text, French).is_empty());
         let value = |row: &Row| row.metrics.get(name).copied().or_else(|| (is_score && row.error.is_some()).then_some(0.0));
         let has_failed = |row: &Row| row.error.is_some() && !row.metrics.contains_key(name);
         let mut values = both(rows, value);
+        values.retain(|(question, ..)| !says_nothing(rows[*question].0));
         let before = values.len();
         if needs_expected {
             values.retain(|(question, ..)| !lacks_expected(&rows[*question]));

@@ -20,7 +20,7 @@ pub const RULES: [Rule; 12] = [
     Rule { name: "better-answers", when: "one of two is shown better in the primary metric" },
     Rule {
         name: "cheaper-at-no-shown-loss",
-        when: "no difference is shown in the primary metric, and one of two is shown faster, or else to use fewer tokens",
+        when: "no difference is shown in the primary metric, in which one of two reaches 5 % or more, and one of them is shown faster, or else to use fewer tokens",
     },
     Rule {
         name: "larger-question-set",
@@ -56,6 +56,8 @@ const LARGE_SHARE_OF_FAILURES: f64 = 0.05;
 const LARGE_SHARE_OF_LEAKS: f64 = 0.05;
 const LARGE_SHARE_NEVER_TAUGHT: f64 = 0.2;
 const LARGE_SHARE_OF_WINS: f64 = 0.1;
+/// Below it a way answers next to nothing.
+const WORTH_ASKING: f64 = 0.05;
 /// A difference that people care about.
 const WORTHWHILE_DIFFERENCE: f64 = 0.1;
 
@@ -116,7 +118,9 @@ fn is_undecided(primary: &MetricComparison) -> bool {
 }
 
 fn cheaper(pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
-    if !is_undecided(primary) {
+    // Of two that answer nothing rightly neither is worth its cost.
+    let answers = !primary.higher_is_better || primary.first_mean.max(primary.second_mean) >= WORTH_ASKING;
+    if !is_undecided(primary) || !answers {
         return None;
     }
     let cost = pair.cost.iter().find(|cost| cost.winner.is_some())?;

@@ -81,6 +81,49 @@ fn a_difference_that_is_there_is_shown() {
 }
 
 #[test]
+fn figures_stand_side_by_side_first() {
+    let mut arms = pair_of(results(|_, question| question % 2 == 0), results(|_, _| true)).to_vec();
+    for row in &mut arms[0].results.results {
+        row.metrics.insert("chrf".into(), 20.0);
+    }
+    arms.push(named("c", arms[0].results.clone()));
+    let comparison = compared(&arms);
+    let figures = comparison.side_by_side();
+    let cells: Vec<Vec<String>> =
+        figures.iter().map(|row| std::iter::once(row.label()).chain((0..3).map(|arm| row.value(arm))).collect()).collect();
+    assert_eq!(cells, [["exact_match", "53.2 %", "100.0 %", "53.2 %"], ["chrf", "20.0", "-", "20.0"]]);
+    let text = markdown(&comparison);
+    let table = text.find("|  | a | b | c |\n|---|---:|---:|---:|\n| exact_match | 53.2 % | 100.0 % | 53.2 % |").expect("the table");
+    assert!(table < text.find("| kind |").expect("the ways"), "{text}");
+}
+
+#[test]
+fn of_two_that_answer_nothing_neither_is_recommended_for_its_cost() {
+    let cheaper = |share: usize| {
+        let right = move |document: usize, question: usize| document == 9 && question < share;
+        let (slow, mut quick) = (results(right), results(right));
+        for row in &mut quick.results {
+            row.time_seconds = row.time_seconds.map(|seconds| seconds / 4.0);
+        }
+        compared(&pair_of(slow, quick)).recommendations.iter().any(|one| one.rule == "cheaper-at-no-shown-loss")
+    };
+    assert_eq!([0, 3, 4].map(cheaper), [false, false, true], "from 4 of 79 questions on");
+}
+
+#[test]
+fn numbers_agree_only_where_some_are_expected() {
+    let mut arms = pair_of(results(|_, _| true), results(|_, question| question % 2 == 0));
+    for (place, row) in arms.iter_mut().flat_map(|arm| arm.results.results.iter_mut().enumerate()) {
+        row.metrics = [(Arc::from("facts_agree"), 1.0)].into();
+        if place < 4 {
+            row.expected_answer = Some("depuis 2019".into());
+        }
+    }
+    let metric = &compared(&arms).pairs[0].metrics[0];
+    assert_eq!((metric.difference.n_observations, metric.n_left_out), (4, 75));
+}
+
+#[test]
 fn a_few_lucky_answers_show_nothing() {
     let one = results(|_, question| question % 2 == 0);
     let other = results(|document, question| question % 2 == 0 || (document == 9 && question < 6));

@@ -156,7 +156,7 @@ impl<'a> Chunker<'a> {
                 let below = if path.first().is_some_and(|title| *title == document.title) { &path[1..] } else { &path[..] };
                 let title = if below.is_empty() { document.title.clone() } else { format!("{} - {}", document.title, below.join(" > ")) };
                 let title = numbered(title, index, n_pieces);
-                let mut metadata = Map::new();
+                let mut metadata = document.metadata.clone();
                 metadata.insert("document".to_owned(), document.source_id.clone().into());
                 place(&mut metadata, &piece, path);
                 chunks.push(self.chunk(&document.source_id, chunk_type, title, piece.content, metadata));

@@ -4,6 +4,7 @@ mod csv_file;
 mod docx;
 mod encoding;
 mod error;
+mod front_matter;
 mod html;
 mod json;
 mod markdown;
@@ -16,6 +17,8 @@ mod walk;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+
+use serde_json::{Map, Value};
 
 pub use encoding::TextEncoding;
 pub use error::DocumentError;
@@ -105,6 +108,8 @@ pub struct Document {
     pub title: String,
     /// What it holds.
     pub content: Content,
+    /// What its front matter says of it, beside the title.
+    pub metadata: Map<String, Value>,
 }
 
 impl Document {
@@ -129,9 +134,15 @@ impl Document {
         let name = source_id.rsplit('/').next().unwrap_or(source_id);
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned();
         let text = |encoding| encoding::decode(bytes, path, encoding).and_then(|text| bounded(text, path));
-        let mut title = None;
+        let (mut title, mut metadata) = (None, Map::new());
         let content = match format {
-            Format::Markdown => Content::Outline(markdown::outline(&text(encoding)?)),
+            Format::Markdown => {
+                let text = text(encoding)?;
+                let (front, below) = front_matter::split(&text);
+                (title, metadata) = (front.title, front.metadata);
+                let summary = front.summary.map(|summary| format!("{summary}\n\n")).unwrap_or_default();
+                Content::Outline(markdown::outline(&format!("{summary}{below}")))
+            }
             Format::Text => Content::Outline(text::outline(&text(encoding)?)),
             Format::Html => {
                 let page = html::read(&text(encoding.or_else(|| html::declared_encoding(bytes)))?);
@@ -150,7 +161,7 @@ impl Document {
             return Err(DocumentError::NoText { path: path.to_owned(), hint: no_text(format) });
         }
         let title = title.or_else(|| first_title(&content)).unwrap_or(stem);
-        Ok(Self { source_id: source_id.to_owned(), title, content })
+        Ok(Self { source_id: source_id.to_owned(), title, content, metadata })
     }
 }
 

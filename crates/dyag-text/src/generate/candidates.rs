@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::document::Document;
-use super::facts::{Fact, RuleLabels};
+use super::facts::Fact;
+use super::fields::{RuleLabels, field_values};
 use super::quality::{DropReason, Drops, is_supported};
 use super::random::Random;
 use super::rules::Rules;
@@ -54,7 +55,7 @@ pub(crate) fn fact_units(
         let document = &documents[fact.document];
         let mut questions = fact.questions.clone();
         if let (true, Some(phrase)) = (with_phrases, &fact.phrase) {
-            questions.extend(rules.phrase_questions.iter().map(|question| fill(question, &[("name", &document.name), ("phrase", phrase)])));
+            questions.extend(rules.phrase_questions.iter().map(|question| document.ask(question, &[("phrase", phrase)])));
         }
         units.push(Unit {
             document: fact.document,
@@ -93,8 +94,8 @@ pub(crate) fn combined_units(documents: &[Document<'_>], facts: &[Fact], rules: 
 fn combined_unit(document: &Document<'_>, a: &Fact, b: &Fact, rules: &Rules, random: &mut Random) -> Unit {
     let phrase = |fact: &Fact| fact.phrase.clone().unwrap_or_default();
     let (first, second) = (phrase(a), phrase(b));
-    let given = [("name", document.name.as_str()), ("phrase", &first), ("phrase2", &second)];
-    let questions = rules.combined_questions.iter().map(|question| fill(question, &given)).collect();
+    let given = [("phrase", first.as_str()), ("phrase2", &second)];
+    let questions = rules.combined_questions.iter().map(|question| document.ask(question, &given)).collect();
     let (value, value2) = (a.answer(), b.answer());
     let answer = fill(&rules.combined_answer, &[("label", &a.label), ("value", &value), ("label2", &b.label), ("value2", &value2)]);
     let mut chunk_ids = vec![a.chunk_id.clone()];
@@ -129,8 +130,7 @@ pub(crate) fn unanswerable_units(documents: &[Document<'_>], facts: &[Fact], rul
                 continue;
             }
             let mut random = Random::new(seed, &format!("unknown {} {}", document.key, field.name));
-            let name = [("name", document.name.as_str())];
-            let questions = field.questions.iter().chain(&field.more).map(|question| fill(question, &name)).collect();
+            let questions = field.questions.iter().chain(&field.more).map(|question| document.ask(question, &[])).collect();
             units.push(Unit {
                 document: index,
                 kind: Kind::Unanswerable,
@@ -147,19 +147,21 @@ pub(crate) fn unanswerable_units(documents: &[Document<'_>], facts: &[Fact], rul
     units
 }
 
-/// Fields of which a document says something, were it only a word that is one of their labels: nobody may claim that it does not. What is there but cannot be taught counts
-/// too, a placeholder excepted.
+/// Fields of which a document says something, were it only a word that is one of their labels, or something that may be their value: nobody may claim that it does not. Any
+/// paragraph may say what a running text says. What is there but cannot be taught counts too, a placeholder excepted.
 fn fields_written(document: &Document<'_>, rules: &Rules, labels: &RuleLabels<'_>) -> BTreeSet<usize> {
     let mut written = BTreeSet::new();
     for chunk in &document.chunks {
         let parsed = super::entries::parse(&chunk.content, labels);
-        let values = super::facts::field_values(&parsed, &chunk.content, &chunk.chunk_type, rules, labels);
+        let values = field_values(&parsed, &chunk.content, &chunk.chunk_type, rules, labels);
         let placeholder_only = |values: &[String]| values.iter().all(|value| rules.has_placeholder(value));
         let holders: BTreeSet<usize> = values.iter().filter(|(_, values)| placeholder_only(values)).map(|(field, _)| *field).collect();
         written.extend(values.iter().map(|(field, _)| *field).filter(|field| !holders.contains(field)));
         let text = format!(" {} ", fold(&chunk.content));
         for (index, field) in rules.fields.iter().enumerate() {
-            let mentioned = field.labels.iter().chain(&field.sections).any(|label| text.contains(&format!(" {label} ")));
+            let mentioned = field.labels.iter().chain(&field.sections).any(|label| text.contains(&format!(" {label} ")))
+                || field.mentioned.as_ref().is_some_and(|pattern| pattern.is_match(&chunk.content))
+                || (field.is_text && parsed.parts.iter().any(|part| !part.paragraphs.is_empty()));
             if mentioned && !holders.contains(&index) {
                 written.insert(index);
             }

@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 
 use super::entries::parse;
-use super::facts::RuleLabels;
+use super::fields::RuleLabels;
 use super::rules::Rules;
 use super::wording::fold;
 use crate::chunk::{Chunk, chunk_id};

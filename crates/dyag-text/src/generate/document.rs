@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::rules::Rules;
-use super::wording::fold;
+use super::wording::{fill, fold};
 use crate::chunk::Chunk;
 
 /// A document, or an application of a catalogue: its chunks in order.
@@ -17,6 +17,26 @@ pub struct Document<'a> {
     pub name: String,
     /// Its chunks.
     pub chunks: Vec<&'a Chunk>,
+    /// What wordings call things that this document is none of.
+    not_kinds: Vec<String>,
+}
+
+impl Document<'_> {
+    /// A wording filled in for this document: `{name}` is its name unless `given` has another. A kind of thing that it is not is left out before the name.
+    pub(crate) fn ask(&self, wording: &str, given: &[(&str, &str)]) -> String {
+        let mut wording = wording.to_owned();
+        for kind in &self.not_kinds {
+            wording = wording.replace(&format!("{kind} {{name}}"), "{name}");
+        }
+        let given: Vec<(&str, &str)> = given.iter().copied().chain([("name", self.name.as_str())]).collect();
+        fill(&wording, &given)
+    }
+
+    /// Whether a heading is the document's name, or the title of one of its chunks.
+    pub(crate) fn is_called(&self, heading: &str) -> bool {
+        let folded = fold(heading);
+        folded == fold(&self.name) || self.chunks.iter().any(|chunk| folded == fold(&chunk.title))
+    }
 }
 
 /// Groups chunks by document, in the order in which documents first occur.
@@ -29,12 +49,13 @@ pub fn documents<'a>(chunks: &'a [Chunk], rules: &Rules) -> Vec<Document<'a>> {
             Some(place) => found[*place].chunks.push(chunk),
             None => {
                 places.insert(key.clone(), found.len());
-                found.push(Document { key, name: String::new(), chunks: vec![chunk] });
+                found.push(Document { key, name: String::new(), chunks: vec![chunk], not_kinds: Vec::new() });
             }
         }
     }
     for document in &mut found {
         document.name = name_of(document, rules);
+        document.not_kinds = not_kinds(document, rules);
     }
     let mut names: BTreeMap<String, usize> = BTreeMap::new();
     for document in &found {
@@ -46,6 +67,14 @@ pub fn documents<'a>(chunks: &'a [Chunk], rules: &Rules) -> Vec<Document<'a>> {
         }
     }
     found
+}
+
+/// The words of kinds of which nothing in the document is a sign: neither the keys of its metadata nor its text.
+fn not_kinds(document: &Document<'_>, rules: &Rules) -> Vec<String> {
+    let texts: Vec<String> = document.chunks.iter().map(|chunk| format!(" {} {} ", fold(&chunk.title), fold(&chunk.content))).collect();
+    let has_key = |sign: &str| document.chunks.iter().any(|chunk| chunk.metadata.contains_key(sign));
+    let has_sign = |sign: &String| has_key(sign) || texts.iter().any(|text| text.contains(&format!(" {} ", fold(sign))));
+    rules.kinds.iter().filter(|kind| !kind.signs.iter().any(has_sign)).flat_map(|kind| kind.words.iter().cloned()).collect()
 }
 
 /// The document of a chunk: its `source_id`, else an id among its metadata, else its title, else itself.

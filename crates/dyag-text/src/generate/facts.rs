@@ -1,14 +1,17 @@
 //! Facts: what a document says of a field, where, and how that can be asked for.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::document::Document;
-use super::entries::{Entry, Labels, Parsed, parse};
+use super::entries::{Entry, Labels as _, Parsed, parse};
+use super::fields::{RuleLabels, field_values, names_section};
 use super::quality::{DropReason, Drops, cut_text, plain, squeezed};
 use super::rules::{FieldRule, Rules};
-use super::wording::{fill, fold};
+use super::wording::fold;
+use crate::chunk::Chunk;
 
 /// Longest answer that is no running text, in characters.
 const MAX_SHORT_ANSWER_CHARS: usize = 400;
@@ -67,142 +70,67 @@ impl Fact {
     }
 }
 
-/// Labels of a rule file, as the parser of passages asks for them.
-pub(crate) struct RuleLabels<'a> {
-    fields: HashMap<&'a str, Vec<usize>>,
-    text: HashSet<&'a str>,
-    other: HashSet<&'a str>,
-}
-
-impl<'a> RuleLabels<'a> {
-    pub(crate) fn new(rules: &'a Rules) -> Self {
-        let mut fields: HashMap<&str, Vec<usize>> = HashMap::new();
-        for (index, field) in rules.fields.iter().enumerate() {
-            for label in &field.labels {
-                fields.entry(label).or_default().push(index);
-            }
-        }
-        let text = rules.fields.iter().filter(|field| field.is_text).flat_map(|field| field.labels.iter().map(String::as_str)).collect();
-        let beside = rules.fields.iter().flat_map(|field| &field.beside);
-        let other = beside.chain(&rules.name_labels).map(String::as_str).collect();
-        Self { fields, text, other }
-    }
-
-    /// Whether a folded label is a name of the document, or stands beside a field's value.
-    fn is_other(&self, folded: &str) -> bool {
-        self.other.contains(folded)
-    }
-}
-
-impl Labels for RuleLabels<'_> {
-    fn is_known(&self, folded: &str) -> bool {
-        self.fields.contains_key(folded) || self.is_other(folded)
-    }
-
-    fn opens_text(&self, folded: &str) -> bool {
-        self.text.contains(folded)
-    }
-}
-
-/// Values of the rule file's fields in a passage, as they are written there: for each field its index and its values in order.
-pub(crate) fn field_values(
-    parsed: &Parsed,
-    content: &str,
-    chunk_type: &str,
-    rules: &Rules,
-    labels: &RuleLabels<'_>,
-) -> Vec<(usize, Vec<String>)> {
-    let mut found = Vec::new();
-    for (index, field) in rules.fields.iter().enumerate() {
-        let values =
-            if field.is_text { text_values(field, parsed, content, chunk_type) } else { list_values(index, field, parsed, labels) };
-        if !values.is_empty() {
-            found.push((index, values));
-        }
-    }
-    found
-}
-
-/// A passage that is the field as a whole, a labelled text, or the text below a heading.
-fn text_values(field: &FieldRule, parsed: &Parsed, content: &str, chunk_type: &str) -> Vec<String> {
-    if field.chunk_types.iter().any(|kind| kind == chunk_type) {
-        let without_headings: Vec<&str> =
-            content.lines().skip_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#')).collect();
-        return Some(without_headings.join("\n").trim().to_owned()).filter(|text| !text.is_empty()).into_iter().collect();
-    }
-    let labelled = parsed.entries.iter().find(|entry| is_one_of(entry.label.as_deref(), &field.labels) && !entry.value.is_empty());
-    let below =
-        || parsed.parts.iter().find(|part| names_section(&part.heading, field) && !part.body.is_empty()).map(|part| part.body.clone());
-    labelled.map(|entry| entry.value.trim().to_owned()).or_else(below).into_iter().collect()
-}
-
-fn list_values(index: usize, field: &FieldRule, parsed: &Parsed, labels: &RuleLabels<'_>) -> Vec<String> {
-    let mut values = Vec::new();
-    for entry in &parsed.entries {
-        let folded = entry.label.as_deref().map(fold).unwrap_or_default();
-        let by_label = !folded.is_empty() && field.labels.contains(&folded);
-        let in_part = names_section(&parsed.parts[entry.part].heading, field)
-            || entry.parent.as_deref().is_some_and(|parent| field.sections.contains(&fold(parent)));
-        let of_other_field = labels.fields.get(folded.as_str()).is_some_and(|fields| !fields.contains(&index));
-        if by_label || (in_part && !of_other_field && !labels.is_other(&folded)) {
-            values.extend(entry_value(field, entry, by_label));
-        }
-    }
-    values
-}
-
-/// The value of an entry of a field: what the field's pattern cuts out of the line or of its value; without a pattern the value, or the whole line when its label is none of the field's.
-fn entry_value(field: &FieldRule, entry: &Entry, by_label: bool) -> Option<String> {
-    let value = match &field.item {
-        Some(pattern) => {
-            let cut =
-                |text: &str| pattern.captures(text).and_then(|groups| groups.name("value")).map(|value| value.as_str().trim().to_owned());
-            cut(&entry.raw).or_else(|| cut(&entry.value))?
-        }
-        None if by_label || entry.label.is_none() => entry.value.trim().to_owned(),
-        None => entry.raw.trim().to_owned(),
-    };
-    (!value.is_empty()).then_some(value)
-}
-
-fn is_one_of(label: Option<&str>, labels: &[String]) -> bool {
-    label.is_some_and(|label| labels.contains(&fold(label)))
-}
-
-/// Whether a heading is that of a field's part: as a whole, or after the document's name and a dash.
-fn names_section(heading: &str, field: &FieldRule) -> bool {
-    if heading.is_empty() {
-        return false;
-    }
-    let after_dash = heading.rsplit(" - ").next().unwrap_or(heading);
-    [heading, after_dash].iter().any(|text| field.sections.contains(&fold(text)))
-}
-
 /// Everything the rules find in a document. What cannot be used is counted in `drops`.
 pub fn extract(index: usize, document: &Document<'_>, rules: &Rules, max_answer_chars: usize, drops: &mut Drops) -> Vec<Fact> {
     let labels = RuleLabels::new(rules);
+    let passages: Vec<Passage> = document.chunks.iter().map(|chunk| Passage::new(chunk, &labels)).collect();
     let mut collector = Collector {
         index,
         document,
         rules,
         max_answer_chars,
         drops,
+        owners: label_owners(document, &passages),
         facts: Vec::new(),
         places: BTreeMap::new(),
         conflicting: HashSet::new(),
     };
-    for chunk in &document.chunks {
-        let parsed = parse(&chunk.content, &labels);
-        for (field, values) in field_values(&parsed, &chunk.content, &chunk.chunk_type, rules, &labels) {
+    for (chunk, passage) in document.chunks.iter().zip(&passages) {
+        let parsed = &passage.parsed;
+        for (field, values) in field_values(parsed, &chunk.content, &chunk.chunk_type, rules, &labels) {
             collector.field(&rules.fields[field], &values, &chunk.id);
         }
-        collector.key_values(&parsed, &labels, &chunk.id);
-        collector.tables(&parsed, &chunk.id);
-        collector.sections(&parsed, &labels, &chunk.id);
-        collector.sentences(&parsed, &chunk.content, &chunk.chunk_type, &chunk.id);
+        collector.key_values(passage, &labels, &chunk.id);
+        collector.tables(parsed, &chunk.id);
+        collector.sections(parsed, &labels, &chunk.id);
+        collector.sentences(parsed, &chunk.content, &chunk.chunk_type, &chunk.id);
     }
     let Collector { facts, conflicting, .. } = collector;
     facts.into_iter().filter(|fact| !conflicting.contains(&fact.field)).collect()
+}
+
+/// A chunk taken apart, and the heading its beginning stands below: an earlier chunk of the section may have it.
+struct Passage {
+    parsed: Parsed,
+    below: String,
+}
+
+impl Passage {
+    fn new(chunk: &Chunk, labels: &RuleLabels<'_>) -> Self {
+        let path = chunk.metadata.get("path").and_then(Value::as_array);
+        let below = path.and_then(|path| path.last()).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self { parsed: parse(&chunk.content, labels), below }
+    }
+
+    /// What a labelled line says something of, where that is not the document as a whole: the item that opened its list, else its heading.
+    fn owner<'a>(&'a self, document: &Document<'_>, entry: &'a Entry) -> Option<&'a str> {
+        let heading = if entry.part == 0 { &self.below } else { &self.parsed.parts[entry.part].heading };
+        let owner = entry.parent.as_ref().unwrap_or(heading);
+        (!owner.trim().is_empty() && !document.is_called(owner)).then_some(owner)
+    }
+}
+
+/// For each folded label what it says something of, folded; empty: the document.
+fn label_owners(document: &Document<'_>, passages: &[Passage]) -> HashMap<String, BTreeSet<String>> {
+    let mut owners: HashMap<String, BTreeSet<String>> = HashMap::new();
+    for passage in passages {
+        for entry in &passage.parsed.entries {
+            if let Some(label) = &entry.label {
+                owners.entry(fold(&plain(label))).or_default().insert(passage.owner(document, entry).map(fold).unwrap_or_default());
+            }
+        }
+    }
+    owners
 }
 
 /// What was found outside the fields of the rule file.
@@ -223,6 +151,8 @@ struct Collector<'a> {
     rules: &'a Rules,
     max_answer_chars: usize,
     drops: &'a mut Drops,
+    /// What each label says something of in this document.
+    owners: HashMap<String, BTreeSet<String>>,
     facts: Vec<Fact>,
     places: BTreeMap<String, usize>,
     conflicting: HashSet<String>,
@@ -284,7 +214,6 @@ impl Collector<'_> {
             self.drops.count(DropReason::TooLong, &field.name);
             return;
         }
-        let name = [("name", self.document.name.as_str())];
         let fact = Fact {
             document: self.index,
             field: field.name.clone(),
@@ -296,7 +225,7 @@ impl Collector<'_> {
             values,
             answer_text: None,
             chunk_id: chunk_id.to_owned(),
-            questions: field.questions.iter().chain(&field.more).map(|question| fill(question, &name)).collect(),
+            questions: field.questions.iter().chain(&field.more).map(|question| self.document.ask(question, &[])).collect(),
         };
         self.push(fact, field.is_text);
     }
@@ -326,26 +255,41 @@ impl Collector<'_> {
         self.push(fact, false);
     }
 
-    fn key_values(&mut self, parsed: &Parsed, labels: &RuleLabels<'_>, chunk_id: &str) {
+    fn key_values(&mut self, passage: &Passage, labels: &RuleLabels<'_>, chunk_id: &str) {
         let Some(wordings) = &self.rules.key_value else { return };
+        let parsed = &passage.parsed;
         for entry in &parsed.entries {
             let Some(label) = entry.label.as_deref().map(plain) else { continue };
             let folded = fold(&label);
             let of_field = |heading: &str| self.rules.fields.iter().any(|field| names_section(heading, field));
             let in_field = of_field(&parsed.parts[entry.part].heading) || entry.parent.as_deref().is_some_and(of_field);
-            if labels.is_known(&folded) || in_field || !label.contains(char::is_alphabetic) || entry.value.is_empty() {
+            let is_open = self.rules.is_placeholder(&label);
+            if labels.is_known(&folded) || in_field || is_open || !label.contains(char::is_alphabetic) || entry.value.is_empty() {
                 continue;
             }
-            // A label that stands in several items of a list means something else in each.
-            let times = parsed.entries.iter().filter(|other| other.label.as_deref().map(fold) == Some(folded.clone())).count();
-            if times > 1 {
+            // Below several headings a label says something of each of them; twice below one nobody could tell which is meant.
+            let owner = passage.owner(self.document, entry);
+            let is_same = |other: &&Entry| {
+                other.label.as_deref().map(|label| fold(&plain(label))) == Some(folded.clone())
+                    && passage.owner(self.document, other).map(fold) == owner.map(fold)
+            };
+            if parsed.entries.iter().filter(is_same).count() > 1 {
+                self.drops.count(DropReason::Repeated, "key_value");
                 continue;
             }
-            let questions =
-                wordings.questions.iter().map(|question| fill(question, &[("name", &self.document.name), ("label", &label)])).collect();
+            let folded_owner = owner.map(fold).unwrap_or_default();
+            let is_shared = self.owners.get(&folded).is_some_and(|owners| owners.len() > 1);
+            let (field, name) = match owner {
+                Some(owner) if is_shared => {
+                    (format!("label:{folded}:{folded_owner}"), format!("{} ({})", plain(owner), self.document.name))
+                }
+                _ => (format!("label:{folded}"), self.document.name.clone()),
+            };
+            let given = [("name", name.as_str()), ("label", &label)];
+            let questions = wordings.questions.iter().map(|question| self.document.ask(question, &given)).collect();
             self.other(Other {
                 kind: FactKind::KeyValue,
-                field: format!("label:{folded}"),
+                field,
                 category: "key_value",
                 difficulty: &wordings.difficulty,
                 label: &label,
@@ -370,8 +314,8 @@ impl Collector<'_> {
                         continue;
                     }
                     let (row, label) = (plain(&row[0]), plain(label));
-                    let given = [("name", self.document.name.as_str()), ("label", &label), ("row", &row)];
-                    let questions = wordings.questions.iter().map(|question| fill(question, &given)).collect();
+                    let given = [("label", label.as_str()), ("row", &row)];
+                    let questions = wordings.questions.iter().map(|question| self.document.ask(question, &given)).collect();
                     let field = format!("cell:{name}:{}", fold(&label));
                     self.other(Other {
                         kind: FactKind::Table,
@@ -393,7 +337,6 @@ impl Collector<'_> {
         for part in &parsed.parts {
             let heading = plain(&part.heading);
             let folded = fold(&heading);
-            let is_name = folded == fold(&self.document.name) || self.document.chunks.iter().any(|chunk| folded == fold(&chunk.title));
             let is_field = labels.is_known(&folded) || self.rules.fields.iter().any(|field| names_section(&heading, field));
             // A paragraph that an earlier chunk began is half a sentence.
             let is_whole = |paragraph: &&String| {
@@ -401,12 +344,11 @@ impl Collector<'_> {
                     && !paragraph.starts_with(|c: char| c.is_lowercase() || c.is_ascii_punctuation())
             };
             let Some(paragraph) = part.paragraphs.iter().find(is_whole) else { continue };
-            if folded.is_empty() || is_name || is_field {
+            if folded.is_empty() || self.document.is_called(&heading) || is_field || self.rules.is_placeholder(&heading) {
                 continue;
             }
             let Some(answer) = cut_text(&plain(paragraph), self.max_answer_chars) else { continue };
-            let questions =
-                wordings.questions.iter().map(|question| fill(question, &[("name", &self.document.name), ("heading", &heading)])).collect();
+            let questions = wordings.questions.iter().map(|question| self.document.ask(question, &[("heading", &heading)])).collect();
             self.other(Other {
                 kind: FactKind::Section,
                 field: format!("section:{folded}"),
@@ -455,8 +397,7 @@ impl Collector<'_> {
             if first.is_empty() || has_clause || self.rules.no_subjects.iter().any(|word| word == first) {
                 continue;
             }
-            let given = [("name", self.document.name.as_str()), ("subject", subject.as_str())];
-            let questions = rule.questions.iter().map(|question| fill(question, &given)).collect();
+            let questions = rule.questions.iter().map(|question| self.document.ask(question, &[("subject", &subject)])).collect();
             self.other(Other {
                 kind: FactKind::Sentence,
                 field: format!("definition:{folded}"),

@@ -10,6 +10,7 @@ mod context;
 mod document;
 mod entries;
 mod facts;
+mod fields;
 mod model;
 mod parts;
 mod quality;

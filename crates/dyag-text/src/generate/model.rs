@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::document::Document;
 use super::entries::parse;
-use super::facts::{Fact, FactKind, RuleLabels};
+use super::facts::{Fact, FactKind};
+use super::fields::RuleLabels;
 use super::quality::{DropReason, Drops, is_supported, plain, sentences, squeezed};
 use super::random::Random;
 use super::rules::Rules;

@@ -14,6 +14,8 @@ pub enum DropReason {
     TooLong,
     /// Two chunks of the document give the field different values.
     Conflicting,
+    /// A label stands twice below one heading: nobody could tell which is meant.
+    Repeated,
     /// The answer is not in the chunk it cites.
     Unsupported,
     /// The same question, or nearly, is there already.
@@ -33,6 +35,7 @@ impl DropReason {
             Self::Placeholder => "placeholder in place of a value",
             Self::TooLong => "answer too long",
             Self::Conflicting => "chunks of the document disagree",
+            Self::Repeated => "a label stands twice below one heading",
             Self::Unsupported => "answer not found in its chunk",
             Self::NearDuplicate => "nearly the same question is there already",
             Self::Ambiguous => "the same question has different answers",

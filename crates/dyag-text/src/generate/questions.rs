@@ -5,10 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::document::Document;
 use super::entries::parse;
-use super::facts::{RuleLabels, field_values};
+use super::fields::{RuleLabels, field_values};
 use super::random::Random;
 use super::rules::{FieldRule, Rules};
-use super::wording::fill;
 
 /// Mixed into the choice of wordings. With this number, the seed 42 chooses for the ten applications of the original's example those wordings that the original chose; it drew
 /// them without a seed.
@@ -104,7 +103,7 @@ pub fn question_set(documents: &[Document<'_>], rules: &Rules, options: &Questio
             for wording in choose(field, &document.key, options) {
                 questions.push(Question {
                     id: format!("q{:03}", questions.len() + 1),
-                    question: fill(wording, &[("name", &document.name)]),
+                    question: document.ask(wording, &[]),
                     placeholder: values.iter().all(|value| rules.is_placeholder(value)),
                     expected_answer: expected_answer.clone(),
                     category: field.name.clone(),

@@ -44,6 +44,8 @@ struct RulesFile {
     #[serde(default)]
     clause_words: Vec<String>,
     #[serde(default)]
+    kind: Vec<KindRule>,
+    #[serde(default)]
     field: Vec<FieldFile>,
     key_value: Option<Wordings>,
     table: Option<Wordings>,
@@ -71,6 +73,7 @@ struct FieldFile {
     #[serde(default)]
     roles: Vec<String>,
     item: Option<String>,
+    mentioned: Option<String>,
     #[serde(default)]
     text: bool,
     #[serde(default)]
@@ -87,6 +90,16 @@ struct SentenceFile {
     difficulty: String,
     pattern: String,
     questions: Vec<String>,
+}
+
+/// What wordings call a document of some kind, and by what it is recognised.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KindRule {
+    /// Words of the text, or keys of the metadata; one is enough.
+    pub(crate) signs: Vec<String>,
+    /// What stands before `{name}` in wordings, in every spelling.
+    pub(crate) words: Vec<String>,
 }
 
 /// How something without a field of its own is asked for.
@@ -128,6 +141,8 @@ pub(crate) struct FieldRule {
     pub(crate) beside: Vec<String>,
     /// Cuts the value out of an item, by a group named `value`.
     pub(crate) item: Option<Regex>,
+    /// What may answer it in any passage: nobody claims then that the document does not.
+    pub(crate) mentioned: Option<Regex>,
     /// Whether it is running text: one value, perhaps of several paragraphs.
     pub(crate) is_text: bool,
     /// Whether it makes sense to ask for it where the documents do not give it.
@@ -163,6 +178,7 @@ pub struct Rules {
     pub(crate) combined_answer: String,
     pub(crate) no_subjects: Vec<String>,
     pub(crate) clause_words: Vec<String>,
+    pub(crate) kinds: Vec<KindRule>,
     pub(crate) fields: Vec<FieldRule>,
     pub(crate) key_value: Option<Wordings>,
     pub(crate) table: Option<Wordings>,
@@ -252,6 +268,7 @@ impl Rules {
             combined_answer,
             no_subjects,
             clause_words,
+            kind,
             field,
             key_value,
             table,
@@ -302,6 +319,7 @@ impl Rules {
             combined_answer,
             no_subjects: no_subjects.iter().map(|word| fold(word)).collect(),
             clause_words: clause_words.iter().map(|word| fold(word)).collect(),
+            kinds: kind,
             fields,
             key_value,
             table,
@@ -341,11 +359,10 @@ impl Rules {
         self.placeholders.extend(placeholders.map(str::trim).filter(|text| !text.is_empty()).map(folded_placeholder));
     }
 
-    /// Whether a value stands where somebody still has to write something: one of the placeholders, or stars around words, or a placeholder among the words where it has no letters
-    /// of a sentence around it.
+    /// Whether a value stands where somebody still has to write something: one of the placeholders, stars around words, or a note that begins with `TODO`, `TBD`, `FIXME` or `XXX`.
     pub fn is_placeholder(&self, value: &str) -> bool {
         let folded = folded_placeholder(value);
-        folded.is_empty() || has_starred_words(value) || self.placeholders.contains(&folded)
+        folded.is_empty() || has_starred_words(value) || is_note_to_self(value) || self.placeholders.contains(&folded)
     }
 
     /// Whether a text holds a placeholder anywhere: starred words, or a line that is one.
@@ -356,6 +373,12 @@ impl Rules {
 
 fn read_file(text: &str, origin: &str) -> Result<RulesFile, RulesError> {
     toml::from_str(text).map_err(|error| RulesError { origin: origin.to_owned(), problem: error.to_string().trim().replace('\n', "; ") })
+}
+
+/// `TODO: ask the team`, as authors mark what they still have to write.
+fn is_note_to_self(value: &str) -> bool {
+    let value = value.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '*' | '_' | '[' | '(' | '<' | '!' | '#' | '/'));
+    ["TODO", "TBD", "FIXME", "XXX"].iter().any(|mark| value.strip_prefix(mark).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
 }
 
 /// `***WORDS***`, as catalogues mark what is still to come.
@@ -407,17 +430,15 @@ impl Check<'_> {
         Ok(())
     }
 
+    fn expression(&self, place: &str, pattern: &str) -> Result<Regex, RulesError> {
+        regex::RegexBuilder::new(pattern).size_limit(1 << 22).build().or_else(|error| {
+            let reason = error.to_string().replace('\n', " ");
+            self.fail(format!("{place}: expected a regular expression, found \"{pattern}\": {reason}"))
+        })
+    }
+
     fn pattern(&self, place: &str, pattern: &str, group: &str) -> Result<Regex, RulesError> {
-        let compiled = regex::RegexBuilder::new(pattern).size_limit(1 << 22).build();
-        let compiled = match compiled {
-            Ok(compiled) => compiled,
-            Err(error) => {
-                return self.fail(format!(
-                    "{place}: expected a regular expression, found \"{pattern}\": {}",
-                    error.to_string().replace('\n', " ")
-                ));
-            }
-        };
+        let compiled = self.expression(place, pattern)?;
         if compiled.capture_names().flatten().all(|name| name != group) {
             return self.fail(format!("{place}: expected a group (?P<{group}>...), found none in \"{pattern}\""));
         }
@@ -436,6 +457,7 @@ impl Check<'_> {
             details,
             roles,
             item,
+            mentioned,
             text,
             unknown,
             questions,
@@ -450,6 +472,7 @@ impl Check<'_> {
         let folded = |labels: Vec<String>| labels.iter().map(|label| fold(label)).collect::<Vec<_>>();
         Ok(FieldRule {
             item: item.map(|item| self.pattern(&format!("{place}: item"), &item, "value")).transpose()?,
+            mentioned: mentioned.map(|mentioned| self.expression(&format!("{place}: mentioned"), &mentioned)).transpose()?,
             name,
             difficulty,
             label,

@@ -236,7 +236,7 @@ fn items_of(documents: &[Document<'_>], units: &[Unit], chosen: &Chosen, seed: u
         Random::new(seed, part.name()).shuffle(&mut picks);
         items.extend(picks.into_iter().map(|(unit, wording)| {
             let Unit { document, kind, fields, category, difficulty, answer, values, chunk_ids, wordings } = &units[unit];
-            let Document { key, name, chunks: _ } = &documents[*document];
+            let Document { key, name, .. } = &documents[*document];
             TrainingItem {
                 part,
                 kind: *kind,

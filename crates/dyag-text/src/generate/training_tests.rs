@@ -159,6 +159,87 @@ fn chunks_that_disagree_teach_nothing() {
     assert!(set.report.dropped.totals().any(|(reason, n)| reason == crate::generate::DropReason::Conflicting && n == 1));
 }
 
+fn passage(id: &str, content: &str, path: &[&str]) -> Chunk {
+    let metadata = serde_json::json!({ "path": path }).as_object().cloned().unwrap_or_default();
+    Chunk {
+        id: id.into(),
+        source_id: "locaux.md".into(),
+        title: "Locaux du siège".into(),
+        content: content.into(),
+        metadata,
+        chunk_type: "section".into(),
+    }
+}
+
+fn facts_of(chunks: &[Chunk]) -> BTreeMap<String, (String, Vec<String>)> {
+    let mut drops = Drops::default();
+    let documents = documents(chunks, &rules());
+    let facts = extract(0, &documents[0], &rules(), 400, &mut drops);
+    facts.into_iter().map(|fact| (fact.field.clone(), (fact.answer(), fact.questions))).collect()
+}
+
+#[test]
+fn a_label_below_several_headings_is_asked_of_each() {
+    let first = "# Locaux du siège\n- Effectif : 80\n\n## Salle Ariane\n- Capacité : 12 personnes\n- Prise : murale\n- Prise : au sol\n\n## Salle Vega\n- Capacité : 30 personnes";
+    // The section goes on in a chunk of its own, without its heading.
+    let chunks = [
+        passage("a", first, &["Locaux du siège"]),
+        passage("b", "- Effectif : 30", &["Locaux du siège", "Salle Vega"]),
+        passage("c", "## Plans\n- Rez-de-chaussée:\n  - Sortie : nord\n- Étage:\n  - Sortie : sud", &["Locaux du siège", "Plans"]),
+    ];
+    let facts = facts_of(&chunks);
+    let answers: Vec<(&str, &str)> = facts.iter().map(|(field, (answer, _))| (field.as_str(), answer.as_str())).collect();
+    let expected = [
+        ("label:capacite:salle ariane", "12 personnes"),
+        ("label:capacite:salle vega", "30 personnes"),
+        ("label:effectif", "80"),
+        ("label:effectif:salle vega", "30"),
+        ("label:sortie:etage", "sud"),
+        ("label:sortie:rez de chaussee", "nord"),
+    ];
+    assert_eq!(answers, expected);
+    assert!(
+        facts["label:capacite:salle vega"].1.contains(&"Pour Salle Vega (Locaux du siège), que vaut « Capacité » ?".to_owned()),
+        "{facts:?}"
+    );
+    assert!(facts["label:effectif"].1.contains(&"Pour Locaux du siège, que vaut « Effectif » ?".to_owned()));
+}
+
+#[test]
+fn what_is_no_application_is_not_called_one() {
+    let office = facts_of(&[passage("a", "- Statut : ouvert", &[])]);
+    assert!(office["status"].1.iter().all(|question| !question.to_lowercase().contains("application")), "{office:?}");
+    assert!(office["status"].1.contains(&"Dans quel état se trouve Locaux du siège ?".to_owned()));
+    let said = facts_of(&[passage("a", "Cette application réserve les salles.\n\n- Statut : ouvert", &[])]);
+    assert!(said["status"].1.contains(&"L'application Locaux du siège est-elle en production ?".to_owned()), "{said:?}");
+}
+
+#[test]
+fn what_may_be_answered_is_not_called_unknown() {
+    let unknown = |content: &str| -> BTreeSet<String> {
+        let chunks = [passage("a", content, &[])];
+        let units = unanswerable_units(&documents(&chunks, &rules()), &[], &rules(), 1);
+        units.into_iter().flat_map(|unit| unit.fields).collect()
+    };
+    let fields = ["websites", "contacts", "description"].map(str::to_owned);
+    let bare = unknown("- Effectif : 80\n- Code : B12\n- Étages : 4\n- Année : 1998");
+    let said = unknown(
+        "Le siège accueille les équipes et leurs visiteurs, sur quatre étages.\n\n- Effectif : 80\n- Réserver : https://salles.example\n- Accueil : accueil@siege.example\n- Code : B12",
+    );
+    assert!(fields.iter().all(|field| bare.contains(field)), "{bare:?}");
+    assert!(fields.iter().all(|field| !said.contains(field)), "{said:?}");
+}
+
+#[test]
+fn notes_to_oneself_are_not_taught() {
+    let facts = facts_of(&[passage(
+        "a",
+        "- Capacité : TODO demander\n- TODO : relire\n- Étage : 3\n\n## TODO\n\nIl reste à décrire les accès et les badges de chacun.",
+        &[],
+    )]);
+    assert_eq!(facts.keys().collect::<Vec<_>>(), ["label:etage"]);
+}
+
 #[test]
 fn the_questions_are_the_originals() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/apps10");

@@ -186,6 +186,7 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
     let answers = preparation.is_none_or(|preparation| preparation.needs_model());
     let likely = answers && !no_perplexity && language_model.llm_provider.is_none();
     requirement::check(&require, &figures(language, answers, likely), &families(preparation.is_some(), encoder.is_named()))?;
+    report::say_what_is_replaced(&output, &questions);
     let start = Instant::now();
     let started_at = SystemTime::now();
     let judge = encoder.open(engine)?;

@@ -3,11 +3,25 @@
 use std::path::Path;
 
 use dyag_eval::results::Results;
+use dyag_text::dataset::Questions;
 use serde_json::json;
 
 use super::perplexity;
 use crate::language::say;
 use crate::{encoder, terminal};
+
+/// Says at the beginning, while there is time to stop, that results of other questions will be replaced.
+pub(super) fn say_what_is_replaced(output: &Path, questions: &Questions) {
+    let Ok(earlier) = Results::read(output) else { return };
+    if earlier.metadata.dataset_sha256.is_some_and(|sha256| sha256 != questions.sha256) {
+        let of = earlier.metadata.dataset.unwrap_or_default();
+        terminal::note(say!(
+            "{} holds results of other questions ({of}): they are replaced when this run ends; another --output keeps them",
+            "{} contient les résultats d'autres questions ({of}) : ils seront remplacés à la fin ; un autre --output les conserve",
+            output.display()
+        ));
+    }
+}
 
 /// Prints the figures over the set.
 pub(super) fn print(results: &Results, output: &Path, json: bool) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! What a reader takes away: one statement for each pair; and who was compared.
 
+use std::fmt::Write as _;
+
 use super::super::{Comparison, MetricComparison, Pair, Unit, Verdict};
 use super::page::{Page, Part};
 use super::table::{Cell, Column, table};
@@ -99,6 +101,14 @@ pub(super) fn arms(context: &Context<'_>, page: &mut Page<'_>) {
         }
     };
     let of = |value: &dyn Fn(&super::super::ArmSummary) -> Option<Cell<'static>>| comparison.arms.iter().map(value).collect::<Vec<_>>();
+    for figure in comparison.side_by_side() {
+        let mut label = words.metric_label(figure.metric).to_owned();
+        if let Some((taught, n)) = figure.taught {
+            let taught = words.taught.iter().find(|(one, _)| *one == taught).map_or(taught.words(), |(_, words)| words);
+            let _ = write!(label, " · {}", words.fill(words.group, &[&language.len(n), taught]));
+        }
+        row(&label, figure.means.iter().map(|mean| mean.map(|mean| Cell::Number(language.value(figure.unit, mean)))).collect());
+    }
     row(words.kind, of(&|arm| arm.arm.map(|kind| Cell::Value(words.kind_of(kind).to_owned()))));
     row(words.model, of(&|arm| arm.model.clone().map(Cell::Value)));
     row(words.base_model, of(&|arm| arm.base_model.clone().map(Cell::Value)));

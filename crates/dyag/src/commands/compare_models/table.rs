@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use dyag_eval::comparison::{ClusteredBy, Comparison, CorpusComparison, MetricComparison, Pair, TrainingCheck, Unit, p_value_text};
+use dyag_eval::comparison::{
+    ClusteredBy, Comparison, CorpusComparison, MetricComparison, Pair, SideBySide, TrainingCheck, Unit, p_value_text,
+};
 
 /// The comparison, line by line.
 pub(super) fn text(comparison: &Comparison, verbose: bool) -> String {
@@ -26,6 +28,7 @@ fn write_all(out: &mut String, comparison: &Comparison, verbose: bool) -> std::f
             writeln!(out, "  {}: {id}\"{}\": {}", one.arm, one.question, one.kind.words())?;
         }
     }
+    write_side_by_side(out, comparison)?;
     for pair in &comparison.pairs {
         write_pair(out, comparison, pair, verbose)?;
     }
@@ -55,6 +58,21 @@ fn write_all(out: &mut String, comparison: &Comparison, verbose: bool) -> std::f
     write_list(out, "notes", comparison.notes.iter().cloned())
 }
 
+/// What each scores, a column each.
+fn write_side_by_side(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
+    let figures = comparison.side_by_side();
+    if figures.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let names = comparison.arms.iter().map(|arm| arm.name.clone());
+    let head: Vec<String> = std::iter::once("means over these questions".to_owned()).chain(names).collect();
+    let row = |figure: &SideBySide<'_>| -> Vec<String> {
+        std::iter::once(figure.label()).chain((0..comparison.arms.len()).map(|arm| figure.value(arm))).collect()
+    };
+    write_table(out, &std::iter::once(head).chain(figures.iter().map(row)).collect::<Vec<_>>())
+}
+
 fn write_training(out: &mut String, comparison: &Comparison, check: &TrainingCheck) -> std::fmt::Result {
     writeln!(out, "\nwhat training taught\n  {}", check.sentence())?;
     let interval = format!("difference, {} % interval", 100.0 * comparison.method.confidence);
@@ -63,7 +81,7 @@ fn write_training(out: &mut String, comparison: &Comparison, check: &TrainingChe
         for pair in &group.pairs {
             let header = ["metric", &pair.first, &pair.second, &interval, "p", "better on", "outcome"].map(str::to_owned);
             let rows = pair.metrics.iter().map(metric_row).chain(pair.corpus.iter().map(corpus_row));
-            write_table(out, std::iter::once(header).chain(rows).collect())?;
+            write_table(out, &std::iter::once(header).chain(rows).collect::<Vec<_>>())?;
         }
     }
     Ok(())
@@ -85,14 +103,14 @@ fn write_pair(out: &mut String, comparison: &Comparison, pair: &Pair, verbose: b
     if !(pair.metrics.is_empty() && pair.corpus.is_empty() && pair.cost.is_empty()) {
         let header = ["metric", &pair.first, &pair.second, &interval, "p", "better on", "outcome"].map(str::to_owned);
         let rows = pair.metrics.iter().map(metric_row).chain(pair.corpus.iter().map(corpus_row)).chain(pair.cost.iter().map(metric_row));
-        write_table(out, std::iter::once(header).chain(rows).collect())?;
+        write_table(out, &std::iter::once(header).chain(rows).collect::<Vec<_>>())?;
     }
     if !pair.set_figures.is_empty() {
         let header = ["figure of the set", &pair.first, &pair.second, "outcome"].map(str::to_owned);
         let rows = pair.set_figures.iter().map(|figure| {
             [figure.metric.clone(), Unit::Number.value(figure.first), Unit::Number.value(figure.second), figure.verdict.words().to_owned()]
         });
-        write_table(out, std::iter::once(header).chain(rows).collect())?;
+        write_table(out, &std::iter::once(header).chain(rows).collect::<Vec<_>>())?;
     }
     if verbose {
         for metric in &pair.metrics {
@@ -138,16 +156,17 @@ fn write_details(out: &mut String, pair: &Pair, metric: &MetricComparison) -> st
         let wins = format!("{} / {}", one.wins.first, one.wins.second);
         [one.category.clone(), metric.unit.value(one.first_mean), metric.unit.value(one.second_mean), wins]
     });
-    write_table(out, std::iter::once(header).chain(rows).collect())
+    write_table(out, &std::iter::once(header).chain(rows).collect::<Vec<_>>())
 }
 
 /// Columns side by side, each as wide as its widest cell.
-fn write_table<const N: usize>(out: &mut String, rows: Vec<[String; N]>) -> std::fmt::Result {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
-    for row in &rows {
+fn write_table(out: &mut String, rows: &[impl AsRef<[String]>]) -> std::fmt::Result {
+    let n_columns = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.as_ref().get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..n_columns).map(width).collect();
+    for row in rows {
         let mut line = String::from("  ");
-        for (cell, width) in row.iter().zip(widths) {
+        for (cell, width) in row.as_ref().iter().zip(&widths) {
             write!(line, "{cell:<width$}  ")?;
         }
         writeln!(out, "{}", line.trim_end())?;

@@ -66,6 +66,7 @@ fn why(reason: DropReason) -> &'static str {
         DropReason::Placeholder => "un texte provisoire à la place d'une valeur",
         DropReason::TooLong => "réponse trop longue",
         DropReason::Conflicting => "des passages du document se contredisent",
+        DropReason::Repeated => "un libellé figure deux fois sous un même titre",
         DropReason::Unsupported => "réponse introuvable dans son passage",
         DropReason::NearDuplicate => "presque la même question y est déjà",
         DropReason::Ambiguous => "la même question a des réponses différentes",

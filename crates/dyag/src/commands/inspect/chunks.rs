@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::facts::{self, Facts, spread};
 
-/// Keys of a chunk's metadata that name the document.
-const NAME_KEYS: [&str; 4] = ["nom", "name", "document", "title"];
+/// Keys of a chunk's metadata that name what it is about.
+const NAME_KEYS: [&str; 3] = ["nom", "name", "title"];
 
 pub(super) fn describe(path: &Path, json: bool) -> anyhow::Result<()> {
     facts::print(facts(&read_chunks(path)?), json)
@@ -73,21 +73,22 @@ fn duplicates(chunks: &[Chunk]) -> Value {
     Value::Object(repeated)
 }
 
-/// The name of a chunk's document: what its metadata say, or else its title up to a dash.
+/// The name of a chunk's document: what its metadata say, or else its title up to a dash, or else its file.
 fn name(chunk: &Chunk) -> Option<&str> {
     let said = NAME_KEYS.iter().find_map(|key| chunk.metadata.get(*key)?.as_str());
     let titled = || chunk.title.split(" - ").next();
-    said.or_else(titled).map(str::trim).filter(|name| !name.is_empty())
+    let file = || chunk.metadata.get("document")?.as_str();
+    [said, titled(), file()].into_iter().flatten().map(str::trim).find(|name| !name.is_empty())
 }
 
-/// Names of documents that none of their chunks' contents holds: nobody who asks for them by name finds them there.
+/// Names of documents that neither the title nor the content of a chunk holds: nobody who asks for them by name finds them.
 fn never_named(chunks: &[Chunk]) -> Value {
     let mut names: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
     let mut named = HashSet::new();
     for chunk in chunks {
         let Some(name) = name(chunk) else { continue };
         names.entry(label(&chunk.source_id)).or_default().insert(name);
-        if format!(" {} ", fold(&chunk.content)).contains(&format!(" {} ", fold(name))) {
+        if format!(" {} {} ", fold(&chunk.title), fold(&chunk.content)).contains(&format!(" {} ", fold(name))) {
             named.insert(label(&chunk.source_id));
         }
     }
