@@ -91,12 +91,18 @@ impl Given {
 }
 
 impl Answerer {
-    /// Answers with passages and without, and gives the answer that the model finds likelier; a model behind a server, which does not say, answers with them.
-    pub(crate) fn surer_answer(&self, with_passages: &[Message], alone: &[Message], writing: &Writing) -> anyhow::Result<Given> {
+    /// Answers with passages (those `shown`) and without, and gives the surer answer; a model behind a server, which does not say how sure it is, answers with them.
+    pub(crate) fn surer_answer(
+        &self,
+        with_passages: &[Message],
+        alone: &[Message],
+        shown: &[&str],
+        writing: &Writing,
+    ) -> anyhow::Result<Given> {
         let Self::Local(model) = self else { return self.answer(with_passages, writing, &mut |_| Ok(())) };
         let start = Instant::now();
         let sampling = crate::session::sampling(writing.temperature, 0, 1.0, 1.0, writing.seed);
-        let (answer, choice) = Session::surer_answer(model, &sampling, writing.max_tokens, [with_passages, alone])?;
+        let (answer, choice) = Session::surer_answer(model, &sampling, writing.max_tokens, [with_passages, alone], shown)?;
         Ok(Given::by_local(answer, start, Some(choice)))
     }
 

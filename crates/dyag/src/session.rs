@@ -13,7 +13,7 @@ use crate::cli::QuantizeChoice;
 use crate::engine::EngineArgs;
 use crate::language::say;
 use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
-use crate::retrieval::{AnsweredFrom, Choice};
+use crate::retrieval::{AnsweredFrom, Choice, Written};
 
 /// What a session is made of.
 #[derive(Debug)]
@@ -123,18 +123,22 @@ impl Session {
         Ok(to_answer(model, n_prompt_tokens, &generated, Some(timing)))
     }
 
-    /// Answers the last turn of two conversations, which ask the same with passages and without, and gives the answer that the model finds likelier.
+    /// Answers the last turn of two conversations, which ask the same with passages (those `shown`) and without, and gives the surer answer ([`Choice::between`]).
     pub(crate) fn surer_answer(
         model: &LoadedModel,
         sampling: &SamplingOptions,
         max_tokens: usize,
         [with_passages, alone]: [&[Message]; 2],
+        shown: &[&str],
     ) -> anyhow::Result<(Answer, Choice)> {
         let prompts = [model.prompt(with_passages)?, model.prompt(alone)?];
         let generated = model.generate_scored(&prompts, sampling, max_tokens)?;
         let [from_passages, from_memory] = generated.as_slice() else { bail!("the engine gave {} answers of 2", generated.len()) };
         let likelihood = |generated: &Generated| generated.likelihood.context("the engine scored no answer");
-        let choice = Choice::between(&likelihood(from_passages)?, &likelihood(from_memory)?);
+        let texts = [from_passages, from_memory].map(|generated| model.files().tokenizer().decode(&generated.ids));
+        let of_passages = Written { text: &texts[0], likelihood: likelihood(from_passages)? };
+        let of_memory = Written { text: &texts[1], likelihood: likelihood(from_memory)? };
+        let choice = Choice::between(of_passages, of_memory, shown);
         let given = match choice.from {
             AnsweredFrom::Passages => from_passages,
             AnsweredFrom::Memory => from_memory,

@@ -21,7 +21,7 @@ const MAX_EXAMPLES: usize = 5;
 pub struct Attribution {
     /// The way's name.
     pub arm: String,
-    /// The metric that says what is wrong: one below 0.5 is.
+    /// The metric that says what is wrong: one below 0.5 is, unless both answers say that the documents do not say.
     pub judged_by: String,
     /// Answers that were judged.
     pub n_judged: usize,
@@ -85,7 +85,7 @@ pub(super) fn attribute(contestant: &Contestant, notes: &mut Vec<String>) -> Opt
         }
         found.n_judged += 1;
         // What the documents do not say no search finds: to say so, in whatever words, is right, and anything else is made up.
-        let is_unanswerable = abstention.abstains(expected);
+        let is_unanswerable = row.gold_chunk_ids.is_empty() && abstention.abstains(expected);
         let says_so = is_unanswerable && row.generated_answer.as_deref().is_some_and(|answer| abstention.abstains(answer));
         if row.error.is_none() && (says_so || score.is_some_and(|score| score >= RIGHT_FROM)) {
             continue;

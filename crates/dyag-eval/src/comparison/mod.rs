@@ -217,7 +217,7 @@ pub struct MetricComparison {
     pub unit: Unit,
     /// Which direction is good.
     pub higher_is_better: bool,
-    /// Compared questions that lack it in one of the files.
+    /// Compared questions that lack it in one of the files, or for which it says nothing (numbers that agree where none is expected).
     pub n_left_out: usize,
     /// The first's mean over the questions compared.
     pub first_mean: f64,

@@ -164,6 +164,13 @@ struct Quality {
     n_without_expected: usize,
     n_failures_as_zero: usize,
     n_rows: usize,
+    /// There are scores, and all for agreeing where nothing is said.
+    nothing_to_agree: bool,
+}
+
+/// Whether an expected answer holds a number, a date, a version or an identifier. Where it holds none, whatever holds none agrees, and says nothing by it. (All of them have a digit.)
+fn expects_facts(row: &Row) -> bool {
+    row.expected_answer.as_deref().is_none_or(|text| text.contains(char::is_numeric) && !facts(text, French).is_empty())
 }
 
 impl Quality {
@@ -172,13 +179,14 @@ impl Quality {
         let is_score = higher_is_better(name);
         let lacks_expected = |(a, b): &(&Row, &Row)| a.expected_answer.is_none() && b.expected_answer.is_none();
         let needs_expected = needs_expected_answer(name);
-        // Where no number or date is expected, an answer that has none agrees without saying anything.
-        let says_nothing =
-            |row: &Row| name == "facts_agree" && row.expected_answer.as_deref().is_some_and(|text| facts(text, French).is_empty());
         let value = |row: &Row| row.metrics.get(name).copied().or_else(|| (is_score && row.error.is_some()).then_some(0.0));
         let has_failed = |row: &Row| row.error.is_some() && !row.metrics.contains_key(name);
         let mut values = both(rows, value);
-        values.retain(|(question, ..)| !says_nothing(rows[*question].0));
+        let has_values = !values.is_empty();
+        if name == "facts_agree" {
+            values.retain(|(question, ..)| expects_facts(rows[*question].0));
+        }
+        let nothing_to_agree = has_values && values.is_empty();
         let before = values.len();
         if needs_expected {
             values.retain(|(question, ..)| !lacks_expected(&rows[*question]));
@@ -189,7 +197,7 @@ impl Quality {
             .iter()
             .map(|(question, ..)| usize::from(has_failed(rows[*question].0)) + usize::from(has_failed(rows[*question].1)))
             .sum();
-        Self { values, n_without_expected, n_failures_as_zero, n_rows: rows.len() }
+        Self { values, n_without_expected, n_failures_as_zero, n_rows: rows.len(), nothing_to_agree }
     }
 
     fn note(&self, name: &str, first: &Contestant, second: &Contestant, notes: &mut Vec<String>) {
@@ -201,6 +209,8 @@ impl Quality {
                 self.n_rows,
                 if self.values.is_empty() { "it is not compared" } else { "they are left out" }
             ));
+        } else if self.nothing_to_agree {
+            notes.push(format!("{name}: no expected answer holds a number, a date or an identifier: it is not compared ({between})"));
         } else if self.values.is_empty() {
             notes.push(format!("{name}: no question has it in both files: it is not compared ({between})"));
         }

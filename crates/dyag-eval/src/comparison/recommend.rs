@@ -119,7 +119,7 @@ fn is_undecided(primary: &MetricComparison) -> bool {
 
 fn cheaper(pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
     // Of two that answer nothing rightly neither is worth its cost.
-    let answers = !primary.higher_is_better || primary.first_mean.max(primary.second_mean) >= WORTH_ASKING;
+    let answers = primary.unit != Unit::Share || !primary.higher_is_better || primary.first_mean.max(primary.second_mean) >= WORTH_ASKING;
     if !is_undecided(primary) || !answers {
         return None;
     }

@@ -11,6 +11,8 @@ pub struct SideBySide<'a> {
     pub unit: Unit,
     /// How training treated the questions, and how many they are; none: all questions.
     pub taught: Option<(Taught, usize)>,
+    /// Those whose training that was, where there are several trainings.
+    pub trained: Option<&'a [String]>,
     /// Its mean for each way, in the order of [`Comparison::arms`]; none where it shares the metric with no other.
     pub means: Vec<Option<f64>>,
 }
@@ -18,10 +20,9 @@ pub struct SideBySide<'a> {
 impl SideBySide<'_> {
     /// The metric and its questions, for people.
     pub fn label(&self) -> String {
-        match self.taught {
-            Some((taught, n)) => format!("{}, {n} questions {}", self.metric, taught.words()),
-            None => self.metric.to_owned(),
-        }
+        let Some((taught, n)) = self.taught else { return self.metric.to_owned() };
+        let trained = self.trained.map(|arms| format!(" ({})", arms.join(", "))).unwrap_or_default();
+        format!("{}, {n} questions {}{trained}", self.metric, taught.words())
     }
 
     /// The mean of a way, for people.
@@ -40,21 +41,20 @@ impl Comparison {
             }
         }
         let Some(primary) = names.first().copied() else { return Vec::new() };
-        let groups = self.training.iter().flat_map(|check| &check.groups);
-        let by_teaching = groups.filter_map(|group| self.means_of(primary, &group.pairs, Some((group.taught, group.n_questions))));
-        let mut rows: Vec<SideBySide<'_>> = self.means_of(primary, &self.pairs, None).into_iter().collect();
-        for row in by_teaching {
-            // Two that learned from one training set have the same groups.
-            if !rows.contains(&row) {
-                rows.push(row);
+        let mut rows: Vec<SideBySide<'_>> = self.means_of(primary, &self.pairs).into_iter().collect();
+        for check in &self.training {
+            let trained = (self.training.len() > 1).then_some(check.arms.as_slice());
+            for group in &check.groups {
+                let row = self.means_of(primary, &group.pairs);
+                rows.extend(row.map(|row| SideBySide { taught: Some((group.taught, group.n_questions)), trained, ..row }));
             }
         }
-        rows.extend(names[1..].iter().filter_map(|name| self.means_of(name, &self.pairs, None)));
+        rows.extend(names[1..].iter().filter_map(|name| self.means_of(name, &self.pairs)));
         rows
     }
 
     /// The means of a metric in these pairs. A way's is that of the pair with most of its questions.
-    fn means_of<'a>(&'a self, name: &'a str, pairs: &'a [Pair], taught: Option<(Taught, usize)>) -> Option<SideBySide<'a>> {
+    fn means_of<'a>(&'a self, name: &'a str, pairs: &'a [Pair]) -> Option<SideBySide<'a>> {
         let mut means: Vec<Option<(usize, f64)>> = vec![None; self.arms.len()];
         let mut unit = None;
         for pair in pairs {
@@ -69,6 +69,7 @@ impl Comparison {
                 }
             }
         }
-        Some(SideBySide { metric: name, unit: unit?, taught, means: means.into_iter().map(|mean| mean.map(|(_, mean)| mean)).collect() })
+        let means = means.into_iter().map(|mean| mean.map(|(_, mean)| mean)).collect();
+        Some(SideBySide { metric: name, unit: unit?, taught: None, trained: None, means })
     }
 }

@@ -4,10 +4,10 @@
 
 use serde_json::{Map, Value};
 
-/// Longest front matter, in bytes; a longer block is text.
-const MAX_BYTES: usize = 64 << 10;
+/// Longest front matter, in bytes; a longer block is text. Every chunk of the file has it.
+const MAX_BYTES: usize = 4 << 10;
 /// Keys that chunks have a meaning of their own for.
-const RESERVED: [&str; 8] = ["id", "document", "path", "page", "page_end", "app_id", "app_name", "app_state"];
+const RESERVED: [&str; 10] = ["id", "document", "path", "page", "page_end", "app_id", "app_name", "app_state", "name", "nom"];
 /// Keys whose value is a sentence about the file: it is text.
 const SUMMARIES: [&str; 5] = ["description", "summary", "abstract", "résumé", "resume"];
 
@@ -121,7 +121,8 @@ fn scalar(text: &str) -> Value {
         "" | "~" | "null" => Value::Null,
         "true" => true.into(),
         "false" => false.into(),
-        _ => text.parse::<i64>().map_or_else(|_| text.into(), Value::from),
+        // 007 is no number to whoever wrote it.
+        _ => text.parse::<i64>().ok().filter(|number| number.to_string() == text).map_or_else(|| text.into(), Value::from),
     }
 }
 
@@ -134,12 +135,12 @@ mod tests {
     #[test]
     fn keys_lists_and_texts() {
         let text = "---\ntitle: \"Règlement : intérieur\"\nauthor: RH # le service\ndraft: false\nweight: 12\ntags: [règles, 'le bureau']\npublics:\n  - agents\n- visiteurs\n\
-                    description: >\n  Qui peut venir,\n  et quand.\nmenu:\n  main: 3\nid: 7\nvide:\n# note\n...\n# Horaires\n---\nfin\n";
+                    description: >\n  Qui peut venir,\n  et quand.\nmenu:\n  main: 3\nid: 7\ncode: 007\nvide:\n# note\n...\n# Horaires\n---\nfin\n";
         let (found, rest) = split(text);
         assert_eq!(rest, "# Horaires\n---\nfin\n");
         assert_eq!((found.title.as_deref(), found.summary.as_deref()), (Some("Règlement : intérieur"), Some("Qui peut venir, et quand.")));
         let expected = json!({
-            "author": "RH", "draft": false, "weight": 12, "tags": ["règles", "le bureau"], "publics": ["agents", "visiteurs"], "menu": "main: 3",
+            "author": "RH", "draft": false, "weight": 12, "tags": ["règles", "le bureau"], "publics": ["agents", "visiteurs"], "menu": "main: 3", "code": "007",
         });
         assert_eq!(Value::Object(found.metadata), expected);
     }

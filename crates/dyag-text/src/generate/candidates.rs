@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use serde_json::Value;
+
 use super::document::Document;
 use super::facts::Fact;
 use super::fields::{RuleLabels, field_values};
@@ -158,11 +160,15 @@ fn fields_written(document: &Document<'_>, rules: &Rules, labels: &RuleLabels<'_
         let holders: BTreeSet<usize> = values.iter().filter(|(_, values)| placeholder_only(values)).map(|(field, _)| *field).collect();
         written.extend(values.iter().map(|(field, _)| *field).filter(|field| !holders.contains(field)));
         let text = format!(" {} ", fold(&chunk.content));
+        let keys: Vec<String> = chunk.metadata.keys().map(|key| fold(key)).collect();
         for (index, field) in rules.fields.iter().enumerate() {
-            let mentioned = field.labels.iter().chain(&field.sections).any(|label| text.contains(&format!(" {label} ")))
-                || field.mentioned.as_ref().is_some_and(|pattern| pattern.is_match(&chunk.content))
-                || (field.is_text && parsed.parts.iter().any(|part| !part.paragraphs.is_empty()));
-            if mentioned && !holders.contains(&index) {
+            let is_named = field.labels.iter().chain(&field.sections).any(|label| text.contains(&format!(" {label} ")));
+            let matches = |text: &str| field.mentioned.as_ref().is_some_and(|pattern| pattern.is_match(text));
+            let has_text = field.is_text && parsed.parts.iter().any(|part| !part.paragraphs.is_empty());
+            // What is known of the file is not in its text.
+            let in_metadata = keys.iter().any(|key| field.labels.contains(key) || field.sections.contains(key))
+                || chunk.metadata.values().filter_map(Value::as_str).any(matches);
+            if (is_named && !holders.contains(&index)) || matches(&chunk.content) || has_text || in_metadata {
                 written.insert(index);
             }
         }

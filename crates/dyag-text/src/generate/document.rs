@@ -1,6 +1,6 @@
 //! Chunks grouped by the document they come from, and what that document is called.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -19,6 +19,8 @@ pub struct Document<'a> {
     pub chunks: Vec<&'a Chunk>,
     /// What wordings call things that this document is none of.
     not_kinds: Vec<String>,
+    /// Its name and the titles of its chunks, folded.
+    called: HashSet<String>,
 }
 
 impl Document<'_> {
@@ -34,8 +36,7 @@ impl Document<'_> {
 
     /// Whether a heading is the document's name, or the title of one of its chunks.
     pub(crate) fn is_called(&self, heading: &str) -> bool {
-        let folded = fold(heading);
-        folded == fold(&self.name) || self.chunks.iter().any(|chunk| folded == fold(&chunk.title))
+        self.called.contains(&fold(heading))
     }
 }
 
@@ -49,7 +50,7 @@ pub fn documents<'a>(chunks: &'a [Chunk], rules: &Rules) -> Vec<Document<'a>> {
             Some(place) => found[*place].chunks.push(chunk),
             None => {
                 places.insert(key.clone(), found.len());
-                found.push(Document { key, name: String::new(), chunks: vec![chunk], not_kinds: Vec::new() });
+                found.push(Document { key, name: String::new(), chunks: vec![chunk], not_kinds: Vec::new(), called: HashSet::new() });
             }
         }
     }
@@ -65,6 +66,8 @@ pub fn documents<'a>(chunks: &'a [Chunk], rules: &Rules) -> Vec<Document<'a>> {
         if names[&fold(&document.name)] > 1 && document.name != document.key {
             document.name = format!("{} ({})", document.name, document.key);
         }
+        let titles = document.chunks.iter().map(|chunk| fold(&chunk.title));
+        document.called = titles.chain([fold(&document.name)]).collect();
     }
     found
 }
@@ -73,7 +76,11 @@ pub fn documents<'a>(chunks: &'a [Chunk], rules: &Rules) -> Vec<Document<'a>> {
 fn not_kinds(document: &Document<'_>, rules: &Rules) -> Vec<String> {
     let texts: Vec<String> = document.chunks.iter().map(|chunk| format!(" {} {} ", fold(&chunk.title), fold(&chunk.content))).collect();
     let has_key = |sign: &str| document.chunks.iter().any(|chunk| chunk.metadata.contains_key(sign));
-    let has_sign = |sign: &String| has_key(sign) || texts.iter().any(|text| text.contains(&format!(" {} ", fold(sign))));
+    let has_words = |sign: &str| {
+        let words = fold(&fill(sign, &[("name", &document.name)]));
+        texts.iter().any(|text| text.contains(&format!(" {words} ")))
+    };
+    let has_sign = |sign: &String| has_key(sign) || has_words(sign);
     rules.kinds.iter().filter(|kind| !kind.signs.iter().any(has_sign)).flat_map(|kind| kind.words.iter().cloned()).collect()
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) part: usize,
     /// The label that opened the list it stands in (`- Acteurs:`), as written.
     pub(crate) parent: Option<String>,
+    /// Whether it is indented further than that label.
+    pub(crate) is_nested: bool,
 }
 
 /// A heading and what stands below it, up to the next heading.
@@ -70,6 +72,9 @@ struct Parser<'a> {
     parsed: Parsed,
     open: Open,
     parent: Option<String>,
+    /// How far the label that opened the list is indented, and how far the line that is read.
+    parent_indent: usize,
+    indent: usize,
     body: Vec<&'a str>,
     table: Vec<Vec<String>>,
 }
@@ -82,6 +87,8 @@ pub(crate) fn parse(text: &str, labels: &dyn Labels) -> Parsed {
         parsed: Parsed { parts, ..Parsed::default() },
         open: Open::Nothing,
         parent: None,
+        parent_indent: 0,
+        indent: 0,
         body: Vec::new(),
         table: Vec::new(),
     };
@@ -113,6 +120,7 @@ pub(crate) fn parse(text: &str, labels: &dyn Labels) -> Parsed {
 impl<'a> Parser<'a> {
     fn line(&mut self, line: &'a str) {
         let trimmed = line.trim();
+        self.indent = line.len() - line.trim_start().len();
         if let Some(heading) = heading(trimmed) {
             self.end_table();
             return self.heading(heading);
@@ -175,6 +183,7 @@ impl<'a> Parser<'a> {
         let folded = fold(label);
         if value.is_empty() && !self.labels.opens_text(&folded) {
             self.parent = Some(label.to_owned());
+            self.parent_indent = self.indent;
             self.open = Open::Nothing;
             return;
         }
@@ -205,8 +214,8 @@ impl<'a> Parser<'a> {
 
     fn push(&mut self, label: Option<&str>, value: &str, raw: &str) {
         let part = self.parsed.parts.len() - 1;
-        let entry =
-            Entry { label: label.map(str::to_owned), value: value.to_owned(), raw: raw.to_owned(), part, parent: self.parent.clone() };
+        let (label, value, raw, parent) = (label.map(str::to_owned), value.to_owned(), raw.to_owned(), self.parent.clone());
+        let entry = Entry { label, value, raw, part, parent, is_nested: self.indent > self.parent_indent };
         self.parsed.entries.push(entry);
     }
 

@@ -1,17 +1,16 @@
 //! Facts: what a document says of a field, where, and how that can be asked for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::document::Document;
-use super::entries::{Entry, Labels as _, Parsed, parse};
+use super::entries::{Labels as _, Parsed};
 use super::fields::{RuleLabels, field_values, names_section};
+use super::labelled::{DocumentLabels, Passage};
 use super::quality::{DropReason, Drops, cut_text, plain, squeezed};
 use super::rules::{FieldRule, Rules};
 use super::wording::fold;
-use crate::chunk::Chunk;
 
 /// Longest answer that is no running text, in characters.
 const MAX_SHORT_ANSWER_CHARS: usize = 400;
@@ -73,14 +72,14 @@ impl Fact {
 /// Everything the rules find in a document. What cannot be used is counted in `drops`.
 pub fn extract(index: usize, document: &Document<'_>, rules: &Rules, max_answer_chars: usize, drops: &mut Drops) -> Vec<Fact> {
     let labels = RuleLabels::new(rules);
-    let passages: Vec<Passage> = document.chunks.iter().map(|chunk| Passage::new(chunk, &labels)).collect();
+    let passages: Vec<Passage> = document.chunks.iter().map(|chunk| Passage::new(chunk, document, &labels)).collect();
     let mut collector = Collector {
         index,
         document,
         rules,
         max_answer_chars,
         drops,
-        owners: label_owners(document, &passages),
+        labels: DocumentLabels::new(&passages),
         facts: Vec::new(),
         places: BTreeMap::new(),
         conflicting: HashSet::new(),
@@ -97,40 +96,6 @@ pub fn extract(index: usize, document: &Document<'_>, rules: &Rules, max_answer_
     }
     let Collector { facts, conflicting, .. } = collector;
     facts.into_iter().filter(|fact| !conflicting.contains(&fact.field)).collect()
-}
-
-/// A chunk taken apart, and the heading its beginning stands below: an earlier chunk of the section may have it.
-struct Passage {
-    parsed: Parsed,
-    below: String,
-}
-
-impl Passage {
-    fn new(chunk: &Chunk, labels: &RuleLabels<'_>) -> Self {
-        let path = chunk.metadata.get("path").and_then(Value::as_array);
-        let below = path.and_then(|path| path.last()).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Self { parsed: parse(&chunk.content, labels), below }
-    }
-
-    /// What a labelled line says something of, where that is not the document as a whole: the item that opened its list, else its heading.
-    fn owner<'a>(&'a self, document: &Document<'_>, entry: &'a Entry) -> Option<&'a str> {
-        let heading = if entry.part == 0 { &self.below } else { &self.parsed.parts[entry.part].heading };
-        let owner = entry.parent.as_ref().unwrap_or(heading);
-        (!owner.trim().is_empty() && !document.is_called(owner)).then_some(owner)
-    }
-}
-
-/// For each folded label what it says something of, folded; empty: the document.
-fn label_owners(document: &Document<'_>, passages: &[Passage]) -> HashMap<String, BTreeSet<String>> {
-    let mut owners: HashMap<String, BTreeSet<String>> = HashMap::new();
-    for passage in passages {
-        for entry in &passage.parsed.entries {
-            if let Some(label) = &entry.label {
-                owners.entry(fold(&plain(label))).or_default().insert(passage.owner(document, entry).map(fold).unwrap_or_default());
-            }
-        }
-    }
-    owners
 }
 
 /// What was found outside the fields of the rule file.
@@ -151,8 +116,7 @@ struct Collector<'a> {
     rules: &'a Rules,
     max_answer_chars: usize,
     drops: &'a mut Drops,
-    /// What each label says something of in this document.
-    owners: HashMap<String, BTreeSet<String>>,
+    labels: DocumentLabels,
     facts: Vec<Fact>,
     places: BTreeMap<String, usize>,
     conflicting: HashSet<String>,
@@ -185,7 +149,7 @@ impl Collector<'_> {
     /// Values without emphasis, each once, without placeholders; counted when nothing is left.
     fn clean(&mut self, values: &[String], category: &str) -> Vec<String> {
         let mut clean: Vec<String> = Vec::new();
-        for value in values.iter().map(|value| plain(value)) {
+        for value in values.iter().map(|value| plain(self.rules.without_notes(value))) {
             if !self.rules.has_placeholder(&value) && !clean.contains(&value) {
                 clean.push(value);
             }
@@ -257,42 +221,35 @@ impl Collector<'_> {
 
     fn key_values(&mut self, passage: &Passage, labels: &RuleLabels<'_>, chunk_id: &str) {
         let Some(wordings) = &self.rules.key_value else { return };
-        let parsed = &passage.parsed;
-        for entry in &parsed.entries {
-            let Some(label) = entry.label.as_deref().map(plain) else { continue };
-            let folded = fold(&label);
+        let Passage { parsed, labels: written } = passage;
+        for (entry, label) in parsed.entries.iter().zip(written) {
+            let Some(label) = label else { continue };
             let of_field = |heading: &str| self.rules.fields.iter().any(|field| names_section(heading, field));
             let in_field = of_field(&parsed.parts[entry.part].heading) || entry.parent.as_deref().is_some_and(of_field);
-            let is_open = self.rules.is_placeholder(&label);
-            if labels.is_known(&folded) || in_field || is_open || !label.contains(char::is_alphabetic) || entry.value.is_empty() {
+            let is_open = self.rules.is_placeholder(&label.text);
+            if labels.is_known(&label.folded) || in_field || is_open || !label.text.contains(char::is_alphabetic) || entry.value.is_empty()
+            {
                 continue;
             }
-            // Below several headings a label says something of each of them; twice below one nobody could tell which is meant.
-            let owner = passage.owner(self.document, entry);
-            let is_same = |other: &&Entry| {
-                other.label.as_deref().map(|label| fold(&plain(label))) == Some(folded.clone())
-                    && passage.owner(self.document, other).map(fold) == owner.map(fold)
-            };
-            if parsed.entries.iter().filter(is_same).count() > 1 {
+            if self.labels.is_ambiguous(label) {
                 self.drops.count(DropReason::Repeated, "key_value");
                 continue;
             }
-            let folded_owner = owner.map(fold).unwrap_or_default();
-            let is_shared = self.owners.get(&folded).is_some_and(|owners| owners.len() > 1);
-            let (field, name) = match owner {
-                Some(owner) if is_shared => {
-                    (format!("label:{folded}:{folded_owner}"), format!("{} ({})", plain(owner), self.document.name))
+            // Below several headings a label says something of each of them.
+            let (field, name) = match &label.owner {
+                Some(owner) if self.labels.is_shared(label) => {
+                    (format!("label:{}:{}", label.folded, label.folded_owner), format!("{owner} ({})", self.document.name))
                 }
-                _ => (format!("label:{folded}"), self.document.name.clone()),
+                _ => (format!("label:{}", label.folded), self.document.name.clone()),
             };
-            let given = [("name", name.as_str()), ("label", &label)];
+            let given = [("name", name.as_str()), ("label", &label.text)];
             let questions = wordings.questions.iter().map(|question| self.document.ask(question, &given)).collect();
             self.other(Other {
                 kind: FactKind::KeyValue,
                 field,
                 category: "key_value",
                 difficulty: &wordings.difficulty,
-                label: &label,
+                label: &label.text,
                 value: &entry.value,
                 chunk_id,
                 questions,

@@ -11,6 +11,7 @@ mod document;
 mod entries;
 mod facts;
 mod fields;
+mod labelled;
 mod model;
 mod parts;
 mod quality;

@@ -359,15 +359,32 @@ impl Rules {
         self.placeholders.extend(placeholders.map(str::trim).filter(|text| !text.is_empty()).map(folded_placeholder));
     }
 
-    /// Whether a value stands where somebody still has to write something: one of the placeholders, stars around words, or a note that begins with `TODO`, `TBD`, `FIXME` or `XXX`.
+    /// Whether a value stands where somebody still has to write something: one of the placeholders, stars around words, or nothing but notes to oneself.
     pub fn is_placeholder(&self, value: &str) -> bool {
-        let folded = folded_placeholder(value);
-        folded.is_empty() || has_starred_words(value) || is_note_to_self(value) || self.placeholders.contains(&folded)
+        let folded = folded_placeholder(self.without_notes(value));
+        folded.is_empty() || has_starred_words(value) || self.placeholders.contains(&folded)
     }
 
-    /// Whether a text holds a placeholder anywhere: starred words, or a line that is one.
+    /// Whether a text holds a placeholder anywhere: starred words, or a line that is one. Notes to oneself are no part of it.
     pub fn has_placeholder(&self, text: &str) -> bool {
-        has_starred_words(text) || text.lines().any(|line| !line.trim().is_empty() && self.is_placeholder(line))
+        let text = self.without_notes(text);
+        text.trim().is_empty() || has_starred_words(text) || text.lines().any(|line| !line.trim().is_empty() && self.is_placeholder(line))
+    }
+
+    /// The first part of a text that no line with a note to oneself (`TODO: ask the team`) interrupts; empty where there are notes alone.
+    pub(crate) fn without_notes<'a>(&self, text: &'a str) -> &'a str {
+        let (mut start, mut end) = (0, 0);
+        for line in text.split_inclusive('\n') {
+            let is_note = is_note_to_self(line);
+            if is_note && !text[start..end].trim().is_empty() {
+                break;
+            }
+            end += line.len();
+            if is_note {
+                start = end;
+            }
+        }
+        &text[start..end]
     }
 }
 

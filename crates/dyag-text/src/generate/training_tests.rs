@@ -185,13 +185,20 @@ fn a_label_below_several_headings_is_asked_of_each() {
     let chunks = [
         passage("a", first, &["Locaux du siège"]),
         passage("b", "- Effectif : 30", &["Locaux du siège", "Salle Vega"]),
-        passage("c", "## Plans\n- Rez-de-chaussée:\n  - Sortie : nord\n- Étage:\n  - Sortie : sud", &["Locaux du siège", "Plans"]),
+        passage(
+            "c",
+            "## Plans\n- Rez-de-chaussée:\n  - Sortie : nord\n- Étage:\n  - Sortie : sud\n- Échelle : 1/100",
+            &["Locaux du siège", "Plans"],
+        ),
+        passage("d", "## Salle Ariane\n- Prise : plafond\n- Échelle : 1/50", &["Locaux du siège", "Salle Ariane"]),
     ];
     let facts = facts_of(&chunks);
     let answers: Vec<(&str, &str)> = facts.iter().map(|(field, (answer, _))| (field.as_str(), answer.as_str())).collect();
     let expected = [
         ("label:capacite:salle ariane", "12 personnes"),
         ("label:capacite:salle vega", "30 personnes"),
+        ("label:echelle:plans", "1/100"),
+        ("label:echelle:salle ariane", "1/50"),
         ("label:effectif", "80"),
         ("label:effectif:salle vega", "30"),
         ("label:sortie:etage", "sud"),
@@ -210,17 +217,20 @@ fn what_is_no_application_is_not_called_one() {
     let office = facts_of(&[passage("a", "- Statut : ouvert", &[])]);
     assert!(office["status"].1.iter().all(|question| !question.to_lowercase().contains("application")), "{office:?}");
     assert!(office["status"].1.contains(&"Dans quel état se trouve Locaux du siège ?".to_owned()));
+    let law = facts_of(&[passage("a", "En application de l'article 3.\n\n- Statut : ouvert", &[])]);
+    assert_eq!(law["status"].1, office["status"].1);
     let said = facts_of(&[passage("a", "Cette application réserve les salles.\n\n- Statut : ouvert", &[])]);
     assert!(said["status"].1.contains(&"L'application Locaux du siège est-elle en production ?".to_owned()), "{said:?}");
 }
 
 #[test]
 fn what_may_be_answered_is_not_called_unknown() {
-    let unknown = |content: &str| -> BTreeSet<String> {
-        let chunks = [passage("a", content, &[])];
+    let unknown_in = |chunk: Chunk| -> BTreeSet<String> {
+        let chunks = [chunk];
         let units = unanswerable_units(&documents(&chunks, &rules()), &[], &rules(), 1);
         units.into_iter().flat_map(|unit| unit.fields).collect()
     };
+    let unknown = |content: &str| unknown_in(passage("a", content, &[]));
     let fields = ["websites", "contacts", "description"].map(str::to_owned);
     let bare = unknown("- Effectif : 80\n- Code : B12\n- Étages : 4\n- Année : 1998");
     let said = unknown(
@@ -228,6 +238,13 @@ fn what_may_be_answered_is_not_called_unknown() {
     );
     assert!(fields.iter().all(|field| bare.contains(field)), "{bare:?}");
     assert!(fields.iter().all(|field| !said.contains(field)), "{said:?}");
+    let noted = unknown("- Contact : à compléter, ou accueil@siege.example\n\nLe siège accueille les équipes.\nTODO : dire quand");
+    assert!(!noted.contains("contacts") && !noted.contains("description"), "{noted:?}");
+    let mut file = passage("a", "- Effectif : 80", &[]);
+    file.metadata.insert("statut".to_owned(), "ouvert".into());
+    file.metadata.insert("lien".to_owned(), "https://salles.example".into());
+    let known = unknown_in(file);
+    assert!(!known.contains("status") && !known.contains("websites") && known.contains("contacts"), "{known:?}");
 }
 
 #[test]
@@ -238,6 +255,9 @@ fn notes_to_oneself_are_not_taught() {
         &[],
     )]);
     assert_eq!(facts.keys().collect::<Vec<_>>(), ["label:etage"]);
+    let facts =
+        facts_of(&[passage("a", "## Description\n\nLe siège accueille les équipes et leurs visiteurs.\nTODO : ajouter le plan.", &[])]);
+    assert_eq!(facts["description"].0, "Le siège accueille les équipes et leurs visiteurs.");
 }
 
 #[test]

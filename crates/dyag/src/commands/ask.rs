@@ -14,7 +14,7 @@ use crate::engine::EngineArgs;
 use crate::language::say;
 use crate::language_models::LanguageModelArgs;
 use crate::loaded_model::{LoadSettings, ModelArgs, SystemChoice};
-use crate::retrieval::{self, AnsweredFrom, Choice, HybridChoice, Prepared, SearchArgs, Searching, StoreArgs};
+use crate::retrieval::{self, AnsweredFrom, Choice, HybridChoice, Prepared, Rival, SearchArgs, Searching, StoreArgs};
 use crate::terminal;
 
 /// Who answers from what, as typed.
@@ -290,7 +290,7 @@ impl Asking {
         }
         let given = if prepared.is_answerable() || self.always_answer {
             match (self.mode, self.hybrid) {
-                (Mode::Hybrid, HybridChoice::Surer) => self.write_surer(answerer, &prepared.turns, &turns)?,
+                (Mode::Hybrid, HybridChoice::Surer) => self.write_surer(answerer, &prepared, &turns)?,
                 _ => self.write(answerer, &prepared.turns)?,
             }
         } else {
@@ -312,7 +312,7 @@ impl Asking {
             terminal::print_line(retrieval::sureness(&prepared.found))?;
         } else {
             terminal::print_line("")?;
-            if let Some(choice) = given.choice {
+            if let Some(choice) = &given.choice {
                 terminal::print_line(told(choice))?;
             }
             retrieval::print_citations(&prepared.found, &cited)?;
@@ -331,8 +331,9 @@ impl Asking {
     }
 
     /// The surer of two answers, printed when both are there.
-    fn write_surer(&self, answerer: &Answerer, with_passages: &[Message], alone: &[Message]) -> anyhow::Result<Given> {
-        let given = answerer.surer_answer(with_passages, alone, &self.writing)?;
+    fn write_surer(&self, answerer: &Answerer, prepared: &Prepared, alone: &[Message]) -> anyhow::Result<Given> {
+        let shown: Vec<&str> = prepared.shown.iter().map(|passage| passage.content.as_str()).collect();
+        let given = answerer.surer_answer(&prepared.turns, alone, &shown, &self.writing)?;
         if !self.json {
             terminal::print_line(terminal::printable(&given.text))?;
         }
@@ -406,18 +407,22 @@ impl Asking {
 }
 
 /// Where an answer is from, in a line.
-fn told(choice: Choice) -> String {
-    let Choice { from, passages, memory } = choice;
-    let share = |probability: f64| format!("{:.0} %", 100.0 * probability);
-    let (passages, memory) = (share(passages), share(memory));
+fn told(choice: &Choice) -> String {
+    let Choice { from, passages, memory, other_answer: _ } = choice;
+    let share = |rival: &Rival| format!("{:.0} %", 100.0 * rival.sureness);
+    let (of_passages, of_memory) = (share(passages), share(memory));
     match from {
+        AnsweredFrom::Passages if memory.sureness > passages.sureness => say!(
+            "Answered from the passages ({of_passages} a token): what the model would say from memory ({of_memory}) stands in the text of none.",
+            "Réponse tirée des passages ({of_passages} par jeton) : ce que le modèle dirait de mémoire ({of_memory}) ne figure dans le texte d'aucun."
+        ),
         AnsweredFrom::Passages => say!(
-            "Answered from the passages, of which the model was surer ({passages} a token; from memory {memory}).",
-            "Réponse tirée des passages, dont le modèle était plus sûr ({passages} par jeton ; de mémoire {memory})."
+            "Answered from the passages, of which the model was surer ({of_passages} a token; from memory {of_memory}).",
+            "Réponse tirée des passages, dont le modèle était plus sûr ({of_passages} par jeton ; de mémoire {of_memory})."
         ),
         AnsweredFrom::Memory => say!(
-            "Answered from what the model was taught, of which it was surer ({memory} a token; from the passages {passages}).",
-            "Réponse tirée de ce que le modèle a appris, dont il était plus sûr ({memory} par jeton ; des passages {passages})."
+            "Answered from what the model was taught, of which it was surer ({of_memory} a token; from the passages {of_passages}).",
+            "Réponse tirée de ce que le modèle a appris, dont il était plus sûr ({of_memory} par jeton ; des passages {of_passages})."
         ),
     }
 }

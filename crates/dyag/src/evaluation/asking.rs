@@ -14,7 +14,7 @@ use super::task::Task;
 use crate::language::say;
 use crate::loaded_model::LoadedModel;
 use crate::progress::Progress;
-use crate::retrieval::{AnsweredFrom, Choice};
+use crate::retrieval::{AnsweredFrom, Choice, Written};
 use crate::terminal;
 
 /// A model, and how it is asked.
@@ -65,6 +65,7 @@ impl Asking<'_> {
                 SamplingOptions { temperature: self.temperature, top_k: 0, top_p: 1.0, repetition_penalty: 1.0, seed: self.seed };
             let mut keeper = Keeper {
                 asking: self,
+                tasks,
                 asked: &asked,
                 prompts: &prompts,
                 waiting: BTreeMap::new(),
@@ -118,6 +119,7 @@ struct Asked {
 /// Keeps answers as they come.
 struct Keeper<'a> {
     asking: &'a Asking<'a>,
+    tasks: &'a [Task<'a>],
     asked: &'a [Asked],
     prompts: &'a [Vec<u32>],
     /// The first of two answers to a question.
@@ -195,10 +197,13 @@ impl Watch for Keeper<'_> {
                     self.waiting.insert(index, (answered, likelihood));
                     return;
                 }
-                Some((first, of_first)) => match self.asked[prompt].from {
-                    AnsweredFrom::Memory => surer((first, &of_first), (answered, &likelihood)),
-                    AnsweredFrom::Passages => surer((answered, &likelihood), (first, &of_first)),
-                },
+                Some(first) => {
+                    let shown = self.tasks[index].shown();
+                    match self.asked[prompt].from {
+                        AnsweredFrom::Memory => surer(first, (answered, likelihood), &shown),
+                        AnsweredFrom::Passages => surer((answered, likelihood), first, &shown),
+                    }
+                }
             },
             _ => answered,
         };
@@ -207,9 +212,16 @@ impl Watch for Keeper<'_> {
     }
 }
 
-/// The answer that the model finds likelier, with what both took; it is there when both are.
-fn surer((from_passages, of_passages): (Answered, &Likelihood), (from_memory, of_memory): (Answered, &Likelihood)) -> Answered {
-    let choice = Choice::between(of_passages, of_memory);
+/// The surer answer, with what both took; it is there when both are.
+fn surer(
+    (from_passages, of_passages): (Answered, Likelihood),
+    (from_memory, of_memory): (Answered, Likelihood),
+    shown: &[&str],
+) -> Answered {
+    let text = |answered: &Answered| answered.answer.clone().unwrap_or_default();
+    let (passages, memory) = (text(&from_passages), text(&from_memory));
+    let choice =
+        Choice::between(Written { text: &passages, likelihood: of_passages }, Written { text: &memory, likelihood: of_memory }, shown);
     let (given, other) = match choice.from {
         AnsweredFrom::Passages => (from_passages, from_memory),
         AnsweredFrom::Memory => (from_memory, from_passages),

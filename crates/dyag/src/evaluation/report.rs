@@ -12,12 +12,15 @@ use crate::{encoder, terminal};
 
 /// Says at the beginning, while there is time to stop, that results of other questions will be replaced.
 pub(super) fn say_what_is_replaced(output: &Path, questions: &Questions) {
-    let Ok(earlier) = Results::read(output) else { return };
+    if !output.is_file() {
+        return;
+    }
+    let Ok(earlier) = Results::read_wanted(output, &|_| false) else { return };
     if earlier.metadata.dataset_sha256.is_some_and(|sha256| sha256 != questions.sha256) {
-        let of = earlier.metadata.dataset.unwrap_or_default();
+        let of = earlier.metadata.dataset.map(|path| format!(" ({})", terminal::printable(&path))).unwrap_or_default();
         terminal::note(say!(
-            "{} holds results of other questions ({of}): they are replaced when this run ends; another --output keeps them",
-            "{} contient les résultats d'autres questions ({of}) : ils seront remplacés à la fin ; un autre --output les conserve",
+            "{} holds results of other questions{of}: they are replaced when this run ends; another --output keeps them",
+            "{} contient les résultats d'autres questions{of} : ils seront remplacés à la fin ; un autre --output les conserve",
             output.display()
         ));
     }

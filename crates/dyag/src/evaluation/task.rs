@@ -27,4 +27,10 @@ impl<'a> Task<'a> {
     pub(crate) fn plain(question: &'a Question) -> Self {
         Self { question, turns: Cow::Borrowed(&question.turns), alone: None, sources: None, given: None, other: Map::new() }
     }
+
+    /// What the model is shown of the passages.
+    pub(crate) fn shown(&self) -> Vec<&str> {
+        let is_shown = |source: &&Source| source.other.get("shown").is_some_and(|shown| shown == true);
+        self.sources.iter().flatten().filter(is_shown).filter_map(|source| source.text.as_deref()).collect()
+    }
 }

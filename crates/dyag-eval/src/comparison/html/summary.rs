@@ -15,12 +15,39 @@ pub(super) fn headlines(context: &Context<'_>, page: &mut Page<'_>) {
         headline(context, page, pair);
     }
     page.raw("</ul>\n");
+    side_by_side(context, page);
     let n_notes = context.comparison.notes.len();
     if n_notes > 0 {
         page.raw("<p class=\"note\">");
         page.open("a", &[("href", &format!("#{}", context.id("notes")))]);
         page.sentence(words.see_notes, &[Part::Text(words.language.len(n_notes))]);
         page.raw("</a></p>\n");
+    }
+}
+
+/// What every way scores: a row a metric, a column each.
+fn side_by_side(context: &Context<'_>, page: &mut Page<'_>) {
+    let (words, language, comparison) = (context.words, context.words.language, context.comparison);
+    let columns: Vec<Column<'_>> =
+        std::iter::once(Column::Text(words.metric)).chain(comparison.arms.iter().map(|arm| Column::Arm(&arm.name))).collect();
+    let rows: Vec<Vec<Cell<'_>>> = comparison
+        .side_by_side()
+        .into_iter()
+        .map(|figure| {
+            let mut label = words.metric_label(figure.metric).to_owned();
+            if let Some((taught, n)) = figure.taught {
+                let taught = words.taught.iter().find(|(one, _)| *one == taught).map_or(taught.words(), |(_, words)| words);
+                let _ = write!(label, " · {}", words.fill(words.group, &[&language.len(n), taught]));
+            }
+            if let Some(trained) = figure.trained {
+                let _ = write!(label, " ({})", trained.join(", "));
+            }
+            let value = |mean: &Option<f64>| mean.map_or_else(|| "–".to_owned(), |mean| language.value(figure.unit, mean));
+            std::iter::once(Cell::Text(label)).chain(figure.means.iter().map(|mean| Cell::Number(value(mean)))).collect()
+        })
+        .collect();
+    if !rows.is_empty() {
+        table(context, page, "side-by-side", (words.side_by_side_caption, &[]), &columns, rows.into_iter());
     }
 }
 
@@ -101,14 +128,6 @@ pub(super) fn arms(context: &Context<'_>, page: &mut Page<'_>) {
         }
     };
     let of = |value: &dyn Fn(&super::super::ArmSummary) -> Option<Cell<'static>>| comparison.arms.iter().map(value).collect::<Vec<_>>();
-    for figure in comparison.side_by_side() {
-        let mut label = words.metric_label(figure.metric).to_owned();
-        if let Some((taught, n)) = figure.taught {
-            let taught = words.taught.iter().find(|(one, _)| *one == taught).map_or(taught.words(), |(_, words)| words);
-            let _ = write!(label, " · {}", words.fill(words.group, &[&language.len(n), taught]));
-        }
-        row(&label, figure.means.iter().map(|mean| mean.map(|mean| Cell::Number(language.value(figure.unit, mean)))).collect());
-    }
     row(words.kind, of(&|arm| arm.arm.map(|kind| Cell::Value(words.kind_of(kind).to_owned()))));
     row(words.model, of(&|arm| arm.model.clone().map(Cell::Value)));
     row(words.base_model, of(&|arm| arm.base_model.clone().map(Cell::Value)));

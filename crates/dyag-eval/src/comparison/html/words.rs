@@ -69,6 +69,7 @@ pub(super) struct Words {
     pub(super) see_notes: &'static str,
 
     pub(super) arms: &'static str,
+    pub(super) side_by_side_caption: &'static str,
     pub(super) arms_caption: &'static str,
     pub(super) property: &'static str,
     pub(super) kind: &'static str,

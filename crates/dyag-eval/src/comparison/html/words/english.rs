@@ -29,6 +29,7 @@ pub(super) const WORDS: Words = Words {
     see_notes: "There are notes on this comparison ({0}); read them before relying on it.",
 
     arms: "Who was compared",
+    side_by_side_caption: "Means over the questions compared",
     arms_caption: "The ways of answering, each over its whole file",
     property: "Property",
     kind: "Kind",

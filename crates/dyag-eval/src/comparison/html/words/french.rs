@@ -29,6 +29,7 @@ pub(super) const WORDS: Words = Words {
     see_notes: "Des remarques accompagnent cette comparaison ({0})\u{202F}; à lire avant de s’y fier.",
 
     arms: "Les méthodes comparées",
+    side_by_side_caption: "Moyennes sur les questions comparées",
     arms_caption: "Les façons de répondre, chacune sur l’ensemble de son fichier",
     property: "Caractéristique",
     kind: "Type",
