@@ -68,7 +68,7 @@ def main():
         call(dyag, "chunk", folder / "catalogue.json", "--output", folder / "chunks.jsonl", makes="fictional-set/chunks.jsonl")
         questions = ["--output", folder / "set.jsonl", "--method", "augmented", "--count", 1250, "--split", "both", "--max-answer-chars", 160]
         call(dyag, "generate-training", folder / "chunks.jsonl", *questions, makes="fictional-set/set_train.jsonl")
-        arms("fictional", small, folder / "chunks.jsonl", folder / "set_train.jsonl", folder / "set_test.jsonl", "--max-passage-chars", 800, "--n-chunks", 1)
+        arms("fictional", small, folder / "chunks.jsonl", folder / "set_train.jsonl", folder / "set_test.jsonl", "--max-passage-chars", 400, "--n-chunks", 3, "--checkpointing", "none")
 
     def headline():
         beside = ["--python", args.python, "--model-folder", args.model_folder] if args.python else []

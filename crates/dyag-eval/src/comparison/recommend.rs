@@ -16,7 +16,8 @@ pub struct Rule {
 }
 
 /// All rules.
-pub const RULES: [Rule; 12] = [
+pub const RULES: [Rule; 13] = [
+    Rule { name: "best-of-all", when: "of three or more, some are shown worse in the primary metric than another, and some are not" },
     Rule { name: "better-answers", when: "one of two is shown better in the primary metric" },
     Rule {
         name: "cheaper-at-no-shown-loss",
@@ -32,7 +33,10 @@ pub const RULES: [Rule; 12] = [
     Rule { name: "failures", when: "5 % or more of the questions of one failed" },
     Rule { name: "leaks", when: "5 % or more of the questions were asked in the training of one" },
     Rule { name: "never-taught", when: "20 % or more of the questions are about what the training of one never taught" },
-    Rule { name: "coverage", when: "one of two says it does not know for 10 points more of the questions" },
+    Rule {
+        name: "coverage",
+        when: "one of two says it does not know for 10 points more of the questions, and the other reaches 5 % or more in the primary metric",
+    },
     Rule { name: "freshness", when: "one of two searches the documents, and the other was trained on them and does not" },
     Rule { name: "try-both", when: "of two, each alone answers 10 % or more of the questions better" },
 ];
@@ -69,7 +73,7 @@ fn recommendation(rule: &'static str, text: String, figures: Value, would_change
 
 /// Everything that follows from a comparison.
 pub(super) fn recommend(comparison: &Comparison) -> Vec<Recommendation> {
-    let mut all = Vec::new();
+    let mut all: Vec<Recommendation> = best_of_all(comparison).into_iter().collect();
     for pair in &comparison.pairs {
         if let Some(primary) = comparison.primary(pair) {
             all.extend(better_answers(comparison, pair, primary));
@@ -85,6 +89,33 @@ pub(super) fn recommend(comparison: &Comparison) -> Vec<Recommendation> {
     all.extend(failures(comparison));
     all.extend(comparison.training.iter().flat_map(|check| [leaks(check), never_taught(check)]).flatten());
     all
+}
+
+/// Those that nobody is shown to be better than, where others are shown worse than somebody.
+fn best_of_all(comparison: &Comparison) -> Option<Recommendation> {
+    let metric = comparison.primary_metric.as_deref()?;
+    let judged: Vec<(&Pair, &MetricComparison)> =
+        comparison.pairs.iter().filter_map(|pair| Some((pair, comparison.primary(pair)?))).collect();
+    let is_of = |pair: &Pair, name: &str| pair.first == *name || pair.second == *name;
+    let loses = |primary: &MetricComparison, name: &str| primary.winner.as_deref().is_some_and(|winner| winner != name);
+    let is_judged = |name: &&str| judged.iter().any(|(pair, _)| is_of(pair, name));
+    let is_beaten = |name: &&str| judged.iter().any(|(pair, primary)| is_of(pair, name) && loses(primary, name));
+    let names = comparison.arms.iter().map(|arm| arm.name.as_str()).filter(is_judged);
+    let (worse, best): (Vec<&str>, Vec<&str>) = names.partition(is_beaten);
+    if worse.is_empty() || best.is_empty() || worse.len() + best.len() < 3 {
+        return None;
+    }
+    let (best_names, worse_names) = (best.join(", "), worse.join(", "));
+    let text = if best.len() == 1 {
+        format!("take {best_names}: nothing is shown better in {metric}, and of {worse_names} each is shown worse than another")
+    } else {
+        format!(
+            "take the simplest of {best_names}: in {metric} no difference between them is shown, and of {worse_names} each is shown worse than another"
+        )
+    };
+    let figures = json!({ "metric": metric, "best": best, "worse": worse });
+    let would_change = "what you need besides right answers: sources, documents that change, time, memory".to_owned();
+    Some(recommendation("best-of-all", text, figures, would_change))
 }
 
 fn better_answers(comparison: &Comparison, pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
@@ -117,10 +148,15 @@ fn is_undecided(primary: &MetricComparison) -> bool {
     matches!(primary.verdict, Verdict::Tie | Verdict::NoDifferenceShown)
 }
 
+/// Whether a mean says that next to nothing is answered.
+fn is_next_to_nothing(primary: &MetricComparison, mean: f64) -> bool {
+    primary.unit == Unit::Share && primary.higher_is_better && mean < WORTH_ASKING
+}
+
 fn cheaper(pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
     // Of two that answer nothing rightly neither is worth its cost.
-    let answers = primary.unit != Unit::Share || !primary.higher_is_better || primary.first_mean.max(primary.second_mean) >= WORTH_ASKING;
-    if !is_undecided(primary) || !answers {
+    let best = if primary.higher_is_better { primary.first_mean.max(primary.second_mean) } else { f64::INFINITY };
+    if !is_undecided(primary) || is_next_to_nothing(primary, best) {
         return None;
     }
     let cost = pair.cost.iter().find(|cost| cost.winner.is_some())?;
@@ -198,7 +234,10 @@ fn coverage(comparison: &Comparison, pair: &Pair) -> Option<Recommendation> {
     let answered = |arm: &ArmSummary| arm.metrics.get("avg_answered").copied();
     let shares = [answered(arms[0])?, answered(arms[1])?];
     let (more, less) = if shares[0] >= shares[1] { (0, 1) } else { (1, 0) };
-    if shares[more] - shares[less] < WORTHWHILE_DIFFERENCE {
+    let mean = |primary: &MetricComparison| if more == 0 { primary.first_mean } else { primary.second_mean };
+    // Answers that are next to never right are no better than none.
+    let is_useless = comparison.primary(pair).is_some_and(|primary| is_next_to_nothing(primary, mean(primary)));
+    if shares[more] - shares[less] < WORTHWHILE_DIFFERENCE || is_useless {
         return None;
     }
     let text = format!(

@@ -111,6 +111,21 @@ fn of_two_that_answer_nothing_neither_is_recommended_for_its_cost() {
 }
 
 #[test]
+fn of_several_those_that_nobody_beats_come_first() {
+    let (weak, strong) = (results(|_, question| question % 3 == 0), results(|_, question| question % 3 != 2));
+    let first = |arms: &[Contestant]| compared(arms).recommendations.first().map(|one| (one.rule, one.text.clone()));
+    let mut arms = pair_of(weak, strong).to_vec();
+    assert_eq!(first(&arms).expect("a winner").0, "better-answers", "of two there is nothing more to say");
+    arms.push(named("c", arms[0].results.clone()));
+    let text = "take b: nothing is shown better in exact_match, and of a, c each is shown worse than another";
+    assert_eq!(first(&arms), Some(("best-of-all", text.to_owned())));
+    arms.push(named("d", arms[1].results.clone()));
+    assert!(first(&arms).expect("two").1.starts_with("take the simplest of b, d: in exact_match no difference"));
+    let equal: Vec<Contestant> = ["a", "b", "c"].map(|name| named(name, arms[0].results.clone())).into();
+    assert!(compared(&equal).recommendations.iter().all(|one| one.rule != "best-of-all"));
+}
+
+#[test]
 fn numbers_agree_only_where_some_are_expected() {
     let mut arms = pair_of(results(|_, _| true), results(|_, question| question % 2 == 0));
     for (place, row) in arms.iter_mut().flat_map(|arm| arm.results.results.iter_mut().enumerate()) {

@@ -11,6 +11,18 @@ use super::words::Language;
 const SENTENCES: &[(&str, &str)] = &[
     // Recommendations.
     (
+        "take {name}: nothing is shown better in {name}, and of {name} each is shown worse than another",
+        "prendre {0}\u{202F}: rien n’est démontré meilleur pour {1}, et de {2} chacun est démontré moins bon qu’un autre",
+    ),
+    (
+        "take the simplest of {name}: in {name} no difference between them is shown, and of {name} each is shown worse than another",
+        "prendre le plus simple de {0}\u{202F}: pour {1}, aucune différence n’est démontrée entre eux, et de {2} chacun est démontré moins bon qu’un autre",
+    ),
+    (
+        "what you need besides right answers: sources, documents that change, time, memory",
+        "ce qu’il vous faut outre des réponses justes\u{202F}: des sources, des documents qui changent, du temps, de la mémoire",
+    ),
+    (
         "{name} rather than {name}: it is better by {n} in {name} ({n} against {n}, {n} interval {n} to {n}; p {n} after adjustment)",
         "{0} plutôt que {1}\u{202F}: l’écart est de {2} pour {3} ({4} contre {5}\u{202F}; intervalle à {6} de {7} à {8}\u{202F}; p ajustée {9})",
     ),
@@ -139,8 +151,12 @@ const SENTENCES: &[(&str, &str)] = &[
         "au moins 20\u{202F}% des questions portent sur ce que l’entraînement de l’un n’a jamais enseigné",
     ),
     (
-        "one of two says it does not know for 10 points more of the questions",
-        "l’un des deux dit ne pas savoir pour 10\u{A0}points de plus des questions",
+        "of three or more, some are shown worse in the primary metric than another, and some are not",
+        "de trois ou plus, certains sont démontrés moins bons qu’un autre pour la mesure principale, et certains ne le sont pas",
+    ),
+    (
+        "one of two says it does not know for 10 points more of the questions, and the other reaches 5 % or more in the primary metric",
+        "l’un des deux dit ne pas savoir pour 10\u{A0}points de plus des questions, et l’autre atteint au moins 5\u{202F}% pour la mesure principale",
     ),
     (
         "one of two searches the documents, and the other was trained on them and does not",
@@ -237,6 +253,10 @@ const SENTENCES: &[(&str, &str)] = &[
     (
         "{name} needs expected answers, and {n} of {n} questions have none: they are left out ({name} and {name})",
         "{0} exige des réponses attendues, et {1} questions sur {2} n’en ont pas\u{202F}: elles sont laissées de côté ({3} et {4})",
+    ),
+    (
+        "{name}: no expected answer holds a number, a date or an identifier: it is not compared ({name} and {name})",
+        "{0}\u{202F}: aucune réponse attendue ne contient de nombre, de date ni d’identifiant\u{202F}; elle n’est pas comparée ({1} et {2})",
     ),
     (
         "{name}: no question has it in both files: it is not compared ({name} and {name})",
