@@ -29,7 +29,7 @@ pub struct ContextOptions {
     pub context_free: f64,
     /// Share of the examples whose passages do not bear the answer, in `0..=1`.
     pub unanswerable: f64,
-    /// Longest passage, in characters; none: whole chunks.
+    /// Longest passage, in characters: of longer chunks the part with the question's words, or with the answer; none: whole chunks.
     pub max_passage_chars: Option<usize>,
     /// The language of the prompt.
     pub language: Language,
@@ -263,21 +263,27 @@ impl<'a> Pool<'a> {
         let left: Vec<usize> = left.take(n_others - others.len()).collect();
         shown.extend(others.into_iter().chain(left));
         random.shuffle(&mut shown);
-        let passage = |place: &usize| {
+        let (words, weights): (Vec<String>, Vec<f64>) = self.similar.weighed(&item.question).into_iter().unzip();
+        let mut passage = |place: &usize| {
             let Chunk { id, title, content, .. } = &self.chunks[*place];
             let whole = Passage::new(title.clone(), content.clone());
-            let passage = match max_passage_chars {
-                None => whole,
-                Some(limit) if kind == ContextKind::Bearing && bearing.contains(place) => {
-                    let values: Vec<String> = item.values.iter().filter(|value| is_supported(value, content)).cloned().collect();
-                    whole.shortened_around(limit, &values)
-                }
-                Some(limit) => whole.shortened(limit),
-            };
-            (id.clone(), passage)
+            let Some(limit) = max_passage_chars else { return (id.clone(), whole) };
+            // The part that a search would show; of one that is to bear the answer, one that does.
+            let part = whole.shortened_for(limit, &weights, &mut |text| words_in(&words, text));
+            let bears = kind == ContextKind::Bearing && bearing.contains(place);
+            let values: Vec<String> = item.values.iter().filter(|value| bears && is_supported(value, content)).cloned().collect();
+            let is_whole = values.iter().all(|value| is_supported(value, &part.content));
+            (id.clone(), if is_whole { part } else { whole.shortened_around(limit, &values) })
         };
-        shown.iter().map(passage).collect()
+        shown.iter().map(&mut passage).collect()
     }
+}
+
+/// Places of the words that stand in a text.
+fn words_in(words: &[String], text: &str) -> Vec<usize> {
+    let folded = fold(text);
+    let stand: BTreeSet<&str> = folded.split(' ').collect();
+    (0..words.len()).filter(|place| stand.contains(words[*place].as_str())).collect()
 }
 
 #[cfg(test)]

@@ -395,7 +395,8 @@ fn read_file(text: &str, origin: &str) -> Result<RulesFile, RulesError> {
 /// `TODO: ask the team`, as authors mark what they still have to write.
 fn is_note_to_self(value: &str) -> bool {
     let value = value.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '*' | '_' | '[' | '(' | '<' | '!' | '#' | '/'));
-    ["TODO", "TBD", "FIXME", "XXX"].iter().any(|mark| value.strip_prefix(mark).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '/' | '.'));
+    ["TODO", "TBD", "FIXME", "XXX"].iter().any(|mark| value.strip_prefix(mark).is_some_and(ends))
 }
 
 /// `***WORDS***`, as catalogues mark what is still to come.

@@ -24,13 +24,28 @@ fn the_language_is_that_of_the_texts() {
 #[test]
 fn placeholders_are_recognised_and_words_are_not() {
     let mut rules = Rules::shipped("fr").expect("rules");
-    for text in ["***TEMPORAIRE***", "temporaire", " TODO ", "N/A", "À compléter", "[à définir]", "?", "", "  ", "***à voir***"] {
+    for text in [
+        "***TEMPORAIRE***",
+        "temporaire",
+        " TODO ",
+        "N/A",
+        "À compléter",
+        "[à définir]",
+        "?",
+        "",
+        "  ",
+        "***à voir***",
+        "TODO: demander",
+        "- [TBD] qui ?",
+    ] {
         assert!(rules.is_placeholder(text), "{text}");
     }
-    for text in ["En production", "Transports routiers", "TODOS", "**Standards SINP**", "Na-tech", "5 * 3 *** 2"] {
+    for text in ["En production", "Transports routiers", "TODOS", "XXX-12", "TBD/2", "**Standards SINP**", "Na-tech", "5 * 3 *** 2"] {
         assert!(!rules.is_placeholder(text), "{text}");
     }
     assert!(rules.has_placeholder("a\n***TEMPORAIRE***\nb") && !rules.has_placeholder("a\nb"));
+    assert!(!rules.has_placeholder("a\nTODO: b") && rules.has_placeholder("TODO: a\nFIXME b"));
+    assert_eq!(["a\nTODO b\nc", "TODO a\nb\nc", "a\nb"].map(|text| rules.without_notes(text)), ["a\n", "b\nc", "a\nb"]);
     assert!(!rules.is_placeholder("bientôt"));
     rules.add_placeholders(["Bientôt"].into_iter());
     assert!(rules.is_placeholder("bientot"));

@@ -38,13 +38,24 @@ impl Similar {
         Self { postings, mean_length: (total / lengths.len().max(1) as f64).max(1.0), lengths }
     }
 
+    /// What a word weighs that so many chunks hold (its inverse document frequency).
+    fn weight(&self, n_holders: usize) -> f64 {
+        let (n_chunks, n_holders) = (self.lengths.len() as f64, n_holders as f64);
+        (1.0 + (n_chunks - n_holders + 0.5) / (n_holders + 0.5)).ln()
+    }
+
+    /// The different words of a question that a chunk holds, and what each weighs.
+    pub(super) fn weighed(&self, question: &str) -> BTreeMap<String, f64> {
+        let weighed = |word: &str| Some((word.to_owned(), self.weight(self.postings.get(word)?.len())));
+        fold(question).split(' ').filter_map(weighed).collect()
+    }
+
     /// Chunks that share a word with `text` and that `may` lets through, the best first, at most `n`; of two that fit equally well the earlier.
     pub(super) fn nearest(&self, text: &str, n: usize, may: &dyn Fn(usize) -> bool) -> Vec<usize> {
         let mut scores: BTreeMap<usize, f64> = BTreeMap::new();
-        let n_chunks = self.lengths.len() as f64;
         for word in fold(text).split(' ') {
             let Some(holders) = self.postings.get(word) else { continue };
-            let rare = (1.0 + (n_chunks - holders.len() as f64 + 0.5) / (holders.len() as f64 + 0.5)).ln();
+            let rare = self.weight(holders.len());
             for (chunk, count) in holders {
                 let (count, length) = (f64::from(*count), f64::from(self.lengths[*chunk]));
                 let held_back = K1 * (1.0 - B + B * length / self.mean_length);
@@ -76,6 +87,9 @@ mod tests {
         let chunks: Vec<Chunk> = texts.iter().map(|text| chunk(text)).collect();
         let similar = Similar::new(&chunks);
         assert_eq!(similar.nearest("Quel est le statut de GÉO ?", 2, &|_| true), [2, 0]);
+        let weighed = similar.weighed("Le statut, le STATUT de rien ni de personne");
+        assert_eq!(weighed.keys().collect::<Vec<_>>(), ["de", "le", "rien", "statut"]);
+        assert!(weighed["rien"] > weighed["statut"] && weighed["statut"] > weighed["le"]);
         assert_eq!(similar.nearest("statut", 9, &|chunk| chunk != 4), [2]);
         assert!(similar.nearest("inconnu", 9, &|_| true).is_empty() && Similar::new(&[]).nearest("a", 1, &|_| true).is_empty());
     }
