@@ -139,7 +139,7 @@ fn a_winner_where_it_is_shown_and_files_of_both_kinds() {
       rag: 12 of 60 wrong by exact_match: 0 passage not found, 0 passage not used, 0 failed, 12 not known
 
     recommendations
-      - take the simplest of rag, finetuned: in exact_match no difference between them is shown, and of base each is shown worse than another [best-of-all]
+      - take the simplest of rag, finetuned: in exact_match no difference between them is shown, and base is shown worse than another [best-of-all]
       - finetuned, if cost decides: no difference in exact_match was shown, and it takes 2.30 seconds less a question (1.29 s against 3.58 s) [cheaper-at-no-shown-loss]
       - more documents before rag and finetuned are called equal: in exact_match this set shows differences from 66.3 points on (in eight of ten sets like it); about 440 documents like these would show 10 points [larger-question-set]
       - rag, where the documents change: finetuned knows them as they were when it was trained, and each change takes a new training (600 s), where a search only takes a new index; no difference in exact_match was shown [freshness]

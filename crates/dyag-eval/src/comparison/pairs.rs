@@ -182,16 +182,16 @@ impl Quality {
         let value = |row: &Row| row.metrics.get(name).copied().or_else(|| (is_score && row.error.is_some()).then_some(0.0));
         let has_failed = |row: &Row| row.error.is_some() && !row.metrics.contains_key(name);
         let mut values = both(rows, value);
-        let has_values = !values.is_empty();
-        if name == "facts_agree" {
-            values.retain(|(question, ..)| expects_facts(rows[*question].0));
-        }
-        let nothing_to_agree = has_values && values.is_empty();
         let before = values.len();
         if needs_expected {
             values.retain(|(question, ..)| !lacks_expected(&rows[*question]));
         }
         let n_without_expected = before - values.len();
+        let has_values = !values.is_empty();
+        if name == "facts_agree" {
+            values.retain(|(question, ..)| expects_facts(rows[*question].0));
+        }
+        let nothing_to_agree = has_values && values.is_empty();
         // Where both failed, neither answered.
         let n_failures_as_zero = values
             .iter()
@@ -209,9 +209,10 @@ impl Quality {
                 self.n_rows,
                 if self.values.is_empty() { "it is not compared" } else { "they are left out" }
             ));
-        } else if self.nothing_to_agree {
+        }
+        if self.nothing_to_agree {
             notes.push(format!("{name}: no expected answer holds a number, a date or an identifier: it is not compared ({between})"));
-        } else if self.values.is_empty() {
+        } else if self.values.is_empty() && self.n_without_expected == 0 {
             notes.push(format!("{name}: no question has it in both files: it is not compared ({between})"));
         }
         if self.n_failures_as_zero > 0 {

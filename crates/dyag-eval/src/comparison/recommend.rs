@@ -102,16 +102,21 @@ fn best_of_all(comparison: &Comparison) -> Option<Recommendation> {
     let is_beaten = |name: &&str| judged.iter().any(|(pair, primary)| is_of(pair, name) && loses(primary, name));
     let names = comparison.arms.iter().map(|arm| arm.name.as_str()).filter(is_judged);
     let (worse, best): (Vec<&str>, Vec<&str>) = names.partition(is_beaten);
-    if worse.is_empty() || best.is_empty() || worse.len() + best.len() < 3 {
+    let best_mean = |primary: &MetricComparison| primary.first_mean.max(primary.second_mean);
+    let answers = judged.iter().any(|(_, primary)| !is_next_to_nothing(primary, best_mean(primary)));
+    if worse.is_empty() || best.is_empty() || worse.len() + best.len() < 3 || !answers {
         return None;
     }
     let (best_names, worse_names) = (best.join(", "), worse.join(", "));
-    let text = if best.len() == 1 {
-        format!("take {best_names}: nothing is shown better in {metric}, and of {worse_names} each is shown worse than another")
+    let losers = if worse.len() == 1 {
+        format!("{worse_names} is shown worse than another")
     } else {
-        format!(
-            "take the simplest of {best_names}: in {metric} no difference between them is shown, and of {worse_names} each is shown worse than another"
-        )
+        format!("of {worse_names} each is shown worse than another")
+    };
+    let text = if best.len() == 1 {
+        format!("take {best_names}: nothing is shown better in {metric}, and {losers}")
+    } else {
+        format!("take the simplest of {best_names}: in {metric} no difference between them is shown, and {losers}")
     };
     let figures = json!({ "metric": metric, "best": best, "worse": worse });
     let would_change = "what you need besides right answers: sources, documents that change, time, memory".to_owned();

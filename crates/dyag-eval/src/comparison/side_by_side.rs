@@ -13,6 +13,8 @@ pub struct SideBySide<'a> {
     pub taught: Option<(Taught, usize)>,
     /// Those whose training that was, where there are several trainings.
     pub trained: Option<&'a [String]>,
+    /// How many of these questions have it, where not all do.
+    pub n_having: Option<usize>,
     /// Its mean for each way, in the order of [`Comparison::arms`]; none where it shares the metric with no other.
     pub means: Vec<Option<f64>>,
 }
@@ -20,7 +22,8 @@ pub struct SideBySide<'a> {
 impl SideBySide<'_> {
     /// The metric and its questions, for people.
     pub fn label(&self) -> String {
-        let Some((taught, n)) = self.taught else { return self.metric.to_owned() };
+        let having = self.n_having.map(|n| format!(" ({n} questions)")).unwrap_or_default();
+        let Some((taught, n)) = self.taught else { return format!("{}{having}", self.metric) };
         let trained = self.trained.map(|arms| format!(" ({})", arms.join(", "))).unwrap_or_default();
         format!("{}, {n} questions {}{trained}", self.metric, taught.words())
     }
@@ -56,11 +59,12 @@ impl Comparison {
     /// The means of a metric in these pairs. A way's is that of the pair with most of its questions.
     fn means_of<'a>(&'a self, name: &'a str, pairs: &'a [Pair]) -> Option<SideBySide<'a>> {
         let mut means: Vec<Option<(usize, f64)>> = vec![None; self.arms.len()];
-        let mut unit = None;
+        let (mut unit, mut n_having) = (None, None);
         for pair in pairs {
             let Some(metric) = pair.metrics.iter().find(|metric| metric.metric == name) else { continue };
             // One way's values may lie between 0 and 1 by chance.
             unit = if unit.is_none_or(|unit| unit == Unit::Share) { Some(metric.unit) } else { unit };
+            n_having = n_having.max((metric.n_left_out > 0).then_some(metric.difference.n_observations));
             for (arm, mean) in [(&pair.first, metric.first_mean), (&pair.second, metric.second_mean)] {
                 let Some(place) = self.arms.iter().position(|one| one.name == *arm) else { continue };
                 let n = metric.difference.n_observations;
@@ -70,6 +74,6 @@ impl Comparison {
             }
         }
         let means = means.into_iter().map(|mean| mean.map(|(_, mean)| mean)).collect();
-        Some(SideBySide { metric: name, unit: unit?, taught: None, trained: None, means })
+        Some(SideBySide { metric: name, unit: unit?, taught: None, trained: None, n_having, means })
     }
 }

@@ -4,10 +4,14 @@
 
 use serde_json::{Map, Value};
 
-/// Longest front matter, in bytes; a longer block is text. Every chunk of the file has it.
-const MAX_BYTES: usize = 4 << 10;
+/// Longest front matter, in bytes; a longer block is text.
+const MAX_BYTES: usize = 64 << 10;
+/// Longest front matter whose metadata are kept, in bytes: every chunk of the file has them. Of a longer one only the title and the summary are.
+const MAX_METADATA_BYTES: usize = 4 << 10;
+/// Longest title, in characters: every chunk has it.
+const MAX_TITLE_CHARS: usize = 300;
 /// Keys that chunks have a meaning of their own for.
-const RESERVED: [&str; 10] = ["id", "document", "path", "page", "page_end", "app_id", "app_name", "app_state", "name", "nom"];
+const RESERVED: [&str; 8] = ["id", "document", "path", "page", "page_end", "app_id", "app_name", "app_state"];
 /// Keys whose value is a sentence about the file: it is text.
 const SUMMARIES: [&str; 5] = ["description", "summary", "abstract", "résumé", "resume"];
 
@@ -63,6 +67,9 @@ fn read(block: &str) -> Option<FrontMatter> {
         n_keys += 1;
         found.add(key, value_of(value, &below));
     }
+    if block.len() > MAX_METADATA_BYTES {
+        found.metadata.clear();
+    }
     (n_keys > 0).then_some(found)
 }
 
@@ -70,8 +77,12 @@ impl FrontMatter {
     fn add(&mut self, key: &str, value: Value) {
         let lower = key.to_lowercase();
         let text = value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+        let titled = || text.as_ref().map(|text| text.chars().take(MAX_TITLE_CHARS).collect::<String>());
         if matches!(lower.as_str(), "title" | "titre") && text.is_some() {
-            self.title = text;
+            self.title = titled();
+        } else if matches!(lower.as_str(), "name" | "nom") {
+            // Beside a title it is a name for programs.
+            self.title = self.title.take().or_else(titled);
         } else if SUMMARIES.contains(&lower.as_str()) && text.is_some() {
             self.summary = text;
         } else if !RESERVED.contains(&lower.as_str()) && !value.is_null() {
@@ -162,6 +173,11 @@ mod tests {
         }
         let long = format!("---\na: {}\n---\n", "x".repeat(MAX_BYTES));
         assert_eq!(split(&long).1, long);
+        let many = format!("---\ntitle: {}\na: {}\n---\nfin", "t".repeat(400), "x".repeat(MAX_METADATA_BYTES));
+        let (found, rest) = split(&many);
+        assert_eq!((found.title.map(|title| title.len()), found.metadata.len(), rest), (Some(MAX_TITLE_CHARS), 0, "fin"));
+        let titles = ["name: a\ntitle: b", "title: b\nnom: a", "nom: a"].map(|keys| split(&format!("---\n{keys}\n---\n")).0.title);
+        assert_eq!(titles, ["b", "b", "a"].map(|title| Some(title.to_owned())));
     }
 
     proptest::proptest! {

@@ -156,7 +156,8 @@ fn fields_written(document: &Document<'_>, rules: &Rules, labels: &RuleLabels<'_
     for chunk in &document.chunks {
         let parsed = super::entries::parse(&chunk.content, labels);
         let values = field_values(&parsed, &chunk.content, &chunk.chunk_type, rules, labels);
-        let placeholder_only = |values: &[String]| values.iter().all(|value| rules.has_placeholder(value));
+        let is_open = |value: &String| rules.is_placeholder(value) || rules.has_placeholder(rules.without_notes(value));
+        let placeholder_only = |values: &[String]| values.iter().all(is_open);
         let holders: BTreeSet<usize> = values.iter().filter(|(_, values)| placeholder_only(values)).map(|(field, _)| *field).collect();
         written.extend(values.iter().map(|(field, _)| *field).filter(|field| !holders.contains(field)));
         let text = format!(" {} ", fold(&chunk.content));
@@ -167,13 +168,21 @@ fn fields_written(document: &Document<'_>, rules: &Rules, labels: &RuleLabels<'_
             let has_text = field.is_text && parsed.parts.iter().any(|part| !part.paragraphs.is_empty());
             // What is known of the file is not in its text.
             let in_metadata = keys.iter().any(|key| field.labels.contains(key) || field.sections.contains(key))
-                || chunk.metadata.values().filter_map(Value::as_str).any(matches);
+                || chunk.metadata.values().flat_map(texts_of).any(matches);
             if (is_named && !holders.contains(&index)) || matches(&chunk.content) || has_text || in_metadata {
                 written.insert(index);
             }
         }
     }
     written
+}
+
+/// The texts of a value: itself, or those of a list.
+fn texts_of(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        other => other.as_str().into_iter().collect(),
+    }
 }
 
 /// Wordings of which no two are nearly the same, in an order of chance.

@@ -20,7 +20,7 @@ pub(crate) struct Entry {
     pub(crate) part: usize,
     /// The label that opened the list it stands in (`- Acteurs:`), as written.
     pub(crate) parent: Option<String>,
-    /// Whether it is indented further than that label.
+    /// Whether it stands below that label, and not only after it: indented further, or an item after a label that is none.
     pub(crate) is_nested: bool,
 }
 
@@ -67,14 +67,24 @@ enum Open {
     Paragraph,
 }
 
+/// A label without a value: what follows is said of it.
+struct Opener {
+    label: String,
+    indent: usize,
+    is_item: bool,
+    /// Whether something stands below it already.
+    has_nested: bool,
+}
+
 struct Parser<'a> {
     labels: &'a dyn Labels,
     parsed: Parsed,
     open: Open,
-    parent: Option<String>,
-    /// How far the label that opened the list is indented, and how far the line that is read.
-    parent_indent: usize,
+    /// The labels that lists stand below, from outside inwards.
+    openers: Vec<Opener>,
+    /// How far the line that is read is indented, and whether it is an item of a list.
     indent: usize,
+    is_item: bool,
     body: Vec<&'a str>,
     table: Vec<Vec<String>>,
 }
@@ -86,9 +96,9 @@ pub(crate) fn parse(text: &str, labels: &dyn Labels) -> Parsed {
         labels,
         parsed: Parsed { parts, ..Parsed::default() },
         open: Open::Nothing,
-        parent: None,
-        parent_indent: 0,
+        openers: Vec::new(),
         indent: 0,
+        is_item: false,
         body: Vec::new(),
         table: Vec::new(),
     };
@@ -117,10 +127,18 @@ pub(crate) fn parse(text: &str, labels: &dyn Labels) -> Parsed {
     parser.parsed
 }
 
+impl Opener {
+    /// Whether a line stands below it.
+    fn holds(&self, indent: usize, is_item: bool) -> bool {
+        indent > self.indent || (indent == self.indent && is_item && !self.is_item)
+    }
+}
+
 impl<'a> Parser<'a> {
     fn line(&mut self, line: &'a str) {
         let trimmed = line.trim();
         self.indent = line.len() - line.trim_start().len();
+        self.is_item = item(trimmed).is_some();
         if let Some(heading) = heading(trimmed) {
             self.end_table();
             return self.heading(heading);
@@ -166,7 +184,7 @@ impl<'a> Parser<'a> {
         self.end_part();
         self.parsed.parts.push(PartText { heading: heading.to_owned(), ..PartText::default() });
         self.open = Open::Nothing;
-        self.parent = None;
+        self.openers.clear();
     }
 
     fn item(&mut self, item: &'a str) {
@@ -182,8 +200,12 @@ impl<'a> Parser<'a> {
     fn labelled(&mut self, label: &str, value: &str, raw: &str) {
         let folded = fold(label);
         if value.is_empty() && !self.labels.opens_text(&folded) {
-            self.parent = Some(label.to_owned());
-            self.parent_indent = self.indent;
+            while self.openers.pop_if(|opener| !opener.holds(self.indent, self.is_item)).is_some() {}
+            if let Some(above) = self.openers.last_mut() {
+                above.has_nested = true;
+            }
+            let (indent, is_item) = (self.indent, self.is_item);
+            self.openers.push(Opener { label: label.to_owned(), indent, is_item, has_nested: false });
             self.open = Open::Nothing;
             return;
         }
@@ -214,9 +236,18 @@ impl<'a> Parser<'a> {
 
     fn push(&mut self, label: Option<&str>, value: &str, raw: &str) {
         let part = self.parsed.parts.len() - 1;
-        let (label, value, raw, parent) = (label.map(str::to_owned), value.to_owned(), raw.to_owned(), self.parent.clone());
-        let entry = Entry { label, value, raw, part, parent, is_nested: self.indent > self.parent_indent };
-        self.parsed.entries.push(entry);
+        // Catalogues also write what belongs to a label after it, in lines like its own: as long as nothing stands below it.
+        let (indent, is_item) = (self.indent, self.is_item);
+        let is_like = |opener: &Opener| opener.indent == indent && opener.is_item == is_item && !opener.has_nested;
+        while self.openers.pop_if(|opener| !opener.holds(indent, is_item) && !is_like(opener)).is_some() {}
+        let (mut parent, mut is_nested) = (None, false);
+        if let Some(opener) = self.openers.last_mut() {
+            is_nested = opener.holds(indent, is_item);
+            opener.has_nested |= is_nested;
+            parent = Some(opener.label.clone());
+        }
+        let (label, value, raw) = (label.map(str::to_owned), value.to_owned(), raw.to_owned());
+        self.parsed.entries.push(Entry { label, value, raw, part, parent, is_nested });
     }
 
     fn part(&mut self) -> &mut PartText {
@@ -367,6 +398,20 @@ mod tests {
         assert_eq!(parsed.entries[2].parent.as_deref(), Some("Acteurs"));
         assert_eq!(parsed.parts.len(), 2);
         assert_eq!((parsed.parts[1].heading.as_str(), parsed.parts[1].body.as_str()), ("Notes", "Un mot."));
+    }
+
+    #[test]
+    fn lists_below_lists_end_where_their_indent_does() {
+        let parents = |text: &str| -> Vec<(String, Option<String>, bool)> {
+            parse(text, &Known).entries.into_iter().map(|entry| (entry.value, entry.parent, entry.is_nested)).collect()
+        };
+        let of = |value: &str, parent: &str, nested: bool| (value.to_owned(), Some(parent.to_owned()), nested);
+        let alone = |value: &str| (value.to_owned(), None, false);
+        assert_eq!(parents("- Contacts:\n  - a@b.fr\n- Étage : 3"), [of("a@b.fr", "Contacts", true), alone("3")]);
+        assert_eq!(parents("Salle Ariane :\n- Capacité : 12\n\nÉtage : 2"), [of("12", "Salle Ariane", true), alone("2")]);
+        let levels = "- Bâtiment A:\n  - Accès:\n    - Porte : nord\n  - Étages : 3\n- Bâtiment B:\n  - Étages : 5";
+        assert_eq!(parents(levels), [of("nord", "Accès", true), of("3", "Bâtiment A", true), of("5", "Bâtiment B", true)]);
+        assert_eq!(parents("- Acteurs:\n- Acteur: B\n- Acteur: C"), [of("B", "Acteurs", false), of("C", "Acteurs", false)]);
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub fn extract(index: usize, document: &Document<'_>, rules: &Rules, max_answer_
         rules,
         max_answer_chars,
         drops,
-        labels: DocumentLabels::new(&passages),
+        labels: DocumentLabels::new(&passages, rules),
         facts: Vec::new(),
         places: BTreeMap::new(),
         conflicting: HashSet::new(),
@@ -150,7 +150,7 @@ impl Collector<'_> {
     fn clean(&mut self, values: &[String], category: &str) -> Vec<String> {
         let mut clean: Vec<String> = Vec::new();
         for value in values.iter().map(|value| plain(self.rules.without_notes(value))) {
-            if !self.rules.has_placeholder(&value) && !clean.contains(&value) {
+            if !value.is_empty() && !self.rules.has_placeholder(&value) && !clean.contains(&value) {
                 clean.push(value);
             }
         }

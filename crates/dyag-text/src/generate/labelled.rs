@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::document::Document;
 use super::entries::{Entry, Labels, Parsed, parse};
 use super::quality::plain;
+use super::rules::Rules;
 use super::wording::fold;
 use crate::chunk::Chunk;
 
@@ -56,10 +57,11 @@ pub(super) struct DocumentLabels {
 }
 
 impl DocumentLabels {
-    pub(super) fn new(passages: &[Passage]) -> Self {
+    /// What is only a placeholder says nothing.
+    pub(super) fn new(passages: &[Passage], rules: &Rules) -> Self {
         let mut found = Self { owners: HashMap::new(), values: HashMap::new() };
         for (entry, label) in passages.iter().flat_map(|passage| passage.parsed.entries.iter().zip(&passage.labels)) {
-            let Some(Label { folded, folded_owner, .. }) = label.as_ref().filter(|_| !entry.value.is_empty()) else { continue };
+            let Some(Label { folded, folded_owner, .. }) = label.as_ref().filter(|_| !rules.is_placeholder(&entry.value)) else { continue };
             found.owners.entry(folded.clone()).or_default().insert(folded_owner.clone());
             found.values.entry((folded.clone(), folded_owner.clone())).or_default().insert(fold(&entry.value));
         }

@@ -94,7 +94,12 @@ pub fn question_set(documents: &[Document<'_>], rules: &Rules, options: &Questio
             for (field, found) in field_values(&parsed, &chunk.content, &chunk.chunk_type, rules, &labels) {
                 // A field that goes on in the next chunk is one list; running text is said once.
                 if values[field].is_empty() || !rules.fields[field].is_text {
-                    values[field].extend(found);
+                    // What is nothing but a note stays, and is marked.
+                    let said = found.into_iter().map(|value| match rules.without_notes(&value).trim() {
+                        "" => value,
+                        said => said.to_owned(),
+                    });
+                    values[field].extend(said);
                 }
             }
         }

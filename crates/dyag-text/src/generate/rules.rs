@@ -365,22 +365,22 @@ impl Rules {
         folded.is_empty() || has_starred_words(value) || self.placeholders.contains(&folded)
     }
 
-    /// Whether a text holds a placeholder anywhere: starred words, or a line that is one. Notes to oneself are no part of it.
+    /// Whether a text holds a placeholder anywhere: starred words, or a line that is one or a note to oneself.
     pub fn has_placeholder(&self, text: &str) -> bool {
-        let text = self.without_notes(text);
-        text.trim().is_empty() || has_starred_words(text) || text.lines().any(|line| !line.trim().is_empty() && self.is_placeholder(line))
+        has_starred_words(text) || text.lines().any(|line| !line.trim().is_empty() && self.is_placeholder(line))
     }
 
-    /// The first part of a text that no line with a note to oneself (`TODO: ask the team`) interrupts; empty where there are notes alone.
+    /// The first part of a text that no note to oneself (`TODO: ask the team`, up to a blank line or an item) interrupts; empty where there are notes alone.
     pub(crate) fn without_notes<'a>(&self, text: &'a str) -> &'a str {
-        let (mut start, mut end) = (0, 0);
+        let (mut start, mut end, mut in_note) = (0, 0, false);
         for line in text.split_inclusive('\n') {
-            let is_note = is_note_to_self(line);
-            if is_note && !text[start..end].trim().is_empty() {
+            let begins = line.trim().is_empty() || line.trim_start().starts_with(['-', '*', '+', '•', '#', '|']);
+            in_note = is_note_to_self(line) || (in_note && !begins);
+            if in_note && !text[start..end].trim().is_empty() {
                 break;
             }
             end += line.len();
-            if is_note {
+            if in_note {
                 start = end;
             }
         }

@@ -190,7 +190,11 @@ fn a_label_below_several_headings_is_asked_of_each() {
             "## Plans\n- Rez-de-chaussée:\n  - Sortie : nord\n- Étage:\n  - Sortie : sud\n- Échelle : 1/100",
             &["Locaux du siège", "Plans"],
         ),
-        passage("d", "## Salle Ariane\n- Prise : plafond\n- Échelle : 1/50", &["Locaux du siège", "Salle Ariane"]),
+        passage(
+            "d",
+            "## Salle Ariane\n- Prise : plafond\n- Échelle : 1/50\n- Capacité : à compléter",
+            &["Locaux du siège", "Salle Ariane"],
+        ),
     ];
     let facts = facts_of(&chunks);
     let answers: Vec<(&str, &str)> = facts.iter().map(|(field, (answer, _))| (field.as_str(), answer.as_str())).collect();
@@ -219,7 +223,7 @@ fn what_is_no_application_is_not_called_one() {
     assert!(office["status"].1.contains(&"Dans quel état se trouve Locaux du siège ?".to_owned()));
     let law = facts_of(&[passage("a", "En application de l'article 3.\n\n- Statut : ouvert", &[])]);
     assert_eq!(law["status"].1, office["status"].1);
-    let said = facts_of(&[passage("a", "Cette application réserve les salles.\n\n- Statut : ouvert", &[])]);
+    let said = facts_of(&[passage("a", "Locaux du siège est une application de réservation.\n\n- Statut : ouvert", &[])]);
     assert!(said["status"].1.contains(&"L'application Locaux du siège est-elle en production ?".to_owned()), "{said:?}");
 }
 

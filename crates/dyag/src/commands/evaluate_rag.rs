@@ -91,6 +91,9 @@ impl Preparation for WithPassages {
         let mut identity = self.searching.identity();
         identity["always_answer"] = self.always_answer.into();
         identity["hybrid"] = self.hybrid.name().into();
+        if self.hybrid == HybridChoice::Surer {
+            identity["nearly_certain"] = retrieval::NEARLY_CERTAIN.into();
+        }
         identity
     }
 

@@ -36,7 +36,7 @@ pub(crate) enum AnsweredFrom {
 }
 
 /// From which probability of a token on, on geometric average, a model is nearly certain of an answer. Of answers from memory that stood in no passage, right ones had 0.98 and more, wrong ones mostly less (docs/LOG.md).
-const NEARLY_CERTAIN: f64 = 0.98;
+pub(crate) const NEARLY_CERTAIN: f64 = 0.98;
 
 /// An answer, and how likely the model finds it.
 #[derive(Clone, Copy, Debug)]

@@ -26,7 +26,7 @@ use crate::engine::EngineArgs;
 use crate::language::say;
 use crate::terminal;
 
-pub(crate) use hybrid::{AnsweredFrom, Choice, HybridChoice, Rival, Written};
+pub(crate) use hybrid::{AnsweredFrom, Choice, HybridChoice, NEARLY_CERTAIN, Rival, Written};
 pub(crate) use prompt::{PassageLimits, Prepared, prepare, shown_passages};
 pub(crate) use rewrite::rewrite;
 pub(crate) use show::{explain, hits_json, print_citations, sureness};

@@ -19,6 +19,10 @@ const SENTENCES: &[(&str, &str)] = &[
         "prendre le plus simple de {0}\u{202F}: pour {1}, aucune différence n’est démontrée entre eux, et de {2} chacun est démontré moins bon qu’un autre",
     ),
     (
+        "take the simplest of {name}: in {name} no difference between them is shown, and {name} is shown worse than another",
+        "prendre le plus simple de {0}\u{202F}: pour {1}, aucune différence n’est démontrée entre eux, et {2} est démontré moins bon qu’un autre",
+    ),
+    (
         "what you need besides right answers: sources, documents that change, time, memory",
         "ce qu’il vous faut outre des réponses justes\u{202F}: des sources, des documents qui changent, du temps, de la mémoire",
     ),

@@ -35,6 +35,9 @@ fn side_by_side(context: &Context<'_>, page: &mut Page<'_>) {
         .into_iter()
         .map(|figure| {
             let mut label = words.metric_label(figure.metric).to_owned();
+            if let Some(n) = figure.n_having.filter(|_| figure.taught.is_none()) {
+                let _ = write!(label, " ({} questions)", language.len(n));
+            }
             if let Some((taught, n)) = figure.taught {
                 let taught = words.taught.iter().find(|(one, _)| *one == taught).map_or(taught.words(), |(_, words)| words);
                 let _ = write!(label, " · {}", words.fill(words.group, &[&language.len(n), taught]));

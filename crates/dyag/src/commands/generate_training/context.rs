@@ -24,7 +24,7 @@ pub(super) struct ContextArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, requires = "with_context")]
     unanswerable: f64,
 
-    /// Longest passage, in characters; it is cut at the end of a sentence, and the answer stays in it
+    /// Longest passage, in characters; of a longer one the part with the question's words is shown, or the part with the answer
     #[arg(long, value_name = "N", default_value_t = 800, requires = "with_context", value_parser = clap::value_parser!(u32).range(40..))]
     max_passage_chars: u32,
 }
