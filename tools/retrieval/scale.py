@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What a large collection of invented passages costs: time and memory to make, bytes, time of a search, and searches while the next state is made.
 
-usage: scale.py DYAG OUT [--chunks 1000000] [--questions 1000] [--embedding-model DIR] [--approximate-from N] [--seed 1]
+usage: scale.py DYAG OUT [--chunks 1000000] [--lines N] [--questions 1000] [--embedding-model DIR] [--approximate-from N] [--seed 1]
 
-Passages are those of tools/tiny/make_catalogues.py, one for each application. Questions ask for an application by its name and one of its fields; whether its own passage is among the first five is
+Passages are those of tools/tiny/make_catalogues.py, one for each application, or the first --lines of them (an encoder's time is that of the tokens). Questions ask for an application by its name and one of its fields; whether its own passage is among the first five is
 counted too. With --embedding-model the questions are asked by words, by vectors and by both; with --approximate-from the collection is made twice, and the share of exact neighbours that the inverted
 file finds is printed. Needs Python alone.
 """
@@ -22,13 +22,13 @@ from make_catalogues import WORDS, application, invented
 FIELDS = ["le statut", "l'identifiant", "la portée géographique", "le domaine métier", "l'hébergement", "les acteurs", "le nom complet"]
 
 
-def write_passages(folder, n, n_questions, seed):
+def write_passages(folder, n, n_questions, seed, n_lines=None):
     rng, names = random.Random(seed), []
     with open(folder / "chunks.jsonl", "w", encoding="utf-8") as out:
         for number in range(n):
             name = invented(rng, "fr", 3, 5)
             names.append(name)
-            content = "\n".join(line for line in application(rng, "fr", name) if line)
+            content = "\n".join([line for line in application(rng, "fr", name) if line][:n_lines])
             out.write(json.dumps({"id": f"{number:07}", "source_id": str(number), "title": name, "content": content, "metadata": {"serie": number % 10}, "chunk_type": "main"}, ensure_ascii=False) + "\n")
     with open(folder / "questions.jsonl", "w", encoding="utf-8") as out:
         for number in range(n_questions):
@@ -61,6 +61,7 @@ def main():
     parser.add_argument("dyag")
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--chunks", type=int, default=1_000_000)
+    parser.add_argument("--lines", type=int)
     parser.add_argument("--questions", type=int, default=1000)
     parser.add_argument("--embedding-model", default="none")
     parser.add_argument("--approximate-from", type=int)
@@ -68,7 +69,7 @@ def main():
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if not (args.out / "questions.jsonl").exists():
-        write_passages(args.out, args.chunks, args.questions, args.seed)
+        write_passages(args.out, args.chunks, args.questions, args.seed, args.lines)
     chunks, store = args.out / "chunks.jsonl", args.out / "index"
     index = lambda store, *more: [args.dyag, "index-rag", str(chunks), "--store", str(store), "--collection", "large", "--embedding-model", args.embedding_model, *more]
     exact = ["--approximate-from", str(2**31)] if args.embedding_model != "none" else []
