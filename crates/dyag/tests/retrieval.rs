@@ -335,17 +335,6 @@ fn a_fine_tuned_model_gives_the_surer_of_its_answers_with_and_without_passages()
 }
 
 #[test]
-fn questions_that_the_documents_do_not_answer_are_scored_by_whether_the_answer_says_so() {
-    let place = place();
-    index(&place, &["--embedding-model", "none"]);
-    place.write("q.jsonl", r#"{"id": "u1", "question": "recette gâteau chocolat ?", "kind": "unanswerable"}"#);
-    done(&place, &["evaluate-rag", "q.jsonl", "--base-model", "model", "--output", "u.json", "--language", "fr"]);
-    let results: Value = serde_json::from_str(&place.read("u.json")).expect("JSON");
-    assert_eq!(results["results"][0]["metrics"]["abstained"], 1.0, "{results}");
-    assert_eq!(results["results"][0]["kind"], "unanswerable");
-}
-
-#[test]
 fn a_question_set_of_a_collection_names_chunks_that_bear_the_answers() {
     let place = place();
     index(&place, &["--embedding-model", "none"]);

@@ -72,3 +72,15 @@ fn the_only_collection_needs_no_name_and_several_do() {
     index("applications");
     assert!(stats().stdout.starts_with("applications: "));
 }
+
+#[test]
+fn questions_that_the_documents_do_not_answer_are_scored_by_whether_the_answer_says_so() {
+    let (place, chunks, _) = place();
+    assert_eq!(place.run(&["index-rag", &chunks, "--embedding-model", "none"]).code, Some(0));
+    place.write("q.jsonl", r#"{"id": "u1", "question": "recette gâteau chocolat ?", "kind": "unanswerable"}"#);
+    let evaluate = ["evaluate-rag", "q.jsonl", "--base-model", "model", "--output", "u.json", "--language", "fr"];
+    assert_eq!(place.run(&evaluate).code, Some(0));
+    let results: serde_json::Value = serde_json::from_str(&place.read("u.json")).expect("JSON");
+    assert_eq!(results["results"][0]["metrics"]["abstained"], 1.0, "{results}");
+    assert_eq!(results["results"][0]["kind"], "unanswerable");
+}

@@ -14,6 +14,7 @@ mod fields;
 mod labelled;
 mod model;
 mod parts;
+mod placeholders;
 mod quality;
 mod questions;
 mod random;
