@@ -122,6 +122,17 @@ struct Asked {
     unknown: Vec<String>,
 }
 
+/// A question and its passages before a reranker has looked at them.
+struct Candidates {
+    question: String,
+    asked: Asked,
+    hits: Vec<Hit>,
+    /// Cosine of the nearest passage.
+    cosine: Option<f64>,
+    /// Seconds of each stage, that of all of them last.
+    seconds: Vec<(&'static str, f64)>,
+}
+
 impl<'a> Retriever<'a> {
     /// A search over `store`; by vectors with the embedder that made them.
     ///
@@ -149,6 +160,40 @@ impl<'a> Retriever<'a> {
     /// # Errors
     /// See [`RetrievalError`].
     pub fn search(&self, question: &str, options: &SearchOptions) -> Result<Found, RetrievalError> {
+        let mut candidates = self.candidates(question, options)?;
+        if let Some(reranker) = self.reranker {
+            rerank(reranker, std::slice::from_mut(&mut candidates), &mut |_| {})?;
+        }
+        Ok(self.found(candidates, options.k))
+    }
+
+    /// The same for each of several questions. The reranker, where there is one, is asked once for all of them: a language model then reads a passage once for all questions that found it.
+    /// `on_done` is told how many questions are done; with a reranker, whose work is the most of it, how many pairs of a question and a passage it scored, in questions.
+    ///
+    /// # Errors
+    /// See [`RetrievalError`].
+    pub fn search_all(
+        &self,
+        questions: &[&str],
+        options: &SearchOptions,
+        on_done: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Found>, RetrievalError> {
+        let mut candidates = Vec::with_capacity(questions.len());
+        for question in questions {
+            candidates.push(self.candidates(question, options)?);
+            if self.reranker.is_none() {
+                on_done(candidates.len());
+            }
+        }
+        if let Some(reranker) = self.reranker {
+            let n_pairs = candidates.iter().map(|one| one.hits.len()).sum::<usize>().max(1);
+            rerank(reranker, &mut candidates, &mut |n| on_done(n * questions.len() / n_pairs))?;
+        }
+        Ok(candidates.into_iter().map(|candidates| self.found(candidates, options.k)).collect())
+    }
+
+    /// What the rankings say of a question, before a reranker looks: its passages, those for a reranker among them.
+    fn candidates(&self, question: &str, options: &SearchOptions) -> Result<Candidates, RetrievalError> {
         let SearchOptions { k, candidates, ranking, filter, reranked } = options;
         let start = Instant::now();
         let mut seconds = Vec::new();
@@ -193,17 +238,18 @@ impl<'a> Retriever<'a> {
                 Stages { lexical: of_lexical.get(id.as_str()).copied(), vector: of_vector.get(id.as_str()).copied(), fused, rerank: None };
             hits.push(Hit { chunk, score: *score, stages });
         }
-        if let Some(reranker) = self.reranker {
-            let from = Instant::now();
-            rerank(reranker, question, &mut hits)?;
-            timed("rerank", from);
-        }
-        hits.truncate(*k);
         timed("all", start);
         let cosine = nearest.first().map(|best| f64::from(best.score));
+        Ok(Candidates { question: question.to_owned(), asked, hits, cosine, seconds })
+    }
+
+    /// The best `k` of them, and how sure that is.
+    fn found(&self, candidates: Candidates, k: usize) -> Found {
+        let Candidates { question: _, asked, mut hits, cosine, seconds } = candidates;
+        hits.truncate(k);
         let confidence = self.confidence(&asked, &hits, cosine);
         let focus = Focus { words: asked.words, languages: self.store.description().languages.clone() };
-        Ok(Found { hits, confidence, corrections: asked.corrections, focus, seconds })
+        Found { hits, confidence, corrections: asked.corrections, focus, seconds }
     }
 
     /// What is shown of a passage that was found, in at most `max_chars` characters.
@@ -288,20 +334,33 @@ fn places(ranking: &[Scored]) -> HashMap<&str, Place> {
     places.map(|(rank, scored)| (scored.id.as_str(), Place { rank: rank + 1, score: f64::from(scored.score) })).collect()
 }
 
-/// Orders hits by the reranker's scores; equal ones stay in the order they had.
-fn rerank(reranker: &dyn Reranker, question: &str, hits: &mut [Hit]) -> Result<(), RetrievalError> {
-    let texts: Vec<String> = hits.iter().map(|hit| searched_text(&hit.chunk)).collect();
-    let scores = reranker.score(question, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
-    if scores.len() != hits.len() || scores.iter().any(|score| !score.is_finite()) {
+/// Orders the hits of each question by the reranker's scores; equal ones stay in the order they had. Its seconds are shared out evenly among the pairs it scored.
+fn rerank(reranker: &dyn Reranker, questions: &mut [Candidates], on_pairs: &mut dyn FnMut(usize)) -> Result<(), RetrievalError> {
+    let from = Instant::now();
+    let texts: Vec<Vec<String>> = questions.iter().map(|one| one.hits.iter().map(|hit| searched_text(&hit.chunk)).collect()).collect();
+    let asked: Vec<(&str, Vec<&str>)> =
+        questions.iter().zip(&texts).map(|(one, texts)| (one.question.as_str(), texts.iter().map(String::as_str).collect())).collect();
+    let scores = reranker.score_all(&asked, on_pairs)?;
+    let n_pairs = texts.iter().map(Vec::len).sum::<usize>().max(1);
+    let share = from.elapsed().as_secs_f64() / n_pairs as f64;
+    let fits = |(one, scores): (&Candidates, &Vec<f32>)| scores.len() == one.hits.len() && scores.iter().all(|score| score.is_finite());
+    if scores.len() != questions.len() || !questions.iter().zip(&scores).all(fits) {
         let found = "others, or numbers that are not finite".to_owned();
         return Err(RetrievalError::Chunk { id: String::new(), expected: "a score for each passage from the reranker", found });
     }
-    for (hit, score) in hits.iter_mut().zip(scores) {
-        hit.score = f64::from(score);
-    }
-    hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-    for (rank, hit) in hits.iter_mut().enumerate() {
-        hit.stages.rerank = Some(Place { rank: rank + 1, score: hit.score });
+    for (Candidates { hits, seconds, .. }, scores) in questions.iter_mut().zip(scores) {
+        for (hit, score) in hits.iter_mut().zip(scores) {
+            hit.score = f64::from(score);
+        }
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        for (rank, hit) in hits.iter_mut().enumerate() {
+            hit.stages.rerank = Some(Place { rank: rank + 1, score: hit.score });
+        }
+        let took = share * hits.len() as f64;
+        if let Some((_, all)) = seconds.last_mut() {
+            *all += took;
+        }
+        seconds.insert(seconds.len().saturating_sub(1), ("rerank", took));
     }
     Ok(())
 }

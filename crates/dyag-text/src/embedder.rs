@@ -73,4 +73,19 @@ pub trait Reranker {
     /// # Errors
     /// See [`ModelFailure`].
     fn score(&self, query: &str, passages: &[&str]) -> Result<Vec<f32>, ModelFailure>;
+
+    /// The same numbers for several queries, each with its passages, which a model that keeps what it read of a passage gives sooner. `on_pairs` is told how many pairs are scored.
+    ///
+    /// # Errors
+    /// See [`ModelFailure`].
+    fn score_all(&self, asked: &[(&str, Vec<&str>)], on_pairs: &mut dyn FnMut(usize)) -> Result<Vec<Vec<f32>>, ModelFailure> {
+        let mut n_scored = 0;
+        let mut scored = |(query, passages): &(&str, Vec<&str>)| {
+            let scores = self.score(query, passages)?;
+            n_scored += passages.len();
+            on_pairs(n_scored);
+            Ok(scores)
+        };
+        asked.iter().map(&mut scored).collect()
+    }
 }

@@ -278,12 +278,12 @@ impl Asking {
             }
             return Ok(given.text);
         };
+        let found = searching.search(&searched)?;
         let Some(answerer) = &self.answerer else {
-            let found = searching.search(&searched)?;
             self.print_passages(question, &searched, &found)?;
             return Ok(String::new());
         };
-        let prepared = retrieval::prepare(searching, &searched, &turns, language, answerer, self.writing.max_tokens)?;
+        let prepared = retrieval::prepare(searching, found, &turns, language, answerer, self.writing.max_tokens)?;
         if self.explain && !self.json {
             retrieval::explain(&prepared.found)?;
             terminal::print_line("")?;

@@ -15,8 +15,6 @@ use serde_json::{Map, Value, json};
 
 use crate::answerer::Answerer;
 use crate::evaluation::{self, Evaluation, EvaluationArgs, Preparation, Task};
-use crate::language::say;
-use crate::progress::Progress;
 use crate::retrieval::{self, HybridChoice, SearchArgs, Searching, StoreArgs};
 use crate::terminal;
 
@@ -109,19 +107,17 @@ impl Preparation for WithPassages {
         max_tokens: usize,
     ) -> anyhow::Result<Vec<Task<'a>>> {
         let language = Language::from_code(language).unwrap_or_default();
-        let progress = Progress::new(questions.len(), say!("questions searched for", "questions recherchées"));
+        let asked: Vec<&str> = questions.iter().map(|question| question.turns.last().map_or("", |turn| turn.content.as_str())).collect();
         let mut tasks = Vec::with_capacity(questions.len());
-        for question in questions {
-            let asked = question.turns.last().map(|turn| turn.content.as_str()).unwrap_or_default();
+        for (question, found) in questions.iter().zip(self.searching.search_all(&asked)?) {
             let task = match answerer {
                 None => {
-                    let found = self.searching.search(asked)?;
                     let sources = Some(sources(&found, &[]));
                     Task { sources, other: search_keys(&found), ..Task::plain(question) }
                 }
                 Some(answerer) => {
                     let competes = self.hybrid == HybridChoice::Surer && answerer.is_finetuned();
-                    let prepared = retrieval::prepare(&self.searching, asked, &question.turns, language, answerer, max_tokens)?;
+                    let prepared = retrieval::prepare(&self.searching, found, &question.turns, language, answerer, max_tokens)?;
                     let given = (!prepared.is_answerable() && !self.always_answer).then(|| abstention(language).to_owned());
                     Task {
                         question,
@@ -134,10 +130,7 @@ impl Preparation for WithPassages {
                 }
             };
             tasks.push(task);
-            progress.done(1);
-            progress.tell();
         }
-        progress.end();
         Ok(tasks)
     }
 

@@ -46,9 +46,11 @@ pub(crate) fn open_embedder(folder: &Path, device: CpuDevice) -> anyhow::Result<
 /// # Errors
 /// As [`open_embedder`]; a language model without a chat template.
 pub(crate) fn open_reranker(path: &Path, engine: EngineArgs) -> anyhow::Result<Box<dyn Reranker + Send + Sync>> {
-    let engine = EngineArgs { precision: PrecisionChoice::F32, ..engine };
     Ok(match path.is_dir().then(|| folder_kind(path)).transpose()? {
-        Some(FolderKind::Encoder) => Box::new(reranker::LocalReranker::open(path, engine.open()?)?),
+        Some(FolderKind::Encoder) => {
+            let engine = EngineArgs { precision: PrecisionChoice::F32, ..engine };
+            Box::new(reranker::LocalReranker::open(path, engine.open()?)?)
+        }
         Some(FolderKind::Decoder) | None => Box::new(judge::JudgingModel::open(path, engine)?),
     })
 }

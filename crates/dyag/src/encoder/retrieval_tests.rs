@@ -4,11 +4,13 @@
 
 use dyag_kernels::Precision;
 use dyag_kernels::cpu_device::CpuOptions;
+use dyag_model::decoder::Likelihood;
 use dyag_testing::fixture;
-use dyag_text::TextRole;
+use dyag_text::{Message, Role, SourceLine, TextRole, Unit};
 use serde_json::Value;
 
 use super::*;
+use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
 
 fn folder(name: &str) -> PathBuf {
     fixture(Path::new("retrieval").join(name))
@@ -69,11 +71,11 @@ fn scores_are_those_of_sentence_transformers() {
 }
 
 #[test]
-fn a_language_model_scores_by_its_yes_and_no() {
-    use crate::loaded_model::{LoadSettings, LoadedModel, SystemChoice};
-    use dyag_text::{Message, Role, SourceLine, Unit};
-
-    let path = fixture("tiny-chat/model.gguf");
+fn a_reranking_language_model_scores_by_its_yes_and_no() {
+    // A reranker's name says that it is one.
+    let guard = tempfile::tempdir().unwrap();
+    let path = guard.path().join("Tiny-Reranker.gguf");
+    std::fs::copy(fixture("tiny-chat/model.gguf"), &path).unwrap();
     let reranker = open_reranker(&path, engine()).unwrap();
     assert!(reranker.signature().contains("|score:yes-no|longest:"), "{}", reranker.signature());
     assert!(reranker.score("q", &[]).unwrap().is_empty());
@@ -85,14 +87,7 @@ fn a_language_model_scores_by_its_yes_and_no() {
         // A passage's score is its own.
         assert_eq!(reranker.score("Quel est le statut ?", &[passage]).unwrap(), [*score]);
     }
-    let settings = LoadSettings {
-        adapter: None,
-        base_model: Some(path.display().to_string()),
-        quantize: None,
-        system: SystemChoice::AsTrained,
-        engine: EngineArgs { precision: PrecisionChoice::F32, ..engine() },
-    };
-    let model = LoadedModel::open(settings, false).unwrap();
+    let model = language_model(&path);
     let turns = [
         Message::new(
             Role::System,
@@ -106,13 +101,50 @@ fn a_language_model_scores_by_its_yes_and_no() {
             ),
         ),
     ];
-    let source = SourceLine { path: Path::new("x").into(), line: 1, unit: Unit::Item };
-    let [yes, no] = ["yes", "no"].map(|answer| {
-        let group = model.answered(&turns, answer, &source).unwrap();
-        model.log_likelihoods(&[group], &mut |_| {}).unwrap()[0][0].log_likelihood
-    });
+    let [yes, no] = ["yes", "no"].map(|answer| likelihood(&model, &turns, answer).log_likelihood);
     let expected = yes.exp() / (yes.exp() + no.exp());
     assert!((f64::from(scores[0]) - expected).abs() < 1e-5, "{} {expected}", scores[0]);
+}
+
+#[test]
+fn another_language_model_scores_by_the_likelihood_of_the_question() {
+    let path = fixture("tiny-chat/model.gguf");
+    let reranker = open_reranker(&path, engine()).unwrap();
+    assert!(reranker.signature().contains("|score:question|longest:"), "{}", reranker.signature());
+    let long = "mot ".repeat(30_000);
+    let passages = ["Le statut est en production.", "", &long, "Le domaine est la mer."];
+    let endless = "quel ".repeat(5_000);
+    let questions = ["Quel est le statut ?", "Quel domaine ?", "", &endless, "Quel est le statut ?"];
+    let asked: Vec<(&str, Vec<&str>)> =
+        questions.iter().enumerate().map(|(n, question)| (*question, passages.iter().copied().cycle().skip(n).take(4).collect())).collect();
+    let mut told = Vec::new();
+    let together = reranker.score_all(&asked, &mut |n| told.push(n)).unwrap();
+    assert!(told.is_sorted() && told.last() == Some(&20), "{told:?}");
+    for ((question, passages), scores) in asked.iter().zip(&together) {
+        assert!(scores.iter().all(|score| *score <= 0.0), "{scores:?}");
+        // A pair's score is its own, whatever it is computed with.
+        assert_eq!(&reranker.score(question, passages).unwrap(), scores);
+        for (passage, score) in passages.iter().zip(scores) {
+            assert_eq!(reranker.score(question, &[passage]).unwrap(), [*score]);
+        }
+    }
+    assert_eq!(together[0], [together[4].as_slice()].concat());
+    let turns = [Message::new(Role::User, format!("{}\n\nWrite a question that this passage answers, in its language.", passages[0]))];
+    let expected = likelihood(&language_model(&path), &turns, questions[0]);
+    let expected = expected.log_likelihood / expected.n_tokens as f64;
+    assert!(expected < 0.0 && (f64::from(together[0][0]) - expected).abs() < 1e-5, "{} {expected}", together[0][0]);
+}
+
+fn language_model(path: &Path) -> LoadedModel {
+    let base_model = Some(path.display().to_string());
+    let settings = LoadSettings { adapter: None, base_model, quantize: None, system: SystemChoice::AsTrained, engine: engine() };
+    LoadedModel::open(settings, false).unwrap()
+}
+
+fn likelihood(model: &LoadedModel, turns: &[Message], answer: &str) -> Likelihood {
+    let source = SourceLine { path: Path::new("x").into(), line: 1, unit: Unit::Item };
+    let group = model.answered(turns, answer, &source).unwrap();
+    model.log_likelihoods(&[group], &mut |_| {}).unwrap()[0][0]
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::cli::PrecisionChoice;
 use crate::encoder::{open_embedder, open_reranker};
 use crate::engine::EngineArgs;
 use crate::language::say;
+use crate::progress::Progress;
 use crate::terminal;
 
 pub(crate) use hybrid::{AnsweredFrom, Choice, HybridChoice, NEARLY_CERTAIN, Rival, Written};
@@ -293,6 +294,26 @@ impl Searching {
     /// The passages that bear on a question; says once when the filter leaves none.
     pub(crate) fn search(&self, question: &str) -> anyhow::Result<Found> {
         let found = self.retriever()?.search(question, &self.options)?;
+        self.tell_of_filter(&found);
+        Ok(found)
+    }
+
+    /// The same for each of several questions, with what can be done once for all of them done once; a bar says how far it is.
+    pub(crate) fn search_all(&self, questions: &[&str]) -> anyhow::Result<Vec<Found>> {
+        let progress = Progress::new(questions.len(), say!("questions searched for", "questions recherchées"));
+        let mut done = 0;
+        let found = self.retriever()?.search_all(questions, &self.options, &mut |n| {
+            progress.done(n - done);
+            progress.tell();
+            done = n;
+        })?;
+        progress.end();
+        found.iter().for_each(|found| self.tell_of_filter(found));
+        Ok(found)
+    }
+
+    /// Says once when the filter leaves nothing.
+    fn tell_of_filter(&self, found: &Found) {
         let conditions = &self.options.filter.conditions;
         if found.hits.is_empty() && !conditions.is_empty() && !self.told_of_filter.replace(true) {
             let conditions = conditions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -307,7 +328,6 @@ impl Searching {
                 ),
             });
         }
-        Ok(found)
     }
 
     /// What the collection is.

@@ -45,16 +45,15 @@ const SPARE: usize = 8;
 /// Shortest part of a passage that is worth its place, in characters.
 const SHORTEST_PART: usize = 200;
 
-/// Searches for `searched`, and makes the prompt that asks `question` (the content of the last of `turns`) with as many of the passages as fit, best first; the last of them may be cut.
+/// Makes the prompt that asks the last of `turns` with as many of the passages that were found as fit, best first; the last of them may be cut.
 pub(crate) fn prepare(
     searching: &Searching,
-    searched: &str,
+    found: Found,
     turns: &[Message],
     language: Language,
     answerer: &Answerer,
     max_tokens: usize,
 ) -> anyhow::Result<Prepared> {
-    let found = searching.search(searched)?;
     let room = answerer.context().saturating_sub(max_tokens.min(answerer.context() / 2) + SPARE);
     let limit = searching.limits.max_prompt_tokens.map_or(room, |n| n.min(room));
     let retriever = searching.retriever()?;
