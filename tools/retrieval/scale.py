@@ -4,8 +4,8 @@
 usage: scale.py DYAG OUT [--chunks 1000000] [--lines N] [--questions 1000] [--embedding-model DIR] [--approximate-from N] [--seed 1]
 
 Passages are those of tools/tiny/make_catalogues.py, one for each application, or the first --lines of them (an encoder's time is that of the tokens). Questions ask for an application by its name and one of its fields; whether its own passage is among the first five is
-counted too. With --embedding-model the questions are asked by words, by vectors and by both; with --approximate-from the collection is made twice, and the share of exact neighbours that the inverted
-file finds is printed. Needs Python alone.
+counted too. With --embedding-model the questions are asked by words, by vectors and by both; with --approximate-from the collection is made twice, the second time with eight-bit copies of its
+vectors, and the share of exact neighbours that a search finds by these is printed. Needs Python alone.
 """
 import argparse
 import json
@@ -49,7 +49,7 @@ def searched(args, store, ranking, name, k=5):
     command = [args.dyag, "evaluate-rag", str(args.out / "questions.jsonl"), "--passages-only", "--store", str(store), "--collection", "large", "--search", ranking, "--n-chunks", str(k), "--output", str(out), "--restart"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     rows = json.loads(out.read_text(encoding="utf-8"))["results"]
-    times = sorted(sum(row["search_seconds"].values()) for row in rows)
+    times = sorted(row["search_seconds"]["all"] for row in rows)
     at = lambda share: 1e3 * times[min(len(times) - 1, int(share * len(times)))]
     hits = [row["gold_chunk_ids"][0] in [source["id"] for source in row["sources"][:5]] for row in rows]
     print(f"{name}: {len(rows)} questions, p50 {at(.5):.1f} ms, p95 {at(.95):.1f} ms, p99 {at(.99):.1f} ms; own passage among the first five: {100 * sum(hits) / len(hits):.1f} %", flush=True)
@@ -85,15 +85,15 @@ def main():
         # One passage more, so that there is something to write; vectors are taken over.
         extra = args.out / "extra.jsonl"
         extra.write_text(json.dumps({"id": "extra", "source_id": "extra", "title": "Extra", "content": "Un passage de plus."}) + "\n")
-        measured([args.dyag, "index-rag", str(extra), "--add", "--store", str(near), "--collection", "large", "--approximate-from", str(args.approximate_from)], "the same with an inverted file, vectors taken over")
+        measured([args.dyag, "index-rag", str(extra), "--add", "--store", str(near), "--collection", "large", "--approximate-from", str(args.approximate_from)], "the same with copies, vectors taken over")
         for ranking in ["vector", "fused"]:
-            some = searched(args, near, ranking, f"{ranking}, inverted file", 10)
+            some = searched(args, near, ranking, f"{ranking}, copies", 10)
             same = sum(len(set(a) & set(b)) for a, b in zip(found[ranking], some))
             print(f"  of the ten that exact search finds: {100 * same / sum(map(len, found[ranking])):.2f} %", flush=True)
     # The next state is made while questions are asked.
     extra = args.out / "next.jsonl"
     extra.write_text(json.dumps({"id": "next", "source_id": "next", "title": "Suite", "content": "Encore un passage."}) + "\n")
-    writer = subprocess.Popen([args.dyag, "index-rag", str(extra), "--add", "--store", str(store), "--collection", "large"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    writer = subprocess.Popen([args.dyag, "index-rag", str(extra), "--add", "--store", str(store), "--collection", "large", *exact], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     rounds, ranking = 0, list(found)[-1]
     while writer.poll() is None:
         again = searched(args, store, ranking, "while the next state is made", 10)

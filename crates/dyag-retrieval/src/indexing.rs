@@ -28,7 +28,7 @@ pub struct IndexOptions {
     pub rebuild: bool,
     /// Passages of the generation before stay, unless one of the same id comes.
     pub add: bool,
-    /// Vectors from which on a folder has an inverted file, so that a search looks at a part of them; none: the default.
+    /// Vectors from which on a folder has eight-bit copies, so that a search compares the nearest of these alone exactly; none: the default.
     pub approximate_from: Option<usize>,
     /// Where the embedder is, as it was named: written down for those who ask later.
     pub embedding_model: Option<String>,

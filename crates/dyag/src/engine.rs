@@ -24,6 +24,11 @@ pub(crate) struct EngineArgs {
 impl EngineArgs {
     /// The device these ask for.
     pub(crate) fn open(self) -> anyhow::Result<CpuDevice> {
+        self.open_with(self.precision == PrecisionChoice::Auto)
+    }
+
+    /// The same, told whether products of few rows with quantised weights round activations to bytes.
+    pub(crate) fn open_with(self, int8_activations: bool) -> anyhow::Result<CpuDevice> {
         let Self { device, precision, threads } = self;
         match device {
             DeviceChoice::Auto | DeviceChoice::Cpu => {}
@@ -32,12 +37,7 @@ impl EngineArgs {
                  Leave --device out to compute on the processor"
             ),
         }
-        let options = CpuOptions {
-            precision: precision.into(),
-            threads: threads.map(usize::from),
-            level: None,
-            int8_activations: precision == PrecisionChoice::Auto,
-        };
+        let options = CpuOptions { precision: precision.into(), threads: threads.map(usize::from), level: None, int8_activations };
         CpuDevice::new(options).context("cannot start the threads to compute with; try --threads 1")
     }
 }

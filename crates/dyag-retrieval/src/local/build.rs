@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use dyag_text::Embedder;
 use dyag_text::chunk::Chunk;
 
+use super::codes;
 use super::files::{self, FileRecord};
-use super::generation::{self, CHUNKS, CURRENT, FORMAT, Generation, LEXICAL, LISTS, MANIFEST, Manifest, OFFSETS, VECTORS};
-use super::inverted_file::{self, InvertedFile};
+use super::generation::{self, CHUNKS, CODES, CURRENT, FORMAT, Generation, LEXICAL, MANIFEST, Manifest, OFFSETS, VECTORS};
 use super::journal::{Journal, VectorsByText};
 use super::lexical;
 use crate::analysis::{Analyzer, content_hash, fingerprint};
@@ -112,26 +112,21 @@ pub fn index(
     Ok(counts.report(manifest.description, n_embedded, true))
 }
 
-/// Writes vectors by passage; where there are many, in the order of an inverted file, which is written too.
+/// Writes vectors by passage; where there are many, copies as well.
 fn write_vectors(
     partial: &Path,
     rows: &[&[f32]],
     dimension: usize,
     options: &IndexOptions,
 ) -> Result<BTreeMap<String, FileRecord>, RetrievalError> {
-    let mut written = BTreeMap::new();
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    if rows.len() >= options.approximate_from.unwrap_or(inverted_file::FROM) {
-        let path = partial.join(LISTS);
-        let lists = InvertedFile::build(rows, dimension).map_err(|problem| RetrievalError::write(&path, std::io::Error::other(problem)))?;
-        let bytes = lists.to_bytes();
-        written.insert(LISTS.to_owned(), files::write_new(&path, |out| out.write_all(&bytes))?);
-        order = lists.order().iter().map(|place| *place as usize).collect();
-    }
     let file = files::write_new(&partial.join(VECTORS), |out| {
-        order.iter().try_for_each(|place| rows[*place].iter().try_for_each(|value| out.write_all(&value.to_le_bytes())))
+        rows.iter().try_for_each(|row| row.iter().try_for_each(|value| out.write_all(&value.to_le_bytes())))
     })?;
-    written.insert(VECTORS.to_owned(), file);
+    let mut written = BTreeMap::from([(VECTORS.to_owned(), file)]);
+    if rows.len() >= options.approximate_from.unwrap_or(codes::FROM) {
+        let file = files::write_new(&partial.join(CODES), |out| codes::write(rows, dimension, out))?;
+        written.insert(CODES.to_owned(), file);
+    }
     Ok(written)
 }
 

@@ -9,7 +9,6 @@ use dyag_text::chunk::Chunk;
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileRecord};
-use super::inverted_file::InvertedFile;
 use super::lexical::Lexical;
 use super::vectors::Vectors;
 use crate::description::{ANALYSIS_VERSION, Description, EmbedderRecord};
@@ -21,7 +20,9 @@ pub(super) const MANIFEST: &str = "collection.json";
 pub(super) const CHUNKS: &str = "chunks.jsonl";
 pub(super) const OFFSETS: &str = "chunks.offsets";
 pub(super) const VECTORS: &str = "vectors.f32";
-pub(super) const LISTS: &str = "vectors.ivf";
+pub(super) const CODES: &str = "vectors.q8_0";
+/// Beside vectors that lie in another order than passages; no version but the first wrote it.
+const LISTS: &str = "vectors.ivf";
 pub(super) const LEXICAL: &str = "lexical";
 /// Names the generation that counts.
 pub(super) const CURRENT: &str = "CURRENT";
@@ -166,12 +167,13 @@ impl Generation {
         let lexical = Lexical::open(&folder.join(LEXICAL), n)?;
         let vectors = match &manifest.description.embedder {
             Some(EmbedderRecord { dimension, .. }) => {
-                let lists = manifest.files.contains_key(LISTS).then(|| map(LISTS)).transpose()?;
-                let read = |bytes: Bytes| {
-                    InvertedFile::read(&bytes, n, *dimension)
-                        .ok_or_else(|| RetrievalError::damaged(&folder.join(LISTS), format!("lists of {n} vectors"), "others"))
-                };
-                Some(Vectors::open(&folder.join(VECTORS), n, *dimension, lists.map(read).transpose()?)?)
+                if manifest.files.contains_key(LISTS) {
+                    let expected = "vectors in the order of passages (`dyag index-rag --rebuild` makes them)";
+                    return Err(RetrievalError::damaged(&folder.join(LISTS), expected, "an inverted file, as of an earlier version"));
+                }
+                let path = folder.join(CODES);
+                let codes = manifest.files.contains_key(CODES).then(|| map(CODES)).transpose()?;
+                Some(Vectors::open(&folder.join(VECTORS), n, *dimension, codes.map(|bytes| (path.as_path(), bytes)))?)
             }
             None => None,
         };

@@ -4,9 +4,9 @@
 //! end whatever a writer does, and a kill leaves the generation before. What was embedded is kept in a journal until it is part of a generation.
 
 mod build;
+mod codes;
 mod files;
 mod generation;
-mod inverted_file;
 mod journal;
 mod lexical;
 mod vectors;
@@ -90,7 +90,7 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the collection `name` under `root`. Products are computed on `device`, which should compute in f32.
+    /// Opens the collection `name` under `root`. Products are computed on `device`, which should compute in f32, and with copies of vectors in whole numbers.
     ///
     /// # Errors
     /// No such collection, files that are damaged.

@@ -100,8 +100,8 @@ fn only_what_changed_is_embedded_and_what_vanished_leaves() {
 }
 
 #[test]
-fn with_an_inverted_file_the_same_is_found_where_all_of_it_is_looked_at() {
-    let (exact, listed) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+fn with_copies_of_vectors_the_same_is_found() {
+    let (exact, copied) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let embedder = Words::new();
     let mut chunks = some_chunks();
     chunks.extend(
@@ -109,26 +109,26 @@ fn with_an_inverted_file_the_same_is_found_where_all_of_it_is_looked_at() {
     );
     let options = IndexOptions { approximate_from: Some(304), ..IndexOptions::default() };
     build(exact.path(), chunks.clone(), Some(&embedder), IndexOptions::default()).expect("indexed");
-    build(listed.path(), chunks.clone(), Some(&embedder), options.clone()).expect("indexed");
+    build(copied.path(), chunks.clone(), Some(&embedder), options.clone()).expect("indexed");
     let open = |root: &Path| LocalStore::open(root, "apps", device()).expect("a store");
-    let store = open(listed.path());
+    let store = open(copied.path());
     store.verify().expect("as written");
     assert!(
-        store.sizes().expect("sizes").contains_key("vectors.ivf")
-            && !open(exact.path()).sizes().expect("sizes").contains_key("vectors.ivf")
+        store.sizes().expect("sizes").contains_key("vectors.q8_0")
+            && !open(exact.path()).sizes().expect("sizes").contains_key("vectors.q8_0")
     );
     let vectors = embedder.embed(&["statut du dossier 3", "contact"], TextRole::Query).expect("vectors");
     for vector in vectors.iter().map(|vector| unit(vector).expect("a direction")) {
         let all = |store: &LocalStore| store.nearest(&vector, chunks.len(), &Filter::default()).expect("found");
         assert_eq!(all(&store), all(&open(exact.path())));
-        assert_eq!(store.nearest(&vector, 5, &Filter::default()).expect("found").len(), 5);
+        assert_eq!(store.nearest(&vector, 5, &Filter::default()).expect("found"), all(&store)[..5]);
     }
     // Vectors are taken over from it, and a smaller collection needs none.
     let asked = embedder.asked.get();
     chunks.truncate(200);
-    build(listed.path(), chunks, Some(&embedder), options).expect("indexed");
+    build(copied.path(), chunks, Some(&embedder), options).expect("indexed");
     assert_eq!(embedder.asked.get(), asked);
-    assert!(!open(listed.path()).sizes().expect("sizes").contains_key("vectors.ivf"));
+    assert!(!open(copied.path()).sizes().expect("sizes").contains_key("vectors.q8_0"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Vectors of a generation: a file of `n` rows of f32 as they lie in memory, each of length 1, mapped and multiplied. Rows are in the order of passages, or of an inverted file's lists.
+//! Vectors of a generation: a file of `n` rows of f32 in the order of passages, each of length 1, mapped and multiplied; where there are many, with eight-bit copies that are looked through first.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -10,75 +10,104 @@ use dyag_kernels::device::Projection;
 use dyag_kernels::map::Bytes;
 use dyag_kernels::{Device as _, Format, WeightMatrix};
 
-use super::inverted_file::InvertedFile;
+use super::codes;
 use crate::error::RetrievalError;
+use crate::indexing::dot;
 
 /// Rows of a product: what is read between two looks at the best so far.
 const BLOCK: usize = 65_536;
 
 /// A matrix `[n, dimension]` of unit vectors in its file.
 pub(super) struct Vectors {
-    matrix: WeightMatrix,
-    bytes: Bytes,
-    /// Which rows lie near each other, where the file is in that order.
-    lists: Option<InvertedFile>,
+    exact: Rows,
+    /// Copies of all rows, where the collection has some.
+    codes: Option<Rows>,
 }
 
 impl Vectors {
-    /// Maps the file of `n` vectors in the order of `lists`, where there are some.
-    pub(super) fn open(path: &Path, n: usize, dimension: usize, lists: Option<InvertedFile>) -> Result<Self, RetrievalError> {
+    /// Maps the file of `n` vectors. `codes` is the file of their copies.
+    pub(super) fn open(path: &Path, n: usize, dimension: usize, codes: Option<(&Path, Bytes)>) -> Result<Self, RetrievalError> {
         let bytes = Bytes::map_file(path).map_err(|error| RetrievalError::read(path, error))?;
         let found = bytes.len();
-        let damaged =
-            || RetrievalError::damaged(path, format!("{n} vectors of {dimension} numbers, 4 bytes each"), format!("{found} bytes"));
-        let expected = n.checked_mul(dimension).and_then(|count| count.checked_mul(4)).ok_or_else(damaged)?;
+        let damaged = |path: &Path, width: usize, found: usize| {
+            RetrievalError::damaged(path, format!("{n} vectors of {width} bytes"), format!("{found} bytes"))
+        };
+        let of_vectors = || damaged(path, dimension.saturating_mul(4), found);
+        let expected = n.checked_mul(dimension).and_then(|count| count.checked_mul(4)).ok_or_else(of_vectors)?;
         if found != expected || dimension == 0 {
-            return Err(damaged());
+            return Err(of_vectors());
         }
-        let matrix = WeightMatrix::new(bytes.clone(), Format::F32, n, dimension).ok_or_else(damaged)?;
-        Ok(Self { matrix, bytes, lists })
+        let exact = Rows::new(bytes, Format::F32, n, dimension).ok_or_else(of_vectors)?;
+        let codes = codes.map(|(path, bytes)| {
+            let (width, found) = (codes::padded(dimension), bytes.len());
+            let wrong = || damaged(path, codes::FORMAT.row_bytes(width).unwrap_or(0), found);
+            Rows::new(bytes, codes::FORMAT, n, width).ok_or_else(wrong)
+        });
+        Ok(Self { exact, codes: codes.transpose()? })
     }
 
     /// Numbers of a vector.
     pub(super) fn dimension(&self) -> usize {
-        self.matrix.cols()
+        self.exact.matrix.cols()
     }
 
     /// The vector of a passage.
     pub(super) fn row(&self, place: usize) -> Vec<f32> {
         let mut row = vec![0.0; self.dimension()];
-        self.matrix.widen_row(self.lists.as_ref().map_or(place, |lists| lists.row_of(place)), 0, &mut row);
+        self.exact.matrix.widen_row(place, 0, &mut row);
         row
     }
 
-    /// Places and cosines of the `k` passages nearest to `vector` among those that pass: the largest first, equal ones by place. With an inverted file, among those of the nearest lists.
+    /// Places and cosines of the `k` passages nearest to `vector` among those that pass: the largest first, equal ones by place. Of a collection with copies, among those whose copies are nearest.
     pub(super) fn nearest(&self, device: &CpuDevice, vector: &[f32], k: usize, passing: Option<&[bool]>) -> Vec<(usize, f32)> {
-        let n = self.matrix.rows();
-        let parts = match &self.lists {
-            Some(lists) => lists.probed(device, vector, k, passing),
-            None => std::iter::once(0..n).collect(),
-        };
+        let Some(copies) = &self.codes else { return self.exact.nearest(device, vector, k, passing).into_sorted() };
+        let mut padded = vector.to_vec();
+        padded.resize(copies.matrix.cols(), 0.0);
+        let mut best = Best::of(k);
+        for candidate in copies.nearest(device, &padded, codes::candidates(k), passing).heap {
+            best.offer(candidate.place, dot(&self.row(candidate.place), vector) as f32);
+        }
+        best.into_sorted()
+    }
+}
+
+/// Rows of one format in their file.
+struct Rows {
+    matrix: WeightMatrix,
+    bytes: Bytes,
+    /// Of a row.
+    width: usize,
+}
+
+impl Rows {
+    /// None where the file is of another length.
+    fn new(bytes: Bytes, format: Format, n: usize, cols: usize) -> Option<Self> {
+        let width = format.row_bytes(cols)?;
+        let matrix = WeightMatrix::new(bytes.clone(), format, n, cols)?;
+        Some(Self { matrix, bytes, width })
+    }
+
+    /// The rows with the largest products among those that pass.
+    fn nearest(&self, device: &CpuDevice, vector: &[f32], k: usize, passing: Option<&[bool]>) -> Best {
         let x = device.upload(vector);
-        let mut best = Best { heap: BinaryHeap::with_capacity(k + 1), k };
-        for from in parts.into_iter().flat_map(blocks) {
-            let Some(block) = self.rows(from.clone()) else { continue };
+        let mut best = Best::of(k);
+        for from in blocks(0..self.matrix.rows()) {
+            let Some(block) = self.part(from.clone()) else { continue };
             let weight = device.load_weight(&block);
             let mut y = device.scratch(block.rows());
             device.project_few(&x, 1, None, vec![Projection { weight: &weight, bias: None, pair: None, y: &mut y }]);
-            for (row, score) in from.zip(device.download(&y)) {
-                let place = self.lists.as_ref().map_or(row, |lists| lists.order()[row] as usize);
+            for (place, score) in from.zip(device.download(&y)) {
                 if passing.is_none_or(|passing| passing[place]) {
                     best.offer(place, score);
                 }
             }
         }
-        best.into_sorted()
+        best
     }
 
-    /// Some rows of the file.
-    fn rows(&self, rows: Range<usize>) -> Option<WeightMatrix> {
-        let width = 4 * self.dimension();
-        WeightMatrix::new(self.bytes.slice(rows.start * width..rows.end * width)?, Format::F32, rows.len(), self.dimension())
+    fn part(&self, rows: Range<usize>) -> Option<WeightMatrix> {
+        let bytes = self.bytes.slice(rows.start * self.width..rows.end * self.width)?;
+        WeightMatrix::new(bytes, self.matrix.format(), rows.len(), self.matrix.cols())
     }
 }
 
@@ -117,6 +146,10 @@ struct Best {
 }
 
 impl Best {
+    fn of(k: usize) -> Self {
+        Self { heap: BinaryHeap::new(), k }
+    }
+
     fn offer(&mut self, place: usize, score: f32) {
         let candidate = Candidate { score, place };
         if self.heap.len() < self.k {
@@ -215,51 +248,45 @@ mod tests {
     }
 
     #[test]
-    fn an_inverted_file_finds_nearly_what_is_nearest_and_all_of_it_where_it_looks_everywhere() {
-        let (n, dimension) = (6_000, 32);
-        let rows = clustered(n, dimension, 0.8);
-        let slices: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
-        let lists = InvertedFile::build(&slices, dimension).expect("lists");
-        let bytes = lists.to_bytes();
-        assert_eq!(InvertedFile::build(&slices, dimension).expect("lists").to_bytes(), bytes, "the same rows, the same lists");
-        let in_order: Vec<f32> = lists.order().iter().flat_map(|place| rows[*place as usize].iter().copied()).collect();
-        let (plain, listed) = (file(&rows.concat()), file(&in_order));
-        let exact = Vectors::open(plain.path(), n, dimension, None).expect("vectors");
-        let read = InvertedFile::read(&Bytes::from_vec(bytes.clone()), n, dimension).expect("as written");
-        let near = Vectors::open(listed.path(), n, dimension, Some(read)).expect("vectors");
-        assert!((0..n).all(|place| near.row(place) == exact.row(place)));
-        let device = device();
-        let (mut found, mut wanted) = (0, 0);
-        for query in clustered(80, dimension, 1.2).iter().skip(40) {
-            let of_all = exact.nearest(&device, query, 10, None);
-            let of_some = near.nearest(&device, query, 10, None);
-            assert_eq!(of_some.len(), 10);
-            found += of_some.iter().filter(|(place, _)| of_all.iter().any(|(other, _)| other == place)).count();
-            wanted += 10;
-            // What everything must be looked at for is exact.
-            let every_500th: Vec<bool> = (0..n).map(|place| place % 500 == 3).collect();
-            let rare =
-                |vectors: &Vectors| vectors.nearest(&device, query, 12, Some(&every_500th)).iter().map(|hit| hit.0).collect::<Vec<_>>();
-            assert_eq!(rare(&near), rare(&exact));
-            let all = |vectors: &Vectors| {
-                vectors.nearest(&device, query, n, None).iter().map(|hit| hit.0).collect::<std::collections::BTreeSet<_>>()
+    fn with_copies_the_nearest_are_the_same() {
+        // No whole blocks of copies, and one.
+        for dimension in [24, 32] {
+            let n = 6_000;
+            let rows = clustered(n, dimension, 0.8);
+            let slices: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+            let mut bytes = Vec::new();
+            codes::write(&slices, dimension, &mut bytes).expect("copies");
+            let plain = file(&rows.concat());
+            let open = |codes: Option<Vec<u8>>| {
+                let codes = codes.map(|bytes| (Path::new("vectors.q8_0"), Bytes::from_vec(bytes)));
+                Vectors::open(plain.path(), n, dimension, codes)
             };
-            assert_eq!(all(&near), all(&exact));
-        }
-        assert!(found * 100 >= wanted * 90, "{found} of {wanted}");
-        for (n, dimension) in [(n - 1, dimension), (n, dimension + 1), (1, dimension)] {
-            assert!(InvertedFile::read(&Bytes::from_vec(bytes.clone()), n, dimension).is_none());
-        }
-        // Any damage is refused, or does not lead astray.
-        for at in (0..64).chain((64..bytes.len()).step_by(997)) {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 0xff;
-            if let Some(lists) = InvertedFile::read(&Bytes::from_vec(damaged), n, dimension) {
-                let vectors = Vectors::open(listed.path(), n, dimension, Some(lists)).expect("vectors");
-                vectors.nearest(&device, &rows[5], 3, None);
+            let (exact, near) = (open(None).expect("vectors"), open(Some(bytes.clone())).expect("vectors"));
+            // Whether the device multiplies whole numbers or not.
+            for int8_activations in [true, false] {
+                let options = CpuOptions { precision: Precision::F32, threads: Some(2), level: None, int8_activations };
+                let device = CpuDevice::new(options).expect("threads");
+                for query in clustered(80, dimension, 1.2).iter().skip(40) {
+                    let places = |found: Vec<(usize, f32)>| found.into_iter().map(|(place, _)| place).collect::<Vec<_>>();
+                    let nearest = |vectors: &Vectors, k: usize, passing| places(vectors.nearest(&device, query, k, passing));
+                    assert_eq!(nearest(&near, 10, None), nearest(&exact, 10, None));
+                    let every_500th: Vec<bool> = (0..n).map(|place| place % 500 == 3).collect();
+                    assert_eq!(nearest(&near, 12, Some(&every_500th)), nearest(&exact, 12, Some(&every_500th)));
+                    assert_eq!(nearest(&near, n, None).len(), n);
+                }
+            }
+            for (n, dimension) in [(n - 1, dimension), (n, dimension + 32)] {
+                let codes = Some((Path::new("vectors.q8_0"), Bytes::from_vec(bytes.clone())));
+                let file = file(&vec![0.5; n * dimension]);
+                assert!(Vectors::open(file.path(), n, dimension, codes).is_err());
+            }
+            // Damaged copies lead astray at most.
+            for at in (0..64).chain((64..bytes.len()).step_by(9_973)) {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 0xff;
+                assert_eq!(open(Some(damaged)).expect("vectors").nearest(&device(), &rows[5], 3, None).len(), 3);
             }
         }
-        assert!(InvertedFile::read(&Bytes::from_vec(Vec::new()), n, dimension).is_none());
     }
 
     #[test]

@@ -42,8 +42,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "add")]
     rebuild: bool,
 
-    /// Passages from which on a search looks at the vectors near the question's alone, which may miss some (an inverted file); for a folder
-    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Passages from which on a search looks through eight-bit copies of the vectors and compares the nearest exactly; for a folder
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
     approximate_from: u32,
 
     #[command(flatten)]

@@ -111,6 +111,11 @@ pub(crate) fn exact_device(engine: EngineArgs) -> anyhow::Result<CpuDevice> {
     EngineArgs { precision: PrecisionChoice::F32, ..engine }.open()
 }
 
+/// What looks through vectors: exact ones in f32, their eight-bit copies in whole numbers.
+fn scanning_device(engine: EngineArgs) -> anyhow::Result<CpuDevice> {
+    EngineArgs { precision: PrecisionChoice::F32, ..engine }.open_with(true)
+}
+
 /// The embedder that a name means.
 pub(crate) fn embedder(name: &str, engine: EngineArgs) -> anyhow::Result<Box<dyn Embedder + Send + Sync>> {
     let found = crate::model_name::resolve(name).with_context(|| format!("--embedding-model {name}"))?;
@@ -165,7 +170,7 @@ impl StorePlace {
     /// A collection, open.
     pub(crate) fn open(&self, collection: &str, engine: EngineArgs) -> anyhow::Result<Box<dyn Store>> {
         match self {
-            Self::Folder(root) => Ok(Box::new(LocalStore::open(root, collection, Arc::new(exact_device(engine)?))?)),
+            Self::Folder(root) => Ok(Box::new(LocalStore::open(root, collection, Arc::new(scanning_device(engine)?))?)),
             Self::Server(server) => Ok(server.open(collection)?),
         }
     }
