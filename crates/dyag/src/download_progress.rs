@@ -58,7 +58,7 @@ impl DownloadProgress {
                 });
             }
             Event::File { name, .. } => state.message(name),
-            Event::Verifying { name } => state.message(format!("{name}: comparing with its hash")),
+            Event::Verifying { name } => state.message(say!("{name}: comparing with its hash", "{name} : comparaison avec son empreinte")),
             Event::Bytes(n) => {
                 state.done += n;
                 state.advance();
@@ -66,11 +66,17 @@ impl DownloadProgress {
             Event::Again(n) => {
                 state.done = state.done.saturating_sub(n);
                 state.todo = state.todo.max(state.done + n);
-                state.note(format!("{} have to be fetched again: the server does not send parts of files", size(n)));
+                state.note(say!(
+                    "{} have to be fetched again: the server does not send parts of files",
+                    "{} sont à télécharger de nouveau : le serveur n'envoie pas de parties de fichiers",
+                    size(n)
+                ));
                 state.advance();
             }
-            Event::Retry { problem, wait } => state.note(format!("{problem}; again in {:.1} s", wait.as_secs_f64())),
-            Event::Note(text) => state.note(format!("note: {text}")),
+            Event::Retry { problem, wait } => {
+                state.note(say!("{problem}; again in {:.1} s", "{problem} ; nouvel essai dans {:.1} s", wait.as_secs_f64()));
+            }
+            Event::Note(text) => state.note(say!("note: {text}", "note : {text}")),
         }
     }
 
@@ -123,9 +129,9 @@ impl State {
 /// A size for people.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {
-        0..1000 => format!("{bytes} bytes"),
-        1000..1_000_000 => format!("{:.0} KB", bytes as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+        0..1000 => say!("{bytes} bytes", "{bytes} octets"),
+        1000..1_000_000 => say!("{:.0} KB", "{:.0} Ko", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => say!("{:.1} MB", "{:.1} Mo", bytes as f64 / 1e6),
+        _ => say!("{:.2} GB", "{:.2} Go", bytes as f64 / 1e9),
     }
 }

@@ -303,19 +303,28 @@ pub(crate) fn check_base(manifest: &Manifest, folder: &Path, files: &ModelFiles)
         BaseMatch::Same => {}
         BaseMatch::OtherQuantization { expected, found } => {
             let told = |quantization: &Option<String>| {
-                quantization.as_ref().map_or("as its files have it".to_owned(), |q| format!("quantised to {q}"))
+                quantization.as_ref().map_or_else(
+                    || say!("as its files have it", "telle que dans ses fichiers"),
+                    |q| say!("quantised to {q}", "quantifiée en {q}"),
+                )
             };
-            let advice = expected.as_ref().map_or("leave --quantize out".to_owned(), |expected| format!("add --quantize {expected}"));
-            terminal::note(format!(
+            let advice = expected.as_ref().map_or_else(
+                || say!("leave --quantize out", "retirer --quantize"),
+                |expected| say!("add --quantize {expected}", "ajouter --quantize {expected}"),
+            );
+            terminal::note(say!(
                 "note: {} was trained on its base {}, which is used here {}: answers may differ a little; {advice} for the base of the training",
+                "note : {} a été entraîné sur sa base {}, employée ici {} : les réponses peuvent différer un peu ; {advice} pour avoir la base de l'entraînement",
                 folder.display(),
                 told(&expected),
                 told(&found),
             ));
         }
-        BaseMatch::OtherWeights { expected, found } => terminal::note(format!(
+        BaseMatch::OtherWeights { expected, found } => terminal::note(say!(
             "note: {} was trained on other weights of this shape ({} {expected}; these are {found}): \
              another quantisation is fine, another model is not",
+            "note : {} a été entraîné sur d'autres poids de même forme ({} {expected} ; ceux-ci : {found}) : \
+             une autre quantification convient, un autre modèle non",
             folder.display(),
             manifest.base_model.path,
         )),

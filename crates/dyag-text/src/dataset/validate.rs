@@ -201,7 +201,7 @@ impl<'a> Validator<'a> {
         }
         self.look_at_texts(row);
         if row.messages.last().is_none_or(|message| message.role != Role::Assistant) {
-            let message = "the question has no expected answer: it can be asked, but not judged or learned".to_owned();
+            let message = "the question has no expected answer: it can be asked, but not judged, and training refuses it".to_owned();
             self.add(Severity::Warning, FindingKind::NoAnswer, &row.source, None, message);
         }
         self.compare_with_earlier(row);

@@ -5,9 +5,11 @@ use serde_json::{Map, Value, json};
 
 use super::document::Document;
 use super::entries::parse;
+use super::facts::{FactKind, extract};
 use super::fields::{RuleLabels, field_values};
+use super::quality::Drops;
 use super::random::Random;
-use super::rules::{FieldRule, Rules};
+use super::rules::Rules;
 
 /// Mixed into the choice of wordings. With this number, the seed 42 chooses for the ten applications of the original's example those wordings that the original chose; it drew
 /// them without a seed.
@@ -83,11 +85,14 @@ impl Question {
     }
 }
 
-/// Questions for every field of every document, in the order of the documents and of the rule file's fields.
+/// Longest answer outside the rule file's fields, in characters.
+const MAX_ANSWER_CHARS: usize = 400;
+
+/// Questions for every field of every document, in the order of the documents and of the rule file's fields; then for the document's other labelled lines and the cells of its tables.
 pub fn question_set(documents: &[Document<'_>], rules: &Rules, options: &QuestionOptions) -> Vec<Question> {
     let labels = RuleLabels::new(rules);
     let mut questions = Vec::new();
-    for document in documents {
+    for (index, document) in documents.iter().enumerate() {
         let mut values: Vec<Vec<String>> = vec![Vec::new(); rules.fields.len()];
         for chunk in &document.chunks {
             let parsed = parse(&chunk.content, &labels);
@@ -105,7 +110,8 @@ pub fn question_set(documents: &[Document<'_>], rules: &Rules, options: &Questio
         }
         for (field, values) in rules.fields.iter().zip(values).filter(|(_, values)| !values.is_empty()) {
             let expected_answer = values.join(", ");
-            for wording in choose(field, &document.key, options) {
+            let wordings = field.questions.iter().map(String::as_str).collect();
+            for wording in choose(wordings, &document.key, &field.name, options) {
                 questions.push(Question {
                     id: format!("q{:03}", questions.len() + 1),
                     question: document.ask(wording, &[]),
@@ -118,14 +124,28 @@ pub fn question_set(documents: &[Document<'_>], rules: &Rules, options: &Questio
                 });
             }
         }
+        let others = extract(index, document, rules, MAX_ANSWER_CHARS, &mut Drops::default());
+        for fact in others.iter().filter(|fact| matches!(fact.kind, FactKind::KeyValue | FactKind::Table)) {
+            for question in choose(fact.questions.iter().map(String::as_str).collect(), &document.key, &fact.field, options) {
+                questions.push(Question {
+                    id: format!("q{:03}", questions.len() + 1),
+                    question: question.to_owned(),
+                    placeholder: false,
+                    expected_answer: fact.answer(),
+                    category: fact.category.clone(),
+                    difficulty: fact.difficulty.clone(),
+                    app_name: document.name.clone(),
+                    app_id: document.key.clone(),
+                });
+            }
+        }
     }
     questions
 }
 
 /// Some of a field's wordings for a document, in an order of chance.
-fn choose<'a>(field: &'a FieldRule, key: &str, options: &QuestionOptions) -> Vec<&'a str> {
-    let mut random = Random::new(options.seed ^ CHOICE, &format!("{key} {}", field.name));
-    let mut wordings: Vec<&str> = field.questions.iter().map(String::as_str).collect();
+fn choose<'a>(mut wordings: Vec<&'a str>, key: &str, field: &str, options: &QuestionOptions) -> Vec<&'a str> {
+    let mut random = Random::new(options.seed ^ CHOICE, &format!("{key} {field}"));
     random.shuffle(&mut wordings);
     wordings.truncate(options.per_field);
     wordings

@@ -1,6 +1,6 @@
 //! The report on a training set: coverage, what was left out and why, what is missing and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -10,6 +10,8 @@ use super::parts::Part;
 use super::quality::Drops;
 use super::training::{Kind, Method, TrainingItem, TrainingOptions, documents_of};
 
+/// Wordings of a fact that training is advised to have.
+const ADVISED_WORDINGS: usize = 3;
 /// Documents named in a report that no item covers.
 const MAX_NAMED: usize = 20;
 
@@ -35,12 +37,50 @@ pub struct Report {
     pub documents: Coverage,
     /// Facts that were found.
     pub facts: usize,
+    /// Of these, the facts to learn.
+    pub taught: Taught,
     /// Wordings that items could be drawn from.
     pub wordings: usize,
     /// What was left out, by reason and category.
     pub dropped: Drops,
     /// Why there are fewer items than asked for, in sentences; empty when there are not.
     pub shortfall: Vec<String>,
+}
+
+/// The facts to learn, and in how many wordings each is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Taught {
+    /// Facts with at least one item to learn whose passages, where it shows some, do not leave them out.
+    pub facts: usize,
+    /// Wordings of all of them.
+    pub wordings: usize,
+    /// Facts that one wording alone asks for.
+    pub in_one_wording: usize,
+    /// Items to ask for, so that every fact that was found has three wordings or so; none where most have several already, or there are no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advised_count: Option<usize>,
+}
+
+impl Taught {
+    fn of(items: &[TrainingItem], requested: usize, [found, available]: [usize; 2]) -> Self {
+        let mut of_fact: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        for item in items.iter().filter(|item| item.part == Part::Train && item.kind != Kind::Unanswerable && !item.is_withheld()) {
+            for field in item.fields.iter().collect::<BTreeSet<_>>() {
+                *of_fact.entry((item.document.as_str(), field.as_str())).or_default() += 1;
+            }
+        }
+        let (facts, wordings) = (of_fact.len(), of_fact.values().sum::<usize>());
+        let in_one_wording = of_fact.values().filter(|n| **n == 1).count();
+        // A fact gets a second wording when every fact has one: all that were found count, and what is no fact keeps its share. Never more than there are.
+        let wanted = (requested * ADVISED_WORDINGS * found.max(facts)).div_ceil(wordings.max(1)).min(available);
+        let advised_count = (2 * in_one_wording > facts && wanted > requested && items.len() >= requested).then_some(wanted);
+        Self { facts, wordings, in_one_wording, advised_count }
+    }
+
+    /// Wordings of a fact in the mean.
+    pub fn mean_wordings(&self) -> f64 {
+        self.wordings as f64 / self.facts.max(1) as f64
+    }
 }
 
 /// How items are spread over documents.
@@ -97,6 +137,7 @@ impl Report {
             categories: BTreeMap::new(),
             documents: coverage,
             facts,
+            taught: Taught::default(),
             wordings,
             dropped,
             shortfall,
@@ -105,8 +146,9 @@ impl Report {
         report
     }
 
-    /// Counts items by kind, category and context anew.
+    /// Counts items by kind, category and context, and facts to learn, anew.
     pub(super) fn recount(&mut self, items: &[TrainingItem]) {
+        self.taught = Taught::of(items, self.requested, [self.facts, self.wordings]);
         self.kinds.clear();
         self.categories.clear();
         self.contexts.clear();
@@ -132,6 +174,13 @@ impl Report {
         let mut lines = vec![format!("{} of {} examples: {}", self.made, self.requested, counts(&self.parts))];
         lines.push(format!("from {} facts in {} wordings: {}", self.facts, self.wordings, counts(&self.kinds)));
         lines.push(format!("documents: {covered} of {total} covered, {taught} of them taught, {fewest} to {most} examples each"));
+        let Taught { facts, wordings: _, in_one_wording, advised_count } = self.taught;
+        lines.push(format!("taught: {facts} facts, {:.1} wordings each, {in_one_wording} of them one alone", self.taught.mean_wordings()));
+        if let Some(count) = advised_count {
+            lines.push(format!(
+                "to be known by heart a fact needs several wordings: --count {count} would give each about {ADVISED_WORDINGS}; fewer documents need fewer"
+            ));
+        }
         if !self.contexts.is_empty() {
             lines.push(format!("passages: {}", counts(&self.contexts)));
         }

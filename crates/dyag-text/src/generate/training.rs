@@ -87,7 +87,7 @@ pub struct TrainingItem {
 
 impl TrainingItem {
     /// Whether its passages leave out what bears the answer, so that it teaches nothing of the fact.
-    fn is_withheld(&self) -> bool {
+    pub(super) fn is_withheld(&self) -> bool {
         self.context.as_ref().is_some_and(|context| context.kind == ContextKind::Withheld)
     }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::chunk::read_chunks;
-use crate::generate::catalogue;
+use crate::generate::{Taught, catalogue};
 
 fn fixture(name: &str) -> Vec<Chunk> {
     read_chunks(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/apps10").join(name)).expect("chunks")
@@ -111,6 +111,21 @@ fn a_shortfall_is_said_and_keeps_the_proportions() {
     assert!(set.report.shortfall[0].contains("45 facts in 10 documents"), "{:?}", set.report.shortfall);
     let tested = set.part(Part::Test).count() as f64 / set.items.len() as f64;
     assert!((0.08..=0.12).contains(&tested), "{tested}");
+}
+
+#[test]
+fn the_report_says_how_many_wordings_teach_a_fact_and_what_count_gives_several() {
+    let chunks = fixture("chunks_json_route.jsonl");
+    let taught = |count| TrainingSet::build(&chunks, &rules(), &options(Method::Augmented, count, None, 42)).report;
+    let few = taught(60);
+    let Taught { facts, wordings, in_one_wording, advised_count } = few.taught;
+    assert!(facts <= few.facts && wordings >= facts && 2 * in_one_wording > facts, "{few:?}");
+    let advised = advised_count.expect("an advice");
+    assert!(few.lines().iter().any(|line| line.contains(&format!("--count {advised} "))), "{:?}", few.lines());
+    // Who follows it has more of each, and no further advice.
+    let more = taught(300);
+    assert!(more.taught.mean_wordings() > 2.0 && more.taught.advised_count.is_none(), "{more:?}");
+    assert!(taught(100_000).taught.advised_count.is_none());
 }
 
 #[test]
@@ -283,6 +298,20 @@ fn the_questions_are_the_originals() {
     assert!(differ.is_empty(), "{differ:#?}");
     assert_eq!(made.iter().filter(|question| question.placeholder).count(), 9);
     assert!(made.iter().all(|question| question.placeholder == (question.expected_answer == "***TEMPORAIRE***")));
+}
+
+#[test]
+fn questions_are_asked_of_labelled_lines_and_tables_that_no_field_knows() {
+    let content =
+        "## Salle Ouessant\n\n- Capacité : 12 places\n- Clé : au secrétariat\n\n| Équipement | Nombre |\n|---|---|\n| Écran | 2 |\n";
+    let chunks = [passage("a", content, &["Salles", "Salle Ouessant"])];
+    let documents = documents(&chunks, &rules());
+    let options = crate::generate::QuestionOptions { per_field: 2, seed: 1 };
+    let made = crate::generate::question_set(&documents, &rules(), &options);
+    let answers: BTreeSet<&str> = made.iter().map(|question| question.expected_answer.as_str()).collect();
+    assert_eq!(answers, BTreeSet::from(["12 places", "2", "au secrétariat"]), "{made:#?}");
+    assert!(made.iter().all(|question| made.iter().filter(|other| other.expected_answer == question.expected_answer).count() <= 2));
+    assert_eq!(made.iter().map(|question| &question.id).collect::<BTreeSet<_>>().len(), made.len());
 }
 
 /// A word that looks like a name.

@@ -96,9 +96,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }))?;
     } else {
         let Counts { examples, without_passages, bearing, not_bearing, unknown } = counts;
-        terminal::print_line(format!(
+        terminal::print_line(say!(
             "{}: {examples} examples, {without_passages} without passages; of the others {bearing} show a passage that their answer is from, {not_bearing} do not, of {unknown} it is not known",
-            output.display(),
+            "{} : {examples} exemples, dont {without_passages} sans passages ; parmi les autres, {bearing} montrent un passage dont vient leur réponse, {not_bearing} n'en montrent pas, pour {unknown} on l'ignore",
+            output.display()
         ))?;
     }
     Ok(ExitCode::SUCCESS)

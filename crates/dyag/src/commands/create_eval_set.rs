@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::generate_training::open_rules;
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::retrieval::StoreArgs;
 use crate::terminal;
 
@@ -66,7 +67,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = TrainingOptions { method, count: count as usize, split: None, seed, max_answer_chars: max_answer_chars as usize };
     let set = TrainingSet::build(&chunks, &rules, &options);
     if set.items.is_empty() {
-        terminal::complain(format!("no questions could be made of collection {}: {} found no facts in it", collection, rules.origin()));
+        terminal::complain(say!(
+            "no questions could be made of collection {}: {} found no facts in it",
+            "aucune question n'a pu être tirée de la collection {} : {} n'y trouve aucun fait",
+            collection,
+            rules.origin()
+        ));
         return Ok(ExitCode::from(1));
     }
     let mut of_document: HashMap<&str, Vec<&Chunk>> = HashMap::new();
@@ -83,8 +89,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             "rules": rules.origin(), "seed": seed,
         }))?;
     } else {
-        terminal::print_line(format!(
+        terminal::print_line(say!(
             "{}: {} questions about collection {}, {unanswerable} of them not answered by the documents",
+            "{} : {} questions sur la collection {}, dont {unanswerable} sans réponse dans les documents",
             output.display(),
             rows.len(),
             collection

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use dyag_model::files::write_bytes_atomically;
 
 use crate::embedded;
-use crate::language::Language;
+use crate::language::{Language, say};
 use crate::settings::NO_FILES;
 use crate::terminal;
 
@@ -79,7 +79,7 @@ const OF_THE_SMALL_ONE: Teaching = Teaching { count: 800, epochs: 11, learning_r
 
 /// A command of this program, and what it is for.
 struct Step {
-    title: &'static str,
+    title: String,
     arguments: Vec<String>,
 }
 
@@ -90,12 +90,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let documents = if args.documents.is_empty() {
         let catalogue = output.join("catalogue.md");
         write_bytes_atomically(&catalogue, CATALOGUES[usize::from(args.catalogue) - 1].as_bytes())?;
-        terminal::print_line(format!("The documents: {}, a catalogue of ten applications that do not exist.", catalogue.display()))?;
+        terminal::print_line(say!(
+            "The documents: {}, a catalogue of ten applications that do not exist.",
+            "Les documents : {}, un catalogue de dix applications qui n'existent pas.",
+            catalogue.display()
+        ))?;
         vec![catalogue]
     } else {
         if args.base_model == embedded::NAME {
-            terminal::note(format!(
+            terminal::note(say!(
                 "note: {} was made for short entries like those of the built-in catalogues and knows little language; for documents of your own name a real model (--base-model qwen2.5:0.5b; dyag models list)",
+                "note : {} est fait pour des entrées courtes comme celles des catalogues fournis et connaît peu la langue ; pour vos propres documents, nommer un vrai modèle (--base-model qwen2.5:0.5b ; « dyag models list »)",
                 embedded::NAME
             ));
         }
@@ -113,8 +118,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     let seconds = start.elapsed().as_secs();
-    terminal::print_line(format!(
+    terminal::print_line(say!(
         "\nAll of this took {} min {:02} s. The report, to be opened in a browser: {}\nAsk it yourself:\n$ dyag ask --mode hybrid --model {} --store {} --collection demo",
+        "\nTout cela a pris {} min {:02} s. Le rapport, à ouvrir dans un navigateur : {}\nPour poser vos propres questions :\n$ dyag ask --mode hybrid --model {} --store {} --collection demo",
         seconds / 60,
         seconds % 60,
         output.join("comparison/comparison.html").display(),
@@ -198,7 +204,7 @@ fn steps(args: &Args, documents: &[PathBuf]) -> Vec<Step> {
     };
     vec![
         Step {
-            title: "Cut the documents into passages",
+            title: say!("Cut the documents into passages", "Découper les documents en passages"),
             arguments: [
                 words(&["chunk"]),
                 documents.iter().map(|path| path.display().to_string()).collect(),
@@ -207,7 +213,10 @@ fn steps(args: &Args, documents: &[PathBuf]) -> Vec<Step> {
             .concat(),
         },
         Step {
-            title: "Make questions and answers of them; what is kept for the test is asked in other words",
+            title: say!(
+                "Make questions and answers of them; what is kept for the test is asked in other words",
+                "En tirer des questions et des réponses ; ce qui est gardé pour l'épreuve est demandé en d'autres mots"
+            ),
             arguments: words(&[
                 "generate-training",
                 &chunks,
@@ -223,11 +232,11 @@ fn steps(args: &Args, documents: &[PathBuf]) -> Vec<Step> {
             ]),
         },
         Step {
-            title: "Make the passages searchable, by their words",
+            title: say!("Make the passages searchable, by their words", "Indexer les passages, par leurs mots"),
             arguments: words(&["index-rag", &chunks, "--store", &index, "--collection", "demo", "--embedding-model", "none"]),
         },
         Step {
-            title: "Fine-tune the model on the examples",
+            title: say!("Fine-tune the model on the examples", "Affiner le modèle sur les exemples"),
             arguments: with_threads(words(&[
                 "finetune",
                 "--base-model",
@@ -246,12 +255,15 @@ fn steps(args: &Args, documents: &[PathBuf]) -> Vec<Step> {
                 "1",
             ])),
         },
-        Step { title: "Ask the model as it was", arguments: arm("base", &base, false) },
-        Step { title: "Ask it with passages (RAG)", arguments: arm("rag", &base, true) },
-        Step { title: "Ask the fine-tuned model", arguments: arm("finetuned", &tuned, false) },
-        Step { title: "Ask the fine-tuned model with passages (hybrid)", arguments: arm("hybrid", &tuned, true) },
+        Step { title: say!("Ask the model as it was", "Interroger le modèle tel quel"), arguments: arm("base", &base, false) },
+        Step { title: say!("Ask it with passages (RAG)", "L'interroger avec des passages (RAG)"), arguments: arm("rag", &base, true) },
+        Step { title: say!("Ask the fine-tuned model", "Interroger le modèle affiné"), arguments: arm("finetuned", &tuned, false) },
         Step {
-            title: "Compare",
+            title: say!("Ask the fine-tuned model with passages (hybrid)", "Interroger le modèle affiné avec des passages (hybride)"),
+            arguments: arm("hybrid", &tuned, true),
+        },
+        Step {
+            title: say!("Compare", "Comparer"),
             arguments: words(&[
                 "compare-models",
                 "--results",

@@ -11,6 +11,7 @@ use dyag_text::generate::{QuestionFormat, QuestionOptions, Rules, catalogue, doc
 use serde_json::json;
 
 use super::generate_training::open_rules;
+use crate::language::say;
 use crate::terminal;
 
 /// Arguments as typed.
@@ -79,8 +80,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     if questions.is_empty() {
         let fields: Vec<&str> = rules.field_names().collect();
-        terminal::complain(format!(
+        terminal::complain(say!(
             "no questions could be made of {}: {} looked for headings with an id below them, and in each part for the fields {}",
+            "aucune question n'a pu être tirée de {} : {} cherche des titres suivis d'un identifiant, et dans chaque partie les champs {}",
             input.display(),
             rules.origin(),
             fields.join(", ")
@@ -105,12 +107,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    terminal::print_line(format!("{}: {} questions about {} documents", output.display(), questions.len(), documents.len()))?;
+    terminal::print_line(say!(
+        "{}: {} questions about {} documents",
+        "{} : {} questions sur {} documents",
+        output.display(),
+        questions.len(),
+        documents.len()
+    ))?;
     let width = categories.keys().map(|name| name.chars().count()).max().unwrap_or(0);
     categories.iter().try_for_each(|(name, n)| terminal::print_line(format!("  {name:<width$} {n:>6}")))?;
     if placeholders > 0 {
-        terminal::print_line(format!(
-            "{placeholders} of them expect a placeholder: they are marked (\"placeholder\": true) and never taught"
+        terminal::print_line(say!(
+            "{placeholders} of them expect a placeholder: they are marked (\"placeholder\": true) and never taught",
+            "dont {placeholders} qui attendent une valeur provisoire, marquées (\"placeholder\": true) et jamais enseignées"
         ))?;
     }
     Ok(ExitCode::SUCCESS)

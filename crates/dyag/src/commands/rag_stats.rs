@@ -6,6 +6,7 @@ use dyag_retrieval::Description;
 use serde_json::json;
 
 use crate::engine::EngineArgs;
+use crate::language::say;
 use crate::retrieval::{StoreArgs, StorePlace};
 use crate::terminal;
 
@@ -54,35 +55,53 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let Description { collection, n_chunks, n_documents, languages, embedder, unrelated_cosine, created_at, generation, .. } =
             description;
         let languages: Vec<String> = languages.iter().map(ToString::to_string).collect();
-        terminal::print_line(format!("{collection}: {n_chunks} passages of {n_documents} documents, {}", languages.join(", ")))?;
-        terminal::print_line(format!("  generation {generation}, written {created_at}"))?;
+        terminal::print_line(say!(
+            "{collection}: {n_chunks} passages of {n_documents} documents, {}",
+            "{collection} : {n_chunks} passages de {n_documents} documents, {}",
+            languages.join(", ")
+        ))?;
+        terminal::print_line(say!("  generation {generation}, written {created_at}", "  génération {generation}, écrite le {created_at}"))?;
         match embedder {
-            Some(embedder) => terminal::print_line(format!("  embedder: {}", terminal::printable(&embedder.words())))?,
-            None => terminal::print_line("  embedder: none, search by words alone")?,
+            Some(embedder) => {
+                terminal::print_line(terminal::printable(&say!(
+                    "  embedder: {} ({} numbers; {})",
+                    "  modèle de vecteurs : {} ({} nombres ; {})",
+                    embedder.name,
+                    embedder.dimension,
+                    embedder.signature
+                )))?;
+            }
+            None => terminal::print_line(say!(
+                "  embedder: none, search by words alone",
+                "  modèle de vecteurs : aucun, recherche par les seuls mots"
+            ))?,
         }
         if let Some((mean, deviation)) = unrelated_cosine {
-            terminal::print_line(format!("  unrelated questions and passages: cosine {mean:.3}, standard deviation {deviation:.3}"))?;
+            terminal::print_line(say!(
+                "  unrelated questions and passages: cosine {mean:.3}, standard deviation {deviation:.3}",
+                "  questions et passages sans rapport : cosinus {mean:.3}, écart type {deviation:.3}"
+            ))?;
         }
         let total: u64 = sizes.values().sum();
         let parts: Vec<String> = sizes.iter().map(|(name, bytes)| format!("{name} {}", megabytes(*bytes))).collect();
-        terminal::print_line(format!(
-            "  {} {}: {}",
-            megabytes(total),
-            if matches!(place, StorePlace::Folder(_)) { "on disk" } else { "of rows" },
-            parts.join(", ")
-        ))?;
+        let kind = if matches!(place, StorePlace::Folder(_)) { say!("on disk", "sur le disque") } else { say!("of rows", "de lignes") };
+        terminal::print_line(say!("  {} {kind}: {}", "  {} {kind} : {}", megabytes(total), parts.join(", ")))?;
         if verify {
-            terminal::print_line("  every byte is as it was written")?;
+            terminal::print_line(say!("  every byte is as it was written", "  chaque octet est tel qu'il a été écrit"))?;
         }
     }
     if json {
         terminal::print_json(&json!({ "store": place.shown(), "collections": rows }))?;
     } else if names.is_empty() {
-        terminal::print_line(format!("{}: no collection; make one with dyag index-rag", place.shown()))?;
+        terminal::print_line(say!(
+            "{}: no collection; make one with dyag index-rag",
+            "{} : aucune collection ; « dyag index-rag » en fait une",
+            place.shown()
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
+    say!("{:.1} MB", "{:.1} Mo", bytes as f64 / 1e6)
 }

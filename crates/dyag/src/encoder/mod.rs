@@ -41,7 +41,7 @@ pub(crate) fn open_embedder(folder: &Path, device: CpuDevice) -> anyhow::Result<
     })
 }
 
-/// Opens the reranker at `path`: the folder of a cross-encoder with one label, or a language model (a folder or a GGUF file), which is asked for yes or no. Both compute in f32.
+/// Opens the reranker at `path`: the folder of a cross-encoder with one label, or a language model (a folder or a GGUF file; see `judge.rs`). A cross-encoder computes in f32.
 ///
 /// # Errors
 /// As [`open_embedder`]; a language model without a chat template.

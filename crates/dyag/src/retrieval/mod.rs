@@ -89,7 +89,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "PATH")]
     embedding_model: Option<String>,
 
-    /// Have a model look at the best passages and order them anew: the folder of a BERT, RoBERTa or XLM-R cross-encoder with one label, or a language model, which says yes or no to each
+    /// Have a model look at the best passages and order them anew: the folder of a BERT, RoBERTa or XLM-R cross-encoder with one label, or a language model, by how likely it finds the question after each (one with "rerank" in its name says yes or no to each)
     #[arg(long, value_name = "PATH")]
     rerank: Option<String>,
 

@@ -20,9 +20,9 @@ pub(crate) fn hits_json(found: &Found, shown: usize) -> Vec<Value> {
 /// Prints every stage's ranks and scores.
 pub(crate) fn explain(found: &Found) -> anyhow::Result<()> {
     let place = |place: Option<Place>| place.map_or("-".to_owned(), |Place { rank, score }| format!("{rank} ({score:.4})"));
-    terminal::print_line(format!(
-        "{:>2}  {:<16} {:<14} {:<13} {:<13} {:<13} title",
-        "", "id", "words (BM25)", "vector (cos)", "fused (RRF)", "reranker"
+    terminal::print_line(say!(
+        "    id               words (BM25)   vector (cos)  fused (RRF)   reranker      title",
+        "    id               mots (BM25)    vecteur (cos) fusion (RRF)  reclassement  titre"
     ))?;
     for (n, Hit { chunk, stages: Stages { lexical, vector, fused, rerank }, .. }) in found.hits.iter().enumerate() {
         terminal::print_line(format!(
@@ -37,14 +37,35 @@ pub(crate) fn explain(found: &Found) -> anyhow::Result<()> {
         ))?;
     }
     for (word, instead) in &found.corrections {
-        terminal::print_line(format!("\"{}\" is not in the collection; searched for {}", terminal::printable(word), instead.join(", ")))?;
+        let (word, instead) = (terminal::printable(word), instead.join(", "));
+        terminal::print_line(say!(
+            "\"{word}\" is not in the collection; searched for {instead}",
+            "« {word} » n'est pas dans la collection ; recherché à la place : {instead}"
+        ))?;
     }
     if !found.confidence.unknown_words.is_empty() {
-        terminal::print_line(format!("not in the collection, nor anything like it: {}", found.confidence.unknown_words.join(", ")))?;
+        terminal::print_line(say!(
+            "not in the collection, nor anything like it: {}",
+            "pas dans la collection, ni rien d'approchant : {}",
+            found.confidence.unknown_words.join(", ")
+        ))?;
     }
     terminal::print_line(sureness(found))?;
-    let seconds: Vec<String> = found.seconds.iter().map(|(stage, seconds)| format!("{stage} {:.1} ms", 1e3 * seconds)).collect();
-    terminal::print_line(format!("time: {}", seconds.join(", ")))
+    let seconds: Vec<String> =
+        found.seconds.iter().map(|(stage, seconds)| format!("{} {:.1} ms", stage_in_words(stage), 1e3 * seconds)).collect();
+    terminal::print_line(say!("time: {}", "temps : {}", seconds.join(", ")))
+}
+
+/// A stage of a search, as its time is told.
+fn stage_in_words(stage: &str) -> &str {
+    match (Language::spoken(), stage) {
+        (Language::French, "lexical") => "mots",
+        (Language::French, "embed") => "vectorisation",
+        (Language::French, "vector") => "vecteurs",
+        (Language::French, "rerank") => "reclassement",
+        (Language::French, "all") => "total",
+        _ => stage,
+    }
 }
 
 /// How sure the search is, in a line.

@@ -7,6 +7,7 @@ use dyag_eval::comparison::{Contestant, Training};
 use dyag_text::dataset::TrainingSet;
 use dyag_text::sha256_hex;
 
+use crate::language::say;
 use crate::terminal;
 
 /// The training sets that were given, and those that results name and that lie beside the questions, the results, the adapter or here.
@@ -23,8 +24,9 @@ pub(super) fn find(
         let is_given = asked.is_some();
         let Some(path) = asked.or_else(|| named.and_then(|_| beside(contestant, results))) else {
             if let Some(file) = named {
-                terminal::note(format!(
+                terminal::note(say!(
                     "note: {} was trained on {} (SHA-256 {}…), which is not beside its questions, results or adapter: whether training asked the questions is not known; say where it is with --training-set {}=FILE",
+                    "note : {} a été entraîné sur {} (SHA-256 {}…), introuvable à côté de ses questions, de ses résultats et de son adaptateur : on ignore si l'entraînement a posé les questions ; dire où est ce fichier avec --training-set {}=FICHIER",
                     contestant.name,
                     file.name,
                     file.sha256.get(..12).unwrap_or(&file.sha256),
@@ -35,8 +37,9 @@ pub(super) fn find(
         };
         let set = TrainingSet::read(&path).with_context(|| format!("the training set of {}", contestant.name))?;
         if let Some(file) = named.filter(|file| is_given && file.sha256 != set.sha256) {
-            terminal::note(format!(
+            terminal::note(say!(
                 "note: {} is not the file that {} was trained on ({}): SHA-256 {} here, {} there",
+                "note : {} n'est pas le fichier sur lequel {} a été entraîné ({}) : SHA-256 {} ici, {} là-bas",
                 path.display(),
                 contestant.name,
                 file.name,

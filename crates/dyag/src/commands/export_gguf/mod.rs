@@ -12,6 +12,7 @@ use dyag_model::files::write_bytes_atomically;
 use serde_json::{Value, json};
 
 use crate::exported::{Exported, gguf_tokenizer, refuse_existing, size};
+use crate::language::say;
 use crate::output_file;
 use crate::progress::Progress;
 use crate::terminal;
@@ -113,7 +114,7 @@ fn write_model(exported: &Exported, name: &str, output: &Path, kind: GgufType) -
     let model = GgufModel { name, config, weights, adapter: exported.adapter.as_ref(), tokenizer: &tokenizer };
     let mut progress: Option<(Progress, u64)> = None;
     let written = export_gguf(output, &model, kind, &mut |done, all| {
-        let (bar, told) = progress.get_or_insert_with(|| (Progress::new((all >> 20) as usize, "MiB".to_owned()), 0));
+        let (bar, told) = progress.get_or_insert_with(|| (Progress::new((all >> 20) as usize, say!("MiB", "Mio")), 0));
         bar.done(((done >> 20) - *told) as usize);
         bar.tell();
         *told = done >> 20;
@@ -138,13 +139,29 @@ fn report(written: &Written, what: &str, output: &Path, modelfile: Option<&Path>
             "formats": formats,
         }));
     }
-    let list: Vec<String> = formats.iter().map(|(name, tensors, bytes)| format!("{tensors} in {name} ({})", size(*bytes))).collect();
-    terminal::print_line(format!("{}: {what}, {}, tensors: {}", output.display(), size(*n_bytes), list.join(", ")))?;
+    let list: Vec<String> =
+        formats.iter().map(|(name, tensors, bytes)| say!("{tensors} in {name} ({})", "{tensors} en {name} ({})", size(*bytes))).collect();
+    let what = if what == "adapter" { say!("adapter", "adaptateur") } else { what.to_owned() };
+    terminal::print_line(say!(
+        "{}: {what}, {}, tensors: {}",
+        "{} : {what}, {}, tenseurs : {}",
+        output.display(),
+        size(*n_bytes),
+        list.join(", ")
+    ))?;
     if *n_merged > 0 {
-        terminal::print_line(format!("{n_merged} matrices have the adapter's share in them"))?;
+        terminal::print_line(say!(
+            "{n_merged} matrices have the adapter's share in them",
+            "{n_merged} matrices contiennent la part de l'adaptateur"
+        ))?;
     }
     match modelfile {
-        Some(path) => terminal::print_line(format!("{}: for `ollama create NAME -f {}`", path.display(), path.display())),
+        Some(path) => terminal::print_line(say!(
+            "{}: for `ollama create NAME -f {}`",
+            "{} : pour « ollama create NOM -f {} »",
+            path.display(),
+            path.display()
+        )),
         None => Ok(()),
     }
 }

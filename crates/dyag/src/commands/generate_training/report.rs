@@ -18,13 +18,25 @@ fn french(report: &Report) -> Vec<String> {
     let counts = |counts: &BTreeMap<&'static str, usize>| {
         counts.iter().map(|(name, n)| format!("{n} {}", word(name))).collect::<Vec<_>>().join(", ")
     };
-    let Report { method: _, requested, made, parts, kinds, contexts, categories, documents, facts, wordings, dropped, shortfall } = report;
+    let Report { method: _, requested, made, parts, kinds, contexts, categories, documents, facts, taught, wordings, dropped, shortfall } =
+        report;
     let mut lines = vec![format!("{made} exemples sur {requested} : {}", counts(parts))];
     lines.push(format!("de {facts} faits en {wordings} formulations : {}", counts(kinds)));
     lines.push(format!(
         "documents : {} sur {} couverts, {} d'entre eux enseignés, {} à {} exemples chacun",
         documents.covered, documents.total, documents.taught, documents.fewest, documents.most
     ));
+    lines.push(format!(
+        "enseignés : {} faits, {:.1} formulations chacun, dont {} avec une seule",
+        taught.facts,
+        taught.mean_wordings(),
+        taught.in_one_wording
+    ));
+    if let Some(count) = taught.advised_count {
+        lines.push(format!(
+            "pour être su par cœur, un fait demande plusieurs formulations : --count {count} en donnerait environ trois à chacun ; moins de documents en demandent moins"
+        ));
+    }
     if !contexts.is_empty() {
         lines.push(format!("passages : {}", counts(contexts)));
     }

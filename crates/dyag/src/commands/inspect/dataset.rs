@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use dyag_text::dataset::{Format, Purpose, Row, RowReader};
-use dyag_text::{Conversation, ExampleOptions, Role};
+use dyag_text::{Conversation, ExampleOptions, Role, SourceLine, Unit};
 use serde_json::{Map, Value, json};
 
 use super::facts::{self, Facts, spread};
+use crate::language::say;
 use crate::model_files::ModelFiles;
 use crate::terminal;
 
@@ -37,9 +38,23 @@ pub(super) fn describe(path: &Path, tokens: Option<&TokenCounter<'_>>, json: boo
         return Ok(());
     };
     if !overview.unusable.is_empty() {
-        terminal::note(format!("note: {} rows cannot be used and are not counted; --validate lists them", overview.unusable.len()));
+        terminal::note(say!(
+            "note: {} rows cannot be used and are not counted; --validate lists them",
+            "note : {} lignes sont inutilisables et ne sont pas comptées ; --validate les énumère",
+            overview.unusable.len()
+        ));
     }
     facts::print(overview.facts(format, tokens), json)
+}
+
+/// Where a row stands.
+pub(super) fn place(source: &SourceLine) -> String {
+    let SourceLine { path, line, unit } = source;
+    let unit = match unit {
+        Unit::Line => say!("line", "ligne"),
+        Unit::Item => say!("item", "élément"),
+    };
+    format!("{}, {unit} {line}", path.display())
 }
 
 /// What the rows so far add up to.
@@ -119,7 +134,7 @@ impl Overview {
                 }
             }
             Err(error) => {
-                terminal::note(format!("note: not counted: {error}"));
+                terminal::note(say!("note: not counted: {error}", "note : pas comptée : {error}"));
                 self.refused.push(row.source.line);
             }
         }

@@ -9,7 +9,9 @@ use anyhow::{Context as _, bail};
 use dyag_text::{Conversation, ConversationReader, Example, ExampleOptions};
 use serde_json::{Value, json};
 
+use super::dataset::place;
 use super::facts::one_line;
+use crate::language::say;
 use crate::model_files::ModelFiles;
 use crate::terminal::{self, Paint};
 
@@ -61,13 +63,19 @@ fn print_json(files: &ModelFiles, example: &Example) -> anyhow::Result<()> {
 /// The running text where colours can tell what is learned, and a table: what each token stands for, and whether it is learned.
 fn print(files: &ModelFiles, example: &Example, paint: Paint) -> anyhow::Result<()> {
     let texts = token_texts(files, &example.ids);
-    terminal::print_line(format!("{}: {} tokens, {} learned", example.source, example.ids.len(), example.n_trained()))?;
+    terminal::print_line(say!(
+        "{}: {} tokens, {} learned",
+        "{} : {} jetons, dont {} appris",
+        place(&example.source),
+        example.ids.len(),
+        example.n_trained()
+    ))?;
     if paint.is_on() {
         terminal::print_line(running_text(files, example, &texts, paint))?;
     }
-    terminal::print_line(format!("{:>6} {:>8}  learned  text", "place", "id"))?;
+    terminal::print_line(say!("{:>6} {:>8}  learned  text", "{:>6} {:>8}  appris   texte", "place", "id"))?;
     for (place, ((id, text), learned)) in example.ids.iter().zip(&texts).zip(&example.loss_mask).enumerate() {
-        let mark = if *learned { "yes" } else { "-" };
+        let mark = if *learned { say!("yes", "oui") } else { "-".to_owned() };
         let text = one_line(shown(text));
         let text = if *learned { paint.good(&text) } else { text };
         terminal::print_line(format!("{place:>6} {id:>8}  {mark:<7}  {text}"))?;
@@ -77,7 +85,8 @@ fn print(files: &ModelFiles, example: &Example, paint: Paint) -> anyhow::Result<
 
 /// The text of all tokens: those that are learned in one colour, control words that are not in a pale one.
 fn running_text(files: &ModelFiles, example: &Example, texts: &[String], paint: Paint) -> String {
-    let mut painted = format!("{} {}:\n", paint.good("learned"), paint.faint("control word"));
+    let (learned, control) = (paint.good(&say!("learned", "appris")), paint.faint(&say!("control word", "mot de contrôle")));
+    let mut painted = say!("{learned} {control}:\n", "{learned} {control} :\n");
     let mut rest = example.ids.iter().zip(texts).zip(&example.loss_mask).peekable();
     while let Some(((id, text), learned)) = rest.next() {
         let is_control = files.tokenizer().is_control(*id);

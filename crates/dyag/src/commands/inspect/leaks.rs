@@ -8,7 +8,9 @@ use dyag_text::dataset::{Leak, Purpose, Row, RowReader, find_leaks};
 use serde_json::{Value, json};
 
 use super::MAX_LISTED;
+use super::dataset::place;
 use super::facts::{excerpt, one_line};
+use crate::language::say;
 use crate::terminal;
 
 pub(super) fn run(path: &Path, other: &Path, similarity: f64, json: bool) -> anyhow::Result<ExitCode> {
@@ -32,15 +34,20 @@ pub(super) fn run(path: &Path, other: &Path, similarity: f64, json: bool) -> any
             terminal::print_line(in_words(leak))?;
         }
         if leaks.len() > MAX_LISTED {
-            terminal::print_line(format!("... and {} more (--json lists all)", leaks.len() - MAX_LISTED))?;
+            terminal::print_line(say!(
+                "... and {} more (--json lists all)",
+                "... et {} autres (--json donne tout)",
+                leaks.len() - MAX_LISTED
+            ))?;
         }
-        terminal::print_line(format!(
+        terminal::print_line(say!(
             "{} ({} rows) against {} ({} rows): {} leaks, {n_same} of them in the same words",
+            "{} ({} lignes) comparé à {} ({} lignes) : {} fuites, dont {n_same} dans les mêmes mots",
             path.display(),
             rows.len(),
             other.display(),
             others.len(),
-            leaks.len(),
+            leaks.len()
         ))?;
     }
     Ok(if leaks.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -72,10 +79,17 @@ fn to_json(leak: &Leak) -> Value {
 
 fn in_words(leak: &Leak) -> String {
     let Leak { source, question, other_source, other_question, similarity } = leak;
+    let (source, other_source) = (place(source), place(other_source));
     let question = one_line(&excerpt(question, 100));
     if leak.is_same_wording() {
-        return format!("{source} asks what {other_source} asks: \"{question}\"");
+        return say!(
+            "{source} asks what {other_source} asks: \"{question}\"",
+            "{source} pose la même question que {other_source} : « {question} »"
+        );
     }
     let other = one_line(&excerpt(other_question, 100));
-    format!("{source} asks nearly what {other_source} asks ({similarity:.2}): \"{question}\", \"{other}\"")
+    say!(
+        "{source} asks nearly what {other_source} asks ({similarity:.2}): \"{question}\", \"{other}\"",
+        "{source} pose presque la même question que {other_source} ({similarity:.2}) : « {question} », « {other} »"
+    )
 }

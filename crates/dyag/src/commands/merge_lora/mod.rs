@@ -14,6 +14,7 @@ use dyag_train::folder::NewFolder;
 use serde_json::json;
 
 use crate::exported::{Exported, refuse_existing, size};
+use crate::language::say;
 use crate::progress::Progress;
 use crate::terminal;
 use compare::Comparison;
@@ -91,7 +92,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         let (config, weights) = (exported.files.config(), exported.files.weights());
         let mut progress: Option<(Progress, u64)> = None;
         let written = export_weights(folder.path(), config, weights, Some(pairs), options, &mut |done, all| {
-            let (bar, told) = progress.get_or_insert_with(|| (Progress::new((all >> 20) as usize, "MiB".to_owned()), 0));
+            let (bar, told) = progress.get_or_insert_with(|| (Progress::new((all >> 20) as usize, say!("MiB", "Mio")), 0));
             bar.done(((done >> 20) - *told) as usize);
             bar.tell();
             *told = done >> 20;
@@ -119,15 +120,23 @@ fn report(written: &Written, comparison: Option<&Comparison>, output: &std::path
             "comparison": comparison,
         }));
     }
-    terminal::print_line(format!("{}: {}, {dtype}, {n_merged} matrices merged", output.display(), size(*n_bytes)))?;
+    terminal::print_line(say!(
+        "{}: {}, {dtype}, {n_merged} matrices merged",
+        "{} : {}, {dtype}, {n_merged} matrices fondues",
+        output.display(),
+        size(*n_bytes)
+    ))?;
     let Some(Comparison { tokens, mean_kl_nats, largest_kl_nats, perplexity_unmerged, perplexity_merged, same_likeliest }) = comparison
     else {
         return Ok(());
     };
-    terminal::print_line(format!(
+    terminal::print_line(say!(
         "over {tokens} tokens: mean KL divergence {mean_kl_nats:.3e} nats (largest {largest_kl_nats:.3e}), \
          perplexity {perplexity_unmerged:.4} with the adapter beside its base, {perplexity_merged:.4} merged; \
          the same token likeliest in {:.2} % of places",
+        "sur {tokens} jetons : divergence KL moyenne {mean_kl_nats:.3e} nats (maximum {largest_kl_nats:.3e}), \
+         perplexité {perplexity_unmerged:.4} avec l'adaptateur à côté de sa base, {perplexity_merged:.4} une fois fondu ; \
+         le même jeton est le plus probable à {:.2} % des places",
         100.0 * same_likeliest
     ))
 }

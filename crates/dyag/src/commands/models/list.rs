@@ -4,6 +4,7 @@ use dyag_hub::{Advice, CachedModel, Entry, Source};
 use serde_json::{Value, json};
 
 use crate::download_progress::size;
+use crate::language::say;
 use crate::model_name::Models;
 use crate::terminal;
 
@@ -27,17 +28,28 @@ pub(super) fn run(models: &Models, json: bool) -> anyhow::Result<()> {
         return terminal::print_json(&json!({ "registry": registry, "cache": { "path": models.cache.root(), "models": cached } }));
     }
     let rows: Vec<[String; 7]> = entries.iter().map(|entry| row(entry, here(entry))).collect();
-    let header = ["NAME", "MODEL", "SIZE", "MEMORY", "LICENCE", "ACCESS", "HERE"].map(str::to_owned);
+    let header = [
+        say!("NAME", "NOM"),
+        say!("MODEL", "MODÈLE"),
+        say!("SIZE", "TAILLE"),
+        say!("MEMORY", "MÉMOIRE"),
+        say!("LICENCE", "LICENCE"),
+        say!("ACCESS", "ACCÈS"),
+        say!("HERE", "ICI"),
+    ];
     terminal::print(&table(&[vec![header], rows].concat()))?;
     terminal::print_line("")?;
-    terminal::print_line(format!("in the cache {}:", models.cache.root().display()))?;
+    terminal::print_line(say!("in the cache {}:", "dans le cache {} :", models.cache.root().display()))?;
     if cached.is_empty() {
-        return terminal::print_line("  nothing yet; `dyag models pull NAME` fetches a model");
+        return terminal::print_line(say!(
+            "  nothing yet; `dyag models pull NAME` fetches a model",
+            "  rien encore ; « dyag models pull NOM » télécharge un modèle"
+        ));
     }
     for model in &cached {
         terminal::print_line(cached_line(model))?;
     }
-    terminal::print_line(format!("  {} in all", size(cached.iter().map(|model| model.bytes).sum())))
+    terminal::print_line(say!("  {} in all", "  {} en tout", size(cached.iter().map(|model| model.bytes).sum())))
 }
 
 fn row(entry: &Entry, is_here: bool) -> [String; 7] {
@@ -45,16 +57,16 @@ fn row(entry: &Entry, is_here: bool) -> [String; 7] {
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let memory = advice
         .as_ref()
-        .map_or("-".to_owned(), |advice: &Advice| format!("{} to {} GB", advice.memory_min_gb, advice.memory_recommended_gb));
-    let own = if from.is_some() { " (own)" } else { "" };
+        .map_or("-".to_owned(), |advice: &Advice| say!("{} to {} GB", "{} à {} Go", advice.memory_min_gb, advice.memory_recommended_gb));
+    let own = if from.is_some() { say!(" (own)", " (à vous)") } else { String::new() };
     [
         format!("{key}{own}"),
         source.to_string(),
         or_dash(parameters),
         memory,
         or_dash(licence),
-        if *gated { "gated" } else { "free" }.to_owned(),
-        if is_here { "yes" } else { "no" }.to_owned(),
+        if *gated { say!("gated", "réservé") } else { say!("free", "libre") },
+        if is_here { say!("yes", "oui") } else { say!("no", "non") },
     ]
 }
 
@@ -66,20 +78,20 @@ fn cached_line(model: &CachedModel) -> String {
             let refs = if revision.refs.is_empty() { String::new() } else { format!(" ({})", revision.refs.join(", ")) };
             let ggufs: Vec<&str> = revision.gguf_files().collect();
             let state = match &revision.lacks {
-                _ if !ggufs.is_empty() => format!(": {}", ggufs.join(", ")),
-                Some(file) => format!(": lacks {file}"),
+                _ if !ggufs.is_empty() => say!(": {}", " : {}", ggufs.join(", ")),
+                Some(file) => say!(": lacks {file}", " : il manque {file}"),
                 None => String::new(),
             };
             format!("{}{refs}{state}", &revision.commit[..12])
         })
         .collect();
     if *unfinished_bytes > 0 {
-        parts.push(format!("{} of an unfinished download", size(*unfinished_bytes)));
+        parts.push(say!("{} of an unfinished download", "{} d'un téléchargement inachevé", size(*unfinished_bytes)));
     }
     if parts.is_empty() {
-        parts.push("nothing that can be used".to_owned());
+        parts.push(say!("nothing that can be used", "rien d'utilisable"));
     }
-    format!("  {repo}  {}  {}", size(*bytes), parts.join("; "))
+    format!("  {repo}  {}  {}", size(*bytes), parts.join(&say!("; ", " ; ")))
 }
 
 /// Columns as wide as their widest cell.

@@ -9,6 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::download_progress::{DownloadProgress, size};
+use crate::language::say;
 use crate::model_name::{Models, hub_name};
 use crate::terminal;
 
@@ -88,11 +89,12 @@ fn pull(mut models: Models, args: PullArgs) -> anyhow::Result<()> {
         return terminal::print_json(&pulled);
     }
     let fetched = match pulled.fetched_bytes {
-        0 => "was here already".to_owned(),
-        bytes => format!("{} fetched", size(bytes)),
+        0 => say!("was here already", "déjà ici"),
+        bytes => say!("{} fetched", "{} téléchargés", size(bytes)),
     };
-    terminal::print_line(format!(
+    terminal::print_line(say!(
         "{}: {} files, {}, {fetched}; commit {}",
+        "{} : {} fichiers, {}, {fetched} ; commit {}",
         pulled.name,
         pulled.files.len(),
         size(pulled.bytes),
@@ -110,5 +112,5 @@ fn remove(models: &Models, name: &str, json: bool) -> anyhow::Result<()> {
     if json {
         return terminal::print_json(&json!({ "name": removed.name, "freed_bytes": removed.freed_bytes }));
     }
-    terminal::print_line(format!("{} removed, {} freed", removed.name, size(removed.freed_bytes)))
+    terminal::print_line(say!("{} removed, {} freed", "{} supprimé, {} libérés", removed.name, size(removed.freed_bytes)))
 }
