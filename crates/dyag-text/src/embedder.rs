@@ -74,7 +74,7 @@ pub trait Reranker {
     /// See [`ModelFailure`].
     fn score(&self, query: &str, passages: &[&str]) -> Result<Vec<f32>, ModelFailure>;
 
-    /// The same numbers for several queries, each with its passages, which a model that keeps what it read of a passage gives sooner. `on_pairs` is told how many pairs are scored.
+    /// The same numbers, but for rounding, for several queries, each with its passages: a model that reads a passage once for all of them gives them sooner. `on_pairs` is told how many pairs are scored.
     ///
     /// # Errors
     /// See [`ModelFailure`].

@@ -73,6 +73,7 @@ pub fn index(
     if let Some(before) = &before
         && before.manifest.content == content
         && before.manifest.records_lexical()
+        && (record.is_none() || before.manifest.files.contains_key(CODES) == has_codes(chunks.len(), options))
         && before.manifest.description.embedder.as_ref().map(|e| &e.signature) == record.as_ref().map(|e| &e.signature)
     {
         return Ok(counts.report(before.manifest.description.clone(), 0, false));
@@ -112,6 +113,11 @@ pub fn index(
     Ok(counts.report(manifest.description, n_embedded, true))
 }
 
+/// Whether a collection of `n` vectors has copies of them.
+fn has_codes(n: usize, options: &IndexOptions) -> bool {
+    n >= options.approximate_from.unwrap_or(codes::FROM)
+}
+
 /// Writes vectors by passage; where there are many, copies as well.
 fn write_vectors(
     partial: &Path,
@@ -123,7 +129,7 @@ fn write_vectors(
         rows.iter().try_for_each(|row| row.iter().try_for_each(|value| out.write_all(&value.to_le_bytes())))
     })?;
     let mut written = BTreeMap::from([(VECTORS.to_owned(), file)]);
-    if rows.len() >= options.approximate_from.unwrap_or(codes::FROM) {
+    if has_codes(rows.len(), options) {
         let file = files::write_new(&partial.join(CODES), |out| codes::write(rows, dimension, out))?;
         written.insert(CODES.to_owned(), file);
     }

@@ -1,7 +1,7 @@
 //! Eight-bit copies of a generation's vectors: a search looks through these and compares the best of them exactly, which reads a quarter of the bytes.
 //!
-//! A copy is a row of Q8_0 (32 numbers share a scale in f16), so the engine's products with quantised weights read it. A number is off by half a step of its block, so a cosine by
-//! some 5e-4; what a search compares exactly is several times what it wants.
+//! A copy is a row of Q8_0 (32 numbers share a scale in f16), so the engine's products with quantised weights read it. A number is off by half a step of its block at most, in the question's vector too,
+//! so a cosine by some 5e-4; what a search compares exactly is several times what it wants.
 
 use std::io::{self, Write};
 

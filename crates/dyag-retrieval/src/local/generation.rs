@@ -168,7 +168,7 @@ impl Generation {
         let vectors = match &manifest.description.embedder {
             Some(EmbedderRecord { dimension, .. }) => {
                 if manifest.files.contains_key(LISTS) {
-                    let expected = "vectors in the order of passages (`dyag index-rag --rebuild` makes them)";
+                    let expected = "vectors in the order of passages (`dyag index-rag --rebuild` embeds all of them again)";
                     return Err(RetrievalError::damaged(&folder.join(LISTS), expected, "an inverted file, as of an earlier version"));
                 }
                 let path = folder.join(CODES);

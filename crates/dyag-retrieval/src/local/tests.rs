@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dyag_text::chunk::Chunk;
 use dyag_text::language_model::ModelFailure;
-use dyag_text::{Embedder, TextRole};
+use dyag_text::{Embedder, Reranker, TextRole};
 use proptest::prelude::*;
 
 use super::*;
@@ -63,6 +63,52 @@ fn words_identifiers_accents_and_misspellings_find_their_passage() {
     assert!(found.confidence.coverage > 0.9, "{:?}", found.confidence);
 }
 
+/// Likes short passages that begin with a letter of the question, and keeps what it was asked.
+struct Letters(std::cell::RefCell<Vec<usize>>);
+
+impl Reranker for Letters {
+    fn name(&self) -> String {
+        "letters".to_owned()
+    }
+
+    fn signature(&self) -> String {
+        "letters".to_owned()
+    }
+
+    fn score(&self, query: &str, passages: &[&str]) -> Result<Vec<f32>, ModelFailure> {
+        self.0.borrow_mut().push(passages.len());
+        let likes = |passage: &&str| if passage.chars().next().is_some_and(|first| query.contains(first)) { 1.0 } else { 0.0 };
+        Ok(passages.iter().map(|passage| likes(passage) - passage.len() as f32 / 1e4).collect())
+    }
+}
+
+#[test]
+fn questions_that_are_searched_for_together_find_what_each_finds_alone() {
+    let root = tempfile::tempdir().expect("a folder");
+    let embedder = Words::new();
+    build(root.path(), some_chunks(), Some(&embedder), IndexOptions::default()).expect("indexed");
+    let store = LocalStore::open(root.path(), "apps", device()).expect("a store");
+    let questions = ["statut de GIDAF", "zzzz", "contact 6Tzen éco", "", "TRANSPORT ROUTIER"];
+    let options = SearchOptions { k: 2, ranking: Ranking::Lexical, reranked: 4, ..SearchOptions::default() };
+    for reranker in [None, Some(&Letters(Vec::new().into()))] {
+        let retriever = Retriever::new(&store, Some(&embedder), reranker.map(|letters| letters as &dyn Reranker)).expect("a retriever");
+        let mut told = Vec::new();
+        let together = retriever.search_all(&questions, &options, &mut |n| told.push(n)).expect("found");
+        assert!(told.is_sorted() && told.last() == Some(&questions.len()), "{told:?}");
+        for (question, found) in questions.iter().zip(&together) {
+            let alone = retriever.search(question, &options).expect("found");
+            assert_eq!((&alone.hits, &alone.confidence, &alone.corrections), (&found.hits, &found.confidence, &found.corrections));
+            let stages: Vec<&str> = found.seconds.iter().map(|(stage, _)| *stage).collect();
+            assert_eq!(stages.contains(&"rerank"), reranker.is_some());
+            assert!(stages.last() == Some(&"all") && found.hits.len() <= 2, "{stages:?}");
+            assert!(found.hits.iter().all(|hit| hit.stages.rerank.is_some() == reranker.is_some()));
+        }
+        assert!(together[1].hits.is_empty() && together[3].hits.is_empty() && together[2].hits.len() == 2);
+        let asked = reranker.map(|letters| letters.0.take()).unwrap_or_default();
+        assert!(asked.iter().all(|n| *n <= 4), "{asked:?}");
+    }
+}
+
 #[test]
 fn only_what_changed_is_embedded_and_what_vanished_leaves() {
     let root = tempfile::tempdir().expect("a folder");
@@ -105,9 +151,9 @@ fn with_copies_of_vectors_the_same_is_found() {
     let embedder = Words::new();
     let mut chunks = some_chunks();
     chunks.extend(
-        (0..300).map(|n| chunk(&format!("m{n}"), &format!("Note {n}"), &format!("statut {} du dossier {} en {}", n % 7, n % 11, n % 13))),
+        (0..3_000).map(|n| chunk(&format!("m{n}"), &format!("Note {n}"), &format!("statut {} du dossier {} en {}", n % 7, n % 11, n % 13))),
     );
-    let options = IndexOptions { approximate_from: Some(304), ..IndexOptions::default() };
+    let options = IndexOptions { approximate_from: Some(3_004), ..IndexOptions::default() };
     build(exact.path(), chunks.clone(), Some(&embedder), IndexOptions::default()).expect("indexed");
     build(copied.path(), chunks.clone(), Some(&embedder), options.clone()).expect("indexed");
     let open = |root: &Path| LocalStore::open(root, "apps", device()).expect("a store");
@@ -123,6 +169,12 @@ fn with_copies_of_vectors_the_same_is_found() {
         assert_eq!(all(&store), all(&open(exact.path())));
         assert_eq!(store.nearest(&vector, 5, &Filter::default()).expect("found"), all(&store)[..5]);
     }
+    // What is there gets copies when they are wanted, and loses them; nothing is embedded for it.
+    let made = |options| build(exact.path(), chunks.clone(), Some(&embedder), options).expect("indexed").written;
+    let asked = embedder.asked.get();
+    assert!(made(options.clone()) && open(exact.path()).sizes().expect("sizes").contains_key("vectors.q8_0") && !made(options.clone()));
+    assert!(made(IndexOptions::default()) && !open(exact.path()).sizes().expect("sizes").contains_key("vectors.q8_0"));
+    assert_eq!(embedder.asked.get(), asked);
     // Vectors are taken over from it, and a smaller collection needs none.
     let asked = embedder.asked.get();
     chunks.truncate(200);

@@ -13,7 +13,7 @@ use super::rules::{FieldRule, Rules};
 use super::wording::fold;
 
 /// Longest answer that is no running text, in characters.
-const MAX_SHORT_ANSWER_CHARS: usize = 400;
+pub(super) const MAX_SHORT_ANSWER_CHARS: usize = 400;
 /// Shortest paragraph that is worth a question, in characters.
 const MIN_PARAGRAPH_CHARS: usize = 40;
 

@@ -34,6 +34,6 @@ pub(crate) use quality::cut_text;
 pub use quality::is_supported;
 pub use quality::{DropReason, Drops};
 pub use questions::{Question, QuestionFormat, QuestionOptions, question_set};
-pub use report::{Report, Taught};
+pub use report::{Advice, Report, Taught};
 pub use rules::{Rules, RulesError};
 pub use training::{Kind, Method, TrainingItem, TrainingOptions, TrainingSet};

@@ -1,11 +1,11 @@
-//! Question sets from catalogues: for each document and field some of the rule file's wordings, with the value as it stands in the document.
+//! Question sets: for each document and field some of the rule file's wordings, with the value as it stands in the document; then the same for labelled lines and tables that no field knows.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::document::Document;
 use super::entries::parse;
-use super::facts::{FactKind, extract};
+use super::facts::{FactKind, MAX_SHORT_ANSWER_CHARS, extract};
 use super::fields::{RuleLabels, field_values};
 use super::quality::Drops;
 use super::random::Random;
@@ -29,7 +29,7 @@ pub enum QuestionFormat {
 /// Settings of a question set.
 #[derive(Clone, Copy, Debug)]
 pub struct QuestionOptions {
-    /// Most wordings of a field of a document.
+    /// Most wordings of a field, a labelled line or a cell of a document.
     pub per_field: usize,
     /// Seed of the choice among wordings.
     pub seed: u64,
@@ -44,7 +44,7 @@ pub struct Question {
     pub question: String,
     /// The value as it stands in the document; several are separated by commas.
     pub expected_answer: String,
-    /// The field.
+    /// The field; `key_value` or `table` where none knows it.
     pub category: String,
     /// `easy`, `medium` or `hard`.
     pub difficulty: String,
@@ -85,9 +85,6 @@ impl Question {
     }
 }
 
-/// Longest answer outside the rule file's fields, in characters.
-const MAX_ANSWER_CHARS: usize = 400;
-
 /// Questions for every field of every document, in the order of the documents and of the rule file's fields; then for the document's other labelled lines and the cells of its tables.
 pub fn question_set(documents: &[Document<'_>], rules: &Rules, options: &QuestionOptions) -> Vec<Question> {
     let labels = RuleLabels::new(rules);
@@ -124,7 +121,7 @@ pub fn question_set(documents: &[Document<'_>], rules: &Rules, options: &Questio
                 });
             }
         }
-        let others = extract(index, document, rules, MAX_ANSWER_CHARS, &mut Drops::default());
+        let others = extract(index, document, rules, MAX_SHORT_ANSWER_CHARS, &mut Drops::default());
         for fact in others.iter().filter(|fact| matches!(fact.kind, FactKind::KeyValue | FactKind::Table)) {
             for question in choose(fact.questions.iter().map(String::as_str).collect(), &document.key, &fact.field, options) {
                 questions.push(Question {

@@ -10,8 +10,10 @@ use super::parts::Part;
 use super::quality::Drops;
 use super::training::{Kind, Method, TrainingItem, TrainingOptions, documents_of};
 
-/// Wordings of a fact that training is advised to have.
+/// Wordings of a fact that training is advised to have,
 const ADVISED_WORDINGS: usize = 3;
+/// and without which nothing is advised.
+const FEWEST_ADVISED: f64 = 1.5;
 /// Documents named in a report that no item covers.
 const MAX_NAMED: usize = 20;
 
@@ -48,7 +50,7 @@ pub struct Report {
 }
 
 /// The facts to learn, and in how many wordings each is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Taught {
     /// Facts with at least one item to learn whose passages, where it shows some, do not leave them out.
     pub facts: usize,
@@ -56,9 +58,18 @@ pub struct Taught {
     pub wordings: usize,
     /// Facts that one wording alone asks for.
     pub in_one_wording: usize,
-    /// Items to ask for, so that every fact that was found has three wordings or so; none where most have several already, or there are no more.
+    /// What to ask for instead; none where most facts have several wordings already, or there are hardly more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advised_count: Option<usize>,
+    pub advice: Option<Advice>,
+}
+
+/// A number of items that gives every fact that was found several wordings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Advice {
+    /// Items to ask for.
+    pub count: usize,
+    /// Wordings that a fact then has, in the mean and about.
+    pub wordings: f64,
 }
 
 impl Taught {
@@ -72,9 +83,11 @@ impl Taught {
         let (facts, wordings) = (of_fact.len(), of_fact.values().sum::<usize>());
         let in_one_wording = of_fact.values().filter(|n| **n == 1).count();
         // A fact gets a second wording when every fact has one: all that were found count, and what is no fact keeps its share. Never more than there are.
-        let wanted = (requested * ADVISED_WORDINGS * found.max(facts)).div_ceil(wordings.max(1)).min(available);
-        let advised_count = (2 * in_one_wording > facts && wanted > requested && items.len() >= requested).then_some(wanted);
-        Self { facts, wordings, in_one_wording, advised_count }
+        let wanted = (requested * ADVISED_WORDINGS * found.max(facts)).div_ceil(wordings.max(1));
+        let count = wanted.min(available);
+        let advice = Advice { count, wordings: ADVISED_WORDINGS as f64 * count as f64 / wanted.max(1) as f64 };
+        let has_more = count > requested && items.len() >= requested && advice.wordings >= FEWEST_ADVISED;
+        Self { facts, wordings, in_one_wording, advice: (2 * in_one_wording > facts && has_more).then_some(advice) }
     }
 
     /// Wordings of a fact in the mean.
@@ -174,11 +187,14 @@ impl Report {
         let mut lines = vec![format!("{} of {} examples: {}", self.made, self.requested, counts(&self.parts))];
         lines.push(format!("from {} facts in {} wordings: {}", self.facts, self.wordings, counts(&self.kinds)));
         lines.push(format!("documents: {covered} of {total} covered, {taught} of them taught, {fewest} to {most} examples each"));
-        let Taught { facts, wordings: _, in_one_wording, advised_count } = self.taught;
-        lines.push(format!("taught: {facts} facts, {:.1} wordings each, {in_one_wording} of them one alone", self.taught.mean_wordings()));
-        if let Some(count) = advised_count {
+        let Taught { facts, wordings: _, in_one_wording, advice } = self.taught;
+        lines.push(format!(
+            "taught: {facts} facts in {:.1} wordings on average, {in_one_wording} of them in one alone",
+            self.taught.mean_wordings()
+        ));
+        if let Some(Advice { count, wordings }) = advice {
             lines.push(format!(
-                "to be known by heart a fact needs several wordings: --count {count} would give each about {ADVISED_WORDINGS}; fewer documents need fewer"
+                "to be known by heart a fact needs several wordings: --count {count} would give each about {wordings:.1}; fewer documents need fewer"
             ));
         }
         if !self.contexts.is_empty() {

@@ -109,7 +109,9 @@ impl Preparation for WithPassages {
         let language = Language::from_code(language).unwrap_or_default();
         let asked: Vec<&str> = questions.iter().map(|question| question.turns.last().map_or("", |turn| turn.content.as_str())).collect();
         let mut tasks = Vec::with_capacity(questions.len());
-        for (question, found) in questions.iter().zip(self.searching.search_all(&asked)?) {
+        let mut left = questions.iter();
+        self.searching.search_all(&asked, &mut |found| {
+            let Some(question) = left.next() else { return Ok(()) };
             let task = match answerer {
                 None => {
                     let sources = Some(sources(&found, &[]));
@@ -130,7 +132,8 @@ impl Preparation for WithPassages {
                 }
             };
             tasks.push(task);
-        }
+            Ok(())
+        })?;
         Ok(tasks)
     }
 

@@ -81,8 +81,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if questions.is_empty() {
         let fields: Vec<&str> = rules.field_names().collect();
         terminal::complain(say!(
-            "no questions could be made of {}: {} looked for headings with an id below them, and in each part for the fields {}",
-            "aucune question n'a pu être tirée de {} : {} cherche des titres suivis d'un identifiant, et dans chaque partie les champs {}",
+            "no questions could be made of {}: {} looked for headings with an id below them, and in each part for the fields {}, labelled lines and tables",
+            "aucune question n'a pu être tirée de {} : {} cherche des titres suivis d'un identifiant, et dans chaque partie les champs {}, des lignes à libellé et des tableaux",
             input.display(),
             rules.origin(),
             fields.join(", ")

@@ -19,9 +19,9 @@ const INSTRUCTION: &str = "Given a web search query, retrieve relevant passages 
 const ANSWERS: [&str; 2] = ["yes", "no"];
 /// What stands after a passage whose question is scored.
 const QUESTION_WANTED: &str = "Write a question that this passage answers, in its language.";
-/// Longest prompt, in tokens; longer passages are cut at their end.
-const MAX_TOKENS: usize = 8192;
-/// Of these, so many are for the question, whose rest is not scored.
+/// Longest prompt with what is scored after it, in tokens; longer passages are cut at their end. Phi-3 reads texts of up to so many in one way, whatever is beside them.
+const MAX_TOKENS: usize = 4096;
+/// Of these, so many at most are the question's, and no more than a quarter of what the model can read; the rest of a longer one is not scored.
 const MAX_QUESTION_TOKENS: usize = 512;
 /// Questions of one passage that are scored together have so many tokens in all, or are one.
 const TOKENS_TOGETHER: usize = 2048;
@@ -38,9 +38,10 @@ enum Asks {
 impl Asks {
     /// Rerankers say what they are in their name: their weights and their files are those of any language model.
     fn of(path: &Path, name: &str) -> Self {
-        let folders = path.components().filter_map(|part| part.as_os_str().to_str());
-        // The hub's cache has a model's name three folders above its files.
-        let names = folders.clone().last().into_iter().chain(folders.filter(|folder| folder.starts_with("models--")));
+        let parts: Vec<&str> = path.components().filter_map(|part| part.as_os_str().to_str()).collect();
+        // A file may be called after its format alone; the hub's cache has a model's name above its files.
+        let of_path = parts.iter().rev().take(if path.is_file() { 2 } else { 1 });
+        let names = of_path.chain(parts.iter().filter(|part| part.starts_with("models--"))).copied();
         match names.chain([name]).any(|name| name.to_lowercase().contains("rerank")) {
             true => Self::YesNo,
             false => Self::Question,
@@ -64,6 +65,8 @@ pub(super) struct JudgingModel {
     model: LoadedModel,
     max_tokens: usize,
     asks: Asks,
+    /// Tokens that the template writes at the head of an answer, such as an empty thought: no part of a question.
+    n_before_answer: usize,
 }
 
 impl JudgingModel {
@@ -82,17 +85,32 @@ impl JudgingModel {
         let source = &files.model().source;
         let (name, hash) = (source.name.clone(), source.content_hash()[..12].to_owned());
         let asks = Asks::of(path, &name);
-        let judge = Self { name, hash, model, max_tokens, asks };
+        let mut judge = Self { name, hash, model, max_tokens, asks, n_before_answer: 0 };
         // A template that refuses such a conversation does so before a search.
-        match asks {
-            Asks::YesNo => judge.both("a", "b", 0).map(|_| ())?,
-            Asks::Question => judge.question("a", "b", 0).map(|_| ())?,
-        }
+        let probe = match asks {
+            Asks::YesNo => judge.both("a", "b", 0)?,
+            Asks::Question => {
+                let (one, other) = (judge.question("a", "", 0)?, judge.question("1", "", 0)?);
+                judge.n_before_answer = one.continuations[0].iter().zip(&other.continuations[0]).take_while(|(a, b)| a == b).count();
+                judge.question("a", "", 0)?
+            }
+        };
+        let needed = probe.context.len() + judge.max_question_tokens();
+        anyhow::ensure!(
+            needed <= max_tokens,
+            "{}: expected a model that reads {needed} tokens and a passage, found one that reads {max_tokens}",
+            path.display()
+        );
         Ok(judge)
     }
 
     fn failure(&self, problem: String) -> ModelFailure {
         ModelFailure { model: self.name.clone(), problem, fatal: true }
+    }
+
+    /// Most tokens of a question that are scored.
+    fn max_question_tokens(&self) -> usize {
+        MAX_QUESTION_TOKENS.min(self.max_tokens / 4)
     }
 
     /// The prompt for a passage with both answers.
@@ -116,7 +134,8 @@ impl JudgingModel {
         let turns = [Message::new(Role::User, format!("{passage}\n\n{QUESTION_WANTED}"))];
         let mut asked = self.model.answered(&turns, query, &source_line(place))?;
         for question in &mut asked.continuations {
-            question.truncate(MAX_QUESTION_TOKENS);
+            asked.context.extend(question.drain(..self.n_before_answer.min(question.len())));
+            question.truncate(self.max_question_tokens());
         }
         Ok(asked)
     }
@@ -131,11 +150,16 @@ impl JudgingModel {
         Ok(likelihoods.iter().map(|both| (1.0 / (1.0 + (both[1].log_likelihood - both[0].log_likelihood).exp())) as f32).collect())
     }
 
-    /// The mean log-likelihood of a token of each query after each of its passages. A passage is read once for all of its queries, or for as many as fit together.
+    /// The mean log-likelihood of a token of each query after each of its passages; 0 for a blank query. A passage is read once for all of its queries, or for as many as fit together.
     fn questions(&self, asked: &[(&str, Vec<&str>)], on_pairs: &mut dyn FnMut(usize)) -> anyhow::Result<Vec<Vec<f32>>> {
         let mut askers: Vec<(&str, Vec<Pair>)> = Vec::new();
         let mut number_of: HashMap<&str, usize> = HashMap::new();
-        for (query, (_, passages)) in asked.iter().enumerate() {
+        let mut n_blank = 0;
+        for (query, (text, passages)) in asked.iter().enumerate() {
+            if text.trim().is_empty() {
+                n_blank += passages.len();
+                continue;
+            }
             for (place, passage) in passages.iter().enumerate() {
                 let number = *number_of.entry(passage).or_insert(askers.len());
                 if number == askers.len() {
@@ -147,7 +171,7 @@ impl JudgingModel {
         let (mut groups, mut pairs): (Vec<Continuations>, Vec<Vec<Pair>>) = (Vec::new(), Vec::new());
         for (passage, of_passage) in askers {
             // What is read of a passage does not depend on who asks.
-            let room = self.max_tokens.saturating_sub(MAX_QUESTION_TOKENS);
+            let room = self.max_tokens - self.max_question_tokens();
             let (part, _) = fitting(passage, room, |prompt| prompt.context.len(), |part| self.question("?", part, of_passage[0].place))?;
             let mut tokens = TOKENS_TOGETHER;
             for pair in of_passage {
@@ -167,7 +191,9 @@ impl JudgingModel {
                 }
             }
         }
-        let likelihoods = self.model.log_likelihoods(&groups, &mut |n_groups| on_pairs(pairs[..n_groups].iter().map(Vec::len).sum()))?;
+        let mut on_group = |n_groups: usize| on_pairs(n_blank + pairs[..n_groups].iter().map(Vec::len).sum::<usize>());
+        on_group(0);
+        let likelihoods = self.model.log_likelihoods(&groups, &mut on_group)?;
         let mut scores: Vec<Vec<f32>> = asked.iter().map(|(_, passages)| vec![0.0; passages.len()]).collect();
         for (pair, likelihood) in pairs.concat().iter().zip(likelihoods.concat()) {
             scores[pair.query][pair.place] = (likelihood.log_likelihood / likelihood.n_tokens.max(1) as f64) as f32;
@@ -214,7 +240,7 @@ impl Reranker for JudgingModel {
     }
 
     fn signature(&self) -> String {
-        format!("model:{}@{}|score:{}|longest:{}", self.name, self.hash, self.asks.name(), self.max_tokens)
+        format!("model:{}@{}|score:{}|longest:{}|computed:{}", self.name, self.hash, self.asks.name(), self.max_tokens, self.model.kernel())
     }
 
     fn score(&self, query: &str, passages: &[&str]) -> Result<Vec<f32>, ModelFailure> {

@@ -122,13 +122,16 @@ fn another_language_model_scores_by_the_likelihood_of_the_question() {
     assert!(told.is_sorted() && told.last() == Some(&20), "{told:?}");
     for ((question, passages), scores) in asked.iter().zip(&together) {
         assert!(scores.iter().all(|score| *score <= 0.0), "{scores:?}");
-        // A pair's score is its own, whatever it is computed with.
-        assert_eq!(&reranker.score(question, passages).unwrap(), scores);
+        // A pair's score is its own, whatever it is computed with: the sums are in another order.
+        let near = |alone: &[f32], scores: &[f32]| alone.iter().zip(scores).all(|(a, b)| (a - b).abs() < 1e-4);
+        assert!(near(&reranker.score(question, passages).unwrap(), scores));
         for (passage, score) in passages.iter().zip(scores) {
-            assert_eq!(reranker.score(question, &[passage]).unwrap(), [*score]);
+            assert!(near(&reranker.score(question, &[passage]).unwrap(), &[*score]));
         }
     }
-    assert_eq!(together[0], [together[4].as_slice()].concat());
+    // Passages differ, also those that had to be cut, and a blank question has nothing to be likely.
+    let differ = |scores: &[f32]| (0..4).all(|a| (a + 1..4).all(|b| (scores[a] - scores[b]).abs() > 1e-4));
+    assert!(differ(&together[0]) && differ(&together[3]) && together[2] == [0.0; 4], "{together:?}");
     let turns = [Message::new(Role::User, format!("{}\n\nWrite a question that this passage answers, in its language.", passages[0]))];
     let expected = likelihood(&language_model(&path), &turns, questions[0]);
     let expected = expected.log_likelihood / expected.n_tokens as f64;

@@ -207,6 +207,9 @@ impl StorePlace {
     }
 }
 
+/// Questions that are searched for together: what was found for them lies in memory at once.
+const SEARCHED_TOGETHER: usize = 256;
+
 /// A collection that is open, and how it is searched.
 pub(crate) struct Searching {
     store: Box<dyn Store>,
@@ -303,18 +306,23 @@ impl Searching {
         Ok(found)
     }
 
-    /// The same for each of several questions, with what can be done once for all of them done once; a bar says how far it is.
-    pub(crate) fn search_all(&self, questions: &[&str]) -> anyhow::Result<Vec<Found>> {
+    /// The same for each of several questions, of which `each` is told in their order; what can be done once for many of them is done once. A bar says how far it is.
+    pub(crate) fn search_all(&self, questions: &[&str], each: &mut dyn FnMut(Found) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let progress = Progress::new(questions.len(), say!("questions searched for", "questions recherchées"));
-        let mut done = 0;
-        let found = self.retriever()?.search_all(questions, &self.options, &mut |n| {
-            progress.done(n - done);
-            progress.tell();
-            done = n;
-        })?;
+        for questions in questions.chunks(SEARCHED_TOGETHER) {
+            let mut done = 0;
+            let found = self.retriever()?.search_all(questions, &self.options, &mut |n| {
+                progress.done(n - done);
+                progress.tell();
+                done = n;
+            })?;
+            for found in found {
+                self.tell_of_filter(&found);
+                each(found)?;
+            }
+        }
         progress.end();
-        found.iter().for_each(|found| self.tell_of_filter(found));
-        Ok(found)
+        Ok(())
     }
 
     /// Says once when the filter leaves nothing.

@@ -39,7 +39,7 @@ pub(super) fn find(
         if let Some(file) = named.filter(|file| is_given && file.sha256 != set.sha256) {
             terminal::note(say!(
                 "note: {} is not the file that {} was trained on ({}): SHA-256 {} here, {} there",
-                "note : {} n'est pas le fichier sur lequel {} a été entraîné ({}) : SHA-256 {} ici, {} là-bas",
+                "note : {} n'est pas le fichier sur lequel {} a été entraîné ({}) : SHA-256 {} trouvé, {} attendu",
                 path.display(),
                 contestant.name,
                 file.name,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dyag_text::generate::{DropReason, Report};
+use dyag_text::generate::{Advice, DropReason, Report};
 
 use crate::language::Language;
 
@@ -27,14 +27,14 @@ fn french(report: &Report) -> Vec<String> {
         documents.covered, documents.total, documents.taught, documents.fewest, documents.most
     ));
     lines.push(format!(
-        "enseignés : {} faits, {:.1} formulations chacun, dont {} avec une seule",
+        "{} faits enseignés, {:.1} formulations en moyenne ; {} n'en ont qu'une",
         taught.facts,
         taught.mean_wordings(),
         taught.in_one_wording
     ));
-    if let Some(count) = taught.advised_count {
+    if let Some(Advice { count, wordings }) = taught.advice {
         lines.push(format!(
-            "pour être su par cœur, un fait demande plusieurs formulations : --count {count} en donnerait environ trois à chacun ; moins de documents en demandent moins"
+            "pour être su par cœur, un fait demande plusieurs formulations : --count {count} en donnerait environ {wordings:.1} à chacun ; moins de documents en demandent moins"
         ));
     }
     if !contexts.is_empty() {

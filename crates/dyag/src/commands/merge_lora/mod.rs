@@ -136,7 +136,7 @@ fn report(written: &Written, comparison: Option<&Comparison>, output: &std::path
          the same token likeliest in {:.2} % of places",
         "sur {tokens} jetons : divergence KL moyenne {mean_kl_nats:.3e} nats (maximum {largest_kl_nats:.3e}), \
          perplexité {perplexity_unmerged:.4} avec l'adaptateur à côté de sa base, {perplexity_merged:.4} une fois fondu ; \
-         le même jeton est le plus probable à {:.2} % des places",
+         le même jeton est le plus probable dans {:.2} % des positions",
         100.0 * same_likeliest
     ))
 }
