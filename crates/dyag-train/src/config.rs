@@ -168,7 +168,12 @@ impl TrainConfig {
         ];
         for (setting, value, low, high) in ranges {
             if !(low..=high).contains(&value) {
-                return bad(setting, format!("expected a number from {low} to {high}, found {value}"));
+                let expected = match (low == f64::MIN_POSITIVE, high == f64::MAX) {
+                    (true, _) => format!("a number above 0 and up to {high}"),
+                    (false, true) => format!("a number from {low} on"),
+                    (false, false) => format!("a number from {low} to {high}"),
+                };
+                return bad(setting, format!("expected {expected}, found {value}"));
             }
         }
         if self.method == Method::Full && self.lora_plus_ratio.is_some() {

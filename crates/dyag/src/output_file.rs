@@ -6,17 +6,35 @@ use std::time::SystemTime;
 use anyhow::bail;
 use dyag_text::Date;
 
-/// Refuses an output file that cannot be written, before hours are spent on its content. `what` is what will be written.
-pub(crate) fn check(path: &Path, what: &str) -> anyhow::Result<()> {
+/// Refuses an output file that cannot be written, before hours are spent on its content, and one whose writing would lose one of the files that are `read` or written besides. `what` is
+/// what will be written.
+pub(crate) fn check(path: &Path, what: &str, read: &[&Path]) -> anyhow::Result<()> {
+    if let Some(same) = read.iter().find(|other| is_same(path, other)) {
+        bail!("cannot write {what} to {}: {} is the same file and would be lost; expected another name", path.display(), same.display());
+    }
     if path.is_dir() || path.file_name().is_none() {
         bail!("cannot write {what} to {}: it is a folder, expected the name of a file", path.display());
     }
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if ["CURRENT", "collection.json"].iter().any(|name| folder.join(name).is_file()) {
+        bail!("cannot write {what} to {}: {} is a collection, which holds nothing else", path.display(), folder.display());
+    }
     match std::fs::metadata(folder) {
         Ok(facts) if facts.is_dir() => Ok(()),
         Ok(_) => bail!("cannot write {what} to {}: {} is not a folder", path.display(), folder.display()),
         Err(error) => bail!("cannot write {what} to {}: its folder {}: {error}", path.display(), folder.display()),
     }
+}
+
+/// Whether two names are one file: spelt alike, or one by links.
+fn is_same(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    if let (Ok(a), Ok(b)) = (std::fs::metadata(a), std::fs::metadata(b)) {
+        use std::os::unix::fs::MetadataExt as _;
+        // Devices and pipes lose nothing.
+        return a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino());
+    }
+    a == b || std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))
 }
 
 /// A time as `2026-11-25T08:16:04Z`.
@@ -39,10 +57,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_is_not_written_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [source, other, hard] = ["a.md", "b.md", "hard.md"].map(|name| folder.path().join(name));
+        std::fs::write(&source, "text").expect("written");
+        std::fs::hard_link(&source, &hard).expect("a link");
+        let refused = |path: &Path, read: &Path| check(path, "it", &[read]).is_err_and(|error| error.to_string().contains("would be lost"));
+        assert!(refused(&source, &source) && refused(&hard, &source) && refused(&folder.path().join("./a.md"), &source));
+        assert!(refused(&other, &other), "two files of one name, neither of which is there yet");
+        assert!(check(&other, "it", &[&source]).is_ok());
+        std::fs::write(folder.path().join("CURRENT"), "generation-000001").expect("written");
+        assert!(check(&other, "it", &[]).is_err_and(|error| error.to_string().contains("is a collection")));
+    }
+
+    #[test]
     fn folders_and_missing_folders_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(check(&folder.path().join("a.json"), "it").is_ok());
-        assert!(check(folder.path(), "it").is_err_and(|error| error.to_string().contains("it is a folder")));
-        assert!(check(&folder.path().join("no/a.json"), "it").is_err_and(|error| error.to_string().contains("No such file")));
+        assert!(check(&folder.path().join("a.json"), "it", &[]).is_ok());
+        assert!(check(folder.path(), "it", &[]).is_err_and(|error| error.to_string().contains("it is a folder")));
+        assert!(check(&folder.path().join("no/a.json"), "it", &[]).is_err_and(|error| error.to_string().contains("No such file")));
     }
 }

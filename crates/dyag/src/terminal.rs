@@ -39,7 +39,14 @@ pub(crate) fn print_line(line: impl fmt::Display) -> anyhow::Result<()> {
 
 /// Writes a result for machines to stdout: one JSON document and a line end.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print_line(serde_json::to_string_pretty(value).context("cannot write the result as JSON")?)
+    let text = serde_json::to_string_pretty(value).context("cannot write the result as JSON")?;
+    // JSON escapes the first 32 control characters; a terminal obeys others too.
+    let is_left = |c: char| is_obeyed(c);
+    if !text.contains(is_left) {
+        return print_line(text);
+    }
+    let escaped = text.chars().map(|c| if is_left(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() });
+    print_line(escaped.collect::<String>())
 }
 
 /// Whether `--quiet` was asked for.
@@ -64,7 +71,8 @@ pub(crate) fn note(line: impl fmt::Display) {
 
 /// Says on stderr what went wrong, or why the answer is no: `--quiet` does not keep it back. That nobody can read stderr is no reason to stop.
 pub(crate) fn complain(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let line = line.to_string();
+    let _ = writeln!(io::stderr().lock(), "{}", if io::stderr().is_terminal() { shown(&line) } else { Cow::Borrowed(line.as_str()) });
 }
 
 /// Prints an error and what caused it.
@@ -91,11 +99,20 @@ pub(crate) fn prompt(text: &str) {
 
 /// A model's text for stdout. On a terminal, control characters other than line ends and tabs are shown, not obeyed.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if !io::stdout().is_terminal() || !text.contains(obeyed) {
+    if io::stdout().is_terminal() { shown(text) } else { Cow::Borrowed(text) }
+}
+
+/// A text in which characters that a terminal obeys are shown.
+fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().map(|c| if obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect())
+    Cow::Owned(text.chars().map(|c| if is_obeyed(c) { char::REPLACEMENT_CHARACTER } else { c }).collect())
+}
+
+/// Control characters other than line ends and tabs, and those that turn the direction of writing around.
+fn is_obeyed(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a person types on stdin.

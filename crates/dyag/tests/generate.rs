@@ -227,6 +227,30 @@ fn wrong_input_is_refused() {
 }
 
 #[test]
+fn what_is_read_is_never_written_over() {
+    let place = place();
+    let chunks = place.read("chunks_json_route.jsonl");
+    place.write("s_train.jsonl", &chunks);
+    place.write("s_test.jsonl", &chunks);
+    let lost = "would be lost";
+    refused(&place, &["generate-training", "s_train.jsonl", "--output", "s_train.jsonl"], &["s_train.jsonl", lost]);
+    refused(&place, &["generate-training", "s_test.jsonl", "--output", "s.jsonl", "--split"], &["s_test.jsonl", lost]);
+    refused(&place, &["generate-questions", "catalogue.md", "--output", "./catalogue.md"], &["catalogue.md", lost]);
+    refused(&place, &["chunk", "catalogue.md", "--output", "catalogue.md"], &["catalogue.md", lost]);
+    refused(
+        &place,
+        &["evaluate-finetuned", "questions.jsonl", "--base-model", "x", "--output", "questions.jsonl"],
+        &["questions.jsonl", lost],
+    );
+    assert_eq!((place.read("s_train.jsonl"), place.read("s_test.jsonl")), (chunks.clone(), chunks));
+    refused(
+        &place,
+        &["generate-training", "chunks_json_route.jsonl", "--output", "s.jsonl", "--llm-provider", "local"],
+        &["--method llm-based"],
+    );
+}
+
+#[test]
 fn own_placeholders_and_own_rules() {
     let place = place();
     place.write("never.txt", "En production\n");

@@ -347,6 +347,8 @@ fn rule(out: &mut String, is_number: &[bool]) -> std::fmt::Result {
 fn line(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
+        // Nothing for a terminal to obey.
+        let c = if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
         if matches!(c, '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '#') {
             escaped.push('\\');
         }

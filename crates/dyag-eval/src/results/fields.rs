@@ -115,14 +115,17 @@ impl Fields {
     }
 }
 
+/// Scores beyond are mistakes; of those within, squares and their sums are finite.
+const LARGEST_SCORE: f64 = 1e15;
+
 /// A score: a number, or yes and no as 1 and 0; none where nothing was measured.
 pub(super) fn score(value: &Value, key: &str) -> Result<Option<f64>, Problem> {
     match value {
         Value::Null => Ok(None),
         Value::Bool(flag) => Ok(Some(f64::from(u8::from(*flag)))),
-        Value::Number(number) => match number.as_f64().filter(|number| number.is_finite()) {
+        Value::Number(number) => match number.as_f64().filter(|number| number.abs() <= LARGEST_SCORE) {
             Some(number) => Ok(Some(number)),
-            None => Err(Problem::new(key, "a number that a double can hold", number.to_string())),
+            None => Err(Problem::new(key, "a number from -1e15 to 1e15", number.to_string())),
         },
         other => Err(Problem::new(key, "a number, true or false", describe(other))),
     }

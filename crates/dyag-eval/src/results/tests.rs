@@ -121,6 +121,10 @@ fn what_is_refused() {
             "results[1].metrics.f1: expected a number, true or false",
         ),
         (
+            row("{\"question\": \"a\", \"answer\": \"b\", \"metrics\": {\"f1\": -1e308}}"),
+            "results[1].metrics.f1: expected a number from -1e15 to 1e15, found -1e308",
+        ),
+        (
             row("{\"question\": \"a\", \"answer\": \"b\", \"metrics\": {\"f1\": NaN}}"),
             "r.json, line 2: results[1].metrics.f1: expected a finite number, found NaN",
         ),

@@ -61,10 +61,13 @@ pub fn index(
     let folder = folder_of(root, name)?;
     fs::create_dir_all(&folder).map_err(|error| RetrievalError::write(&folder, error))?;
     let _lock = Lock::take(&folder)?;
-    let before = match generation::current(&folder)? {
-        Some(current) if !options.rebuild => Some(Generation::open(&current)?),
-        _ => None,
+    // What is made anew needs nothing of what was, which may be damaged.
+    let before = match (options.rebuild, generation::current(&folder)) {
+        (true, _) => None,
+        (false, current) => current?.map(|current| Generation::open(&current)).transpose()?,
     };
+    // A damaged byte would be taken over, and vouched for.
+    before.as_ref().map_or(Ok(()), Generation::verify_taken_over)?;
     let number = generations(&folder)?.last().copied().unwrap_or(0) + 1;
     let chunks = in_order(chunks, before.as_ref().filter(|_| options.add))?;
     let record = embedder.map(record_of);

@@ -239,6 +239,12 @@ impl Generation {
         verify(&self.folder)
     }
 
+    /// Whether passages and vectors, which the next generation takes over, are as they were written.
+    pub(super) fn verify_taken_over(&self) -> Result<(), RetrievalError> {
+        let files = [CHUNKS, OFFSETS, VECTORS].into_iter().filter_map(|name| Some((name, self.manifest.files.get(name)?)));
+        files.into_iter().try_for_each(|(name, expected)| files::expect(&self.folder.join(name), expected))
+    }
+
     /// Bytes of all files, by name.
     pub(super) fn sizes(&self) -> BTreeMap<String, u64> {
         let size = |path: &Path| fs::metadata(path).map(|data| data.len()).unwrap_or(0);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use dyag_model::files::write_atomically;
 use dyag_text::dataset::{Purpose, Row, RowReader};
-use dyag_text::passages::{Language, prompt_with_passages};
+use dyag_text::passages::{Language, prompt_with_passages, question_of_prompt};
 use dyag_text::{Role, sha256_hex};
 use serde_json::{Map, Value, json};
 
@@ -72,8 +72,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     if !(0.0..=1.0).contains(&context_free) {
         bail!("--context-free: expected a share from 0 to 1, found {context_free}");
     }
-    crate::output_file::check(&output, "the training set")?;
+    crate::output_file::check(&output, "the training set", &[&dataset])?;
+    if search.max_prompt_tokens().is_some() {
+        bail!("--max-prompt-tokens: this command has no model to count tokens with; expected --n-chunks and --max-passage-chars");
+    }
     let examples = read(&dataset)?;
+    if let Some(example) = examples.iter().find(|example| has_passages(example)) {
+        bail!("{}: expected an example without passages, found one that shows some", example.source);
+    }
     let language = match language.as_deref() {
         Some(code) => Language::from_code(code).ok_or_else(|| anyhow::anyhow!("--language: expected fr or en, found {code:?}"))?,
         None => Language::of_texts(examples.iter().filter_map(question).map(|(_, question)| question)),
@@ -117,6 +123,11 @@ fn read(dataset: &Path) -> anyhow::Result<Vec<Row>> {
         bail!("{}: expected training examples, found none", dataset.display());
     }
     Ok(examples)
+}
+
+/// Whether passages were given to an example already.
+fn has_passages(example: &Row) -> bool {
+    question(example).is_some_and(|(_, asked)| question_of_prompt(asked).is_some())
 }
 
 /// The last question of an example, and its place among the turns.

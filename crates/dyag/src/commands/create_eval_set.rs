@@ -59,7 +59,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { place, output, count, simple, seed, rules, language, max_answer_chars, engine, json } = args;
-    crate::output_file::check(&output, "the questions")?;
+    crate::output_file::check(&output, "the questions", &[])?;
     let store = place.open(engine)?;
     let (collection, chunks) = (store.description().collection.clone(), store.all_chunks()?);
     let rules = open_rules(rules.as_deref(), language.as_deref(), None, &chunks)?;

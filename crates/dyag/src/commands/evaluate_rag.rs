@@ -1,9 +1,11 @@
 //! `dyag evaluate-rag`: asks the questions of a set with passages found for each, and scores answers and search.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use dyag_eval::metrics::{Abstention, Hit, Language as EvalLanguage};
 use dyag_eval::results::{Results, Row, Source};
 use dyag_eval::retrieval::run_file::{Qrels, Run, write_qrels, write_run};
@@ -15,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use crate::answerer::Answerer;
 use crate::evaluation::{self, Evaluation, EvaluationArgs, Preparation, Task};
+use crate::language::say;
 use crate::retrieval::{self, HybridChoice, SearchArgs, Searching, StoreArgs};
 use crate::terminal;
 
@@ -65,8 +68,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { dataset, output, max_questions, passages_only, run_file, qrels_file, always_answer, hybrid, place, search, evaluation } =
         args;
-    for (file, what) in [(&run_file, "the run"), (&qrels_file, "the judgements")] {
-        file.as_deref().map_or(Ok(()), |path| crate::output_file::check(path, what))?;
+    if let Some(path) = &run_file {
+        crate::output_file::check(path, "the run", &[&dataset, &output])?;
+    }
+    if let Some(path) = &qrels_file {
+        let others: Vec<&Path> = [&dataset, &output].into_iter().chain(&run_file).map(PathBuf::as_path).collect();
+        crate::output_file::check(path, "the judgements", &others)?;
     }
     let searching = search.open(&place, evaluation.engine)?;
     terminal::note(searching.summary());
@@ -107,6 +114,7 @@ impl Preparation for WithPassages {
         max_tokens: usize,
     ) -> anyhow::Result<Vec<Task<'a>>> {
         let language = Language::from_code(language).unwrap_or_default();
+        self.tell_of_missing(questions)?;
         let asked: Vec<&str> = questions.iter().map(|question| question.turns.last().map_or("", |turn| turn.content.as_str())).collect();
         let mut tasks = Vec::with_capacity(questions.len());
         let mut left = questions.iter();
@@ -119,7 +127,8 @@ impl Preparation for WithPassages {
                 }
                 Some(answerer) => {
                     let competes = self.hybrid == HybridChoice::Surer && answerer.is_finetuned();
-                    let prepared = retrieval::prepare(&self.searching, found, &question.turns, language, answerer, max_tokens)?;
+                    let prepared = retrieval::prepare(&self.searching, found, &question.turns, language, answerer, max_tokens)
+                        .with_context(|| question.source.to_string())?;
                     let given = (!prepared.is_answerable() && !self.always_answer).then(|| abstention(language).to_owned());
                     Task {
                         question,
@@ -141,7 +150,14 @@ impl Preparation for WithPassages {
         results.add_retrieval_metrics();
         let abstention = Abstention::default();
         results.add_groundedness(language, &|answer| abstention.abstains(answer));
-        let query = |place: usize, row: &Row| row.id.clone().unwrap_or_else(|| (place + 1).to_string()).replace(char::is_whitespace, "_");
+        let mut times: HashMap<&str, usize> = HashMap::new();
+        results.results.iter().filter_map(|row| row.id.as_deref()).for_each(|id| *times.entry(id).or_default() += 1);
+        // An id that two questions have names neither.
+        let query = |place: usize, row: &Row| match &row.id {
+            Some(id) if times[id.as_str()] == 1 => id.replace(char::is_whitespace, "_"),
+            Some(id) => format!("{}_{}", id.replace(char::is_whitespace, "_"), place + 1),
+            None => (place + 1).to_string(),
+        };
         if let Some(path) = &self.run_file {
             let run: Run = results.results.iter().enumerate().map(|(place, row)| (query(place, row), hits(row))).collect();
             let mut text = Vec::new();
@@ -154,6 +170,28 @@ impl Preparation for WithPassages {
             let mut text = Vec::new();
             write_qrels(&qrels, &mut text)?;
             write_bytes_atomically(path, &text)?;
+        }
+        Ok(())
+    }
+}
+
+impl WithPassages {
+    /// Says how many of the chunks that bear answers the collection does not have.
+    fn tell_of_missing(&self, questions: &[Question]) -> anyhow::Result<()> {
+        let mut wanted = BTreeSet::new();
+        for question in questions {
+            wanted.extend(evaluation::gold_chunk_ids(&question.row).with_context(|| question.source.to_string())?);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let missing = self.searching.missing(&wanted)?;
+        if let Some(first) = missing.first() {
+            let (n, all) = (missing.len(), wanted.len());
+            terminal::note(say!(
+                "note: {n} of the {all} chunks that gold_chunk_ids name are not in the collection ({first:?} for one) and count as not found: were the documents cut anew?",
+                "note : {n} des {all} passages que nomment les gold_chunk_ids ne sont pas dans la collection ({first:?} par exemple) et comptent comme non trouvés : les documents ont-ils été redécoupés ?"
+            ));
         }
         Ok(())
     }

@@ -71,7 +71,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         FormatChoice::Finetuning => QuestionFormat::Finetuning,
         FormatChoice::Simple => QuestionFormat::Simple,
     };
-    crate::output_file::check(&output, "the questions")?;
+    crate::output_file::check(&output, "the questions", &[&input])?;
     let (chunks, rules) = read(&input, rules.as_deref(), language.as_deref())?;
     let documents = documents(&chunks, &rules);
     let mut questions = question_set(&documents, &rules, &QuestionOptions { per_field: per_field.into(), seed });

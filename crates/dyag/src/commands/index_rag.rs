@@ -65,8 +65,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let named = match embedding_model {
         Some(name) => Some(name).filter(|name| name != "none"),
-        None => recorded_embedder(&place, typed.written(), engine).with_context(|| {
-            format!("the embedder of collection {} cannot be read; name it with --embedding-model PATH, or none", typed.written())
+        None => recorded_embedder(&place, typed.written(), engine).map_err(|error| match error.downcast_ref() {
+            Some(RetrievalError::Damaged { .. } | RetrievalError::Io { .. }) => error.context(format!(
+                "the embedder of collection {} cannot be read; name it with --embedding-model PATH, or none (with --rebuild where the collection is damaged)",
+                typed.written()
+            )),
+            _ => error,
         })?,
     };
     let model = named.as_deref().map(|name| embedder(name, engine)).transpose()?;

@@ -251,9 +251,6 @@ fn row(index: usize, task: &Task<'_>, answered: Answered) -> Row {
             _ => None,
         })
     };
-    let gold = |key: &str| {
-        row.get(key).and_then(Value::as_array).map(|ids| ids.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>())
-    };
     let mut other = Map::new();
     other.insert("stopped".to_owned(), stopped.into());
     for key in ["field", "kind", "taught"] {
@@ -269,7 +266,7 @@ fn row(index: usize, task: &Task<'_>, answered: Answered) -> Row {
         category: text(&["category", "field"]).map(Into::into),
         difficulty: text(&["difficulty"]).map(Into::into),
         document: text(&["document", "app_id", "app_name"]).map(Into::into),
-        gold_chunk_ids: gold("gold_chunk_ids").or_else(|| gold("source_chunk_ids")).unwrap_or_default(),
+        gold_chunk_ids: gold_chunk_ids(row).unwrap_or_default(),
         sources: sources.clone(),
         time_seconds: Some(seconds),
         first_token_seconds,
@@ -280,4 +277,18 @@ fn row(index: usize, task: &Task<'_>, answered: Answered) -> Row {
         other,
         ..Row::default()
     }
+}
+
+/// The chunks that bear the answer, by a row's `gold_chunk_ids`, else its `source_chunk_ids`.
+///
+/// # Errors
+/// A value that is no list of texts.
+pub(crate) fn gold_chunk_ids(row: &Map<String, Value>) -> anyhow::Result<Vec<String>> {
+    let Some((key, ids)) =
+        ["gold_chunk_ids", "source_chunk_ids"].into_iter().find_map(|key| Some((key, row.get(key).filter(|ids| !ids.is_null())?)))
+    else {
+        return Ok(Vec::new());
+    };
+    let texts = |ids: &Vec<Value>| ids.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+    ids.as_array().and_then(texts).ok_or_else(|| anyhow::anyhow!("{key}: expected a list of ids of chunks, each a text, found {ids}"))
 }

@@ -30,6 +30,7 @@ use crate::loaded_model::{LoadSettings, ModelArgs, SystemChoice};
 use crate::requirement::{self, Requirement};
 use crate::terminal;
 use asking::Asking;
+pub(crate) use asking::gold_chunk_ids;
 use journal::Journal;
 use remote::RemoteAsking;
 pub(crate) use task::Task;
@@ -154,7 +155,7 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
     if !(0.0..=100.0).contains(&temperature) {
         bail!("--temperature: expected a number from 0 to 100, found {temperature}");
     }
-    crate::output_file::check(&output, "the results")?;
+    crate::output_file::check(&output, "the results", &[&dataset])?;
     let questions = Questions::read(&dataset)?;
     let code = language_of(language.as_deref(), &questions)?;
     let language = match code {

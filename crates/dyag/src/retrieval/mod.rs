@@ -6,6 +6,7 @@ mod rewrite;
 mod show;
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -223,6 +224,11 @@ pub(crate) struct Searching {
 }
 
 impl SearchArgs {
+    /// Most tokens of a prompt, as typed.
+    pub(crate) fn max_prompt_tokens(&self) -> Option<u32> {
+        self.max_prompt_tokens
+    }
+
     /// Opens the collection, its embedder and the reranker.
     pub(crate) fn open(&self, place: &StoreArgs, engine: EngineArgs) -> anyhow::Result<Searching> {
         let Self { n_chunks, search, filter, candidates, embedding_model, rerank, reranked, max_passage_chars, max_prompt_tokens } = self;
@@ -341,6 +347,16 @@ impl Searching {
                 ),
             });
         }
+    }
+
+    /// Those of `ids` that the collection does not have.
+    pub(crate) fn missing(&self, ids: &BTreeSet<String>) -> anyhow::Result<BTreeSet<String>> {
+        let mut missing = ids.clone();
+        self.store.each_chunk(&mut |chunk| {
+            missing.remove(chunk.id.as_str());
+            Ok(())
+        })?;
+        Ok(missing)
     }
 
     /// What the collection is.

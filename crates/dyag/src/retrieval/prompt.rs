@@ -1,5 +1,6 @@
 //! From a question to a prompt with passages that fits the model.
 
+use anyhow::bail;
 use dyag_retrieval::{Found, Verdict};
 use dyag_text::passages::{Language, Passage, prompt_with_passages};
 use dyag_text::{Message, Role};
@@ -83,6 +84,13 @@ pub(crate) fn prepare(
             chars /= 2;
         }
         break;
+    }
+    if passages.is_empty() && found.confidence.verdict != Verdict::Nothing && !found.hits.is_empty() {
+        bail!(
+            "expected room for a passage in a prompt of at most {limit} tokens, found none: the question and what is said about passages have {} \
+             (--max-prompt-tokens, --max-tokens, or a shorter question)",
+            answerer.prompt_len(&with(&[]))?
+        );
     }
     Ok(Prepared { turns: with(&passages), shown: passages, found })
 }

@@ -89,7 +89,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         verbose,
     } = args;
     if let Some(output) = &output {
-        crate::output_file::check(output, "the results")?;
+        crate::output_file::check(output, "the results", &paths.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     }
     let tasks: Vec<Task> = paths.iter().map(|path| Task::load(path, num_fewshot)).collect::<Result<_, _>>()?;
     for (place, task) in tasks.iter().enumerate() {

@@ -84,7 +84,7 @@ const SIZE_TOKENS: usize = 512;
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { inputs, output, by, size, overlap, unit, base_model, encoding, json } = args;
     let encoding = encoding.as_deref().map(TextEncoding::named).transpose().context("--encoding")?;
-    crate::output_file::check(&output, "the chunks")?;
+    crate::output_file::check(&output, "the chunks", &inputs.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
     let usual = match unit {
         UnitChoice::Characters => SIZE_CHARACTERS,
         UnitChoice::Tokens => SIZE_TOKENS,

@@ -82,7 +82,7 @@ impl From<TypeChoice> for GgufType {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { model, adapter, kind, adapter_only, output, modelfile, json } = args;
     for file in [Some(&output), modelfile.as_ref()].into_iter().flatten() {
-        output_file::check(file, "the export")?;
+        output_file::check(file, "the export", &[])?;
         refuse_existing(file)?;
     }
     let exported = Exported::open(model, adapter.as_deref())?;

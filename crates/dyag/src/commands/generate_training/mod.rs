@@ -140,12 +140,17 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         json,
     } = args;
     let (input, split) = input_and_split(input, split)?;
-    crate::output_file::check(&output, "the training set")?;
+    for file in output::names(&output, split.is_some()) {
+        crate::output_file::check(&file, "the training set", &[&input])?;
+    }
     let method = match method {
         MethodChoice::RuleBased => Method::RuleBased,
         MethodChoice::Augmented => Method::Augmented,
         MethodChoice::LlmBased => Method::LlmBased,
     };
+    if language_model.llm_provider.is_some() && method != Method::LlmBased {
+        bail!("--llm-provider: no model is asked without --method llm-based; expected that, or no provider");
+    }
     // What can be refused is refused before work is done.
     let files = base_model.as_deref().map(crate::model_files::ModelFiles::open).transpose()?;
     let is_lines = input.extension().is_some_and(|extension| extension == "jsonl" || extension == "json");

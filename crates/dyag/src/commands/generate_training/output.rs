@@ -1,5 +1,6 @@
 //! The files of a training set: their names, writing them, and reading them back to check.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use dyag_model::files::write_atomically;
@@ -17,16 +18,26 @@ pub(super) struct Written {
 /// `OUT.jsonl`, or `OUT_train.jsonl` and so on.
 fn name_of(output: &Path, part: Option<Part>) -> PathBuf {
     let Some(part) = part else { return output.to_owned() };
-    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = output.extension().map_or_else(|| "jsonl".into(), |extension| extension.to_string_lossy());
-    output.with_file_name(format!("{stem}_{}.{extension}", part.name()))
+    let mut name = output.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("_{}.", part.name()));
+    name.push(output.extension().unwrap_or(OsStr::new("jsonl")));
+    output.with_file_name(name)
+}
+
+/// The parts of a set that have a file each: one without a part where it is not split.
+const fn parts(split: bool) -> &'static [Option<Part>] {
+    if split { &[Some(Part::Train), Some(Part::Val), Some(Part::Test)] } else { &[None] }
+}
+
+/// Names of the files of a set.
+pub(super) fn names(output: &Path, split: bool) -> impl Iterator<Item = PathBuf> {
+    parts(split).iter().map(move |part| name_of(output, *part))
 }
 
 /// Writes the files of a set.
 pub(super) fn write(output: &Path, set: &TrainingSet, split: bool, system: Option<&str>, cite: bool) -> anyhow::Result<Vec<Written>> {
-    let parts: &[Option<Part>] = if split { &[Some(Part::Train), Some(Part::Val), Some(Part::Test)] } else { &[None] };
     let mut written = Vec::new();
-    for part in parts {
+    for part in parts(split) {
         let items: Vec<&TrainingItem> = set.items.iter().filter(|item| part.is_none_or(|part| item.part == part)).collect();
         let path = name_of(output, *part);
         write_atomically(&path, |out| {

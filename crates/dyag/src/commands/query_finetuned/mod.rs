@@ -145,8 +145,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Work::Conversation => conversation::hold(&Session::open(settings, verbose)?, json, verbose)?,
         Work::File { questions, output, batch_size } => {
             // The questions are read first: loading a model to find the file missing would waste the reader's time.
+            output.as_deref().map_or(Ok(()), |path| crate::output_file::check(path, "the answers", &[&questions]))?;
             let questions = Questions::read(&questions)?.questions;
-            output.as_deref().map_or(Ok(()), |path| crate::output_file::check(path, "the answers"))?;
             let session = Session::open(settings, verbose)?;
             questions::answer_all(&session, questions, output.as_deref(), batch_size, json, verbose)?;
         }
