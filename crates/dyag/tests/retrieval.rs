@@ -461,12 +461,12 @@ fn damage_is_not_taken_over_and_what_is_made_anew_needs_nothing_of_it() {
     index(&place, &["--embedding-model", "none"]);
     let folder = place.path("dyag-index/applications");
     let chunks = folder.join("generation-000001/chunks.jsonl");
-    let text = std::fs::read_to_string(&chunks).expect("passages");
-    std::fs::write(&chunks, text.replacen("En production", "Xn production", 1)).expect("damaged");
+    let text = fs::read_to_string(&chunks).expect("passages");
+    fs::write(&chunks, text.replacen("En production", "Xn production", 1)).expect("damaged");
     place.write("one.jsonl", json!({ "id": "new", "source_id": "s", "title": "t", "content": "Un passage." }).to_string());
     let added = place.run(&["index-rag", "one.jsonl", "--add"]);
     assert!(added.code == Some(2) && added.stderr.contains("damaged") && added.stderr.contains("--rebuild"), "{added}");
-    std::fs::write(folder.join("CURRENT"), "nonsense").expect("damaged");
+    fs::write(folder.join("CURRENT"), "nonsense").expect("damaged");
     let plain = place.run(&["index-rag", "apps10/chunks.jsonl"]);
     assert!(plain.code == Some(2) && plain.stderr.contains("none (with --rebuild"), "{plain}");
     index(&place, &["--embedding-model", "none", "--rebuild"]);

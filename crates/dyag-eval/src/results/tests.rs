@@ -122,7 +122,7 @@ fn what_is_refused() {
         ),
         (
             row("{\"question\": \"a\", \"answer\": \"b\", \"metrics\": {\"f1\": -1e308}}"),
-            "results[1].metrics.f1: expected a number from -1e15 to 1e15, found -1e308",
+            "results[1].metrics.f1: expected a number from -1e15 to 1e15, found -1e+308",
         ),
         (
             row("{\"question\": \"a\", \"answer\": \"b\", \"metrics\": {\"f1\": NaN}}"),

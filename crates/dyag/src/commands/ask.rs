@@ -284,6 +284,9 @@ impl Asking {
             return Ok(String::new());
         };
         let prepared = retrieval::prepare(searching, found, &turns, language, answerer, self.writing.max_tokens)?;
+        if let Some(problem) = &prepared.without_room {
+            bail!("{problem}");
+        }
         if self.explain && !self.json {
             retrieval::explain(&prepared.found)?;
             terminal::print_line("")?;

@@ -118,6 +118,7 @@ impl Preparation for WithPassages {
         let asked: Vec<&str> = questions.iter().map(|question| question.turns.last().map_or("", |turn| turn.content.as_str())).collect();
         let mut tasks = Vec::with_capacity(questions.len());
         let mut left = questions.iter();
+        let (mut n_without_room, mut first_without_room) = (0, None);
         self.searching.search_all(&asked, &mut |found| {
             let Some(question) = left.next() else { return Ok(()) };
             let task = match answerer {
@@ -127,8 +128,11 @@ impl Preparation for WithPassages {
                 }
                 Some(answerer) => {
                     let competes = self.hybrid == HybridChoice::Surer && answerer.is_finetuned();
-                    let prepared = retrieval::prepare(&self.searching, found, &question.turns, language, answerer, max_tokens)
-                        .with_context(|| question.source.to_string())?;
+                    let prepared = retrieval::prepare(&self.searching, found, &question.turns, language, answerer, max_tokens)?;
+                    if let Some(problem) = &prepared.without_room {
+                        n_without_room += 1;
+                        first_without_room.get_or_insert_with(|| format!("{}: {problem}", question.source));
+                    }
                     let given = (!prepared.is_answerable() && !self.always_answer).then(|| abstention(language).to_owned());
                     Task {
                         question,
@@ -143,6 +147,13 @@ impl Preparation for WithPassages {
             tasks.push(task);
             Ok(())
         })?;
+        if let Some(first) = first_without_room {
+            terminal::note(say!(
+                "note: {n_without_room} of {} questions leave no room for a passage and are answered as if nothing had been found ({first})",
+                "note : {n_without_room} des {} questions ne laissent de place à aucun passage et reçoivent la réponse de celles pour lesquelles rien n'est trouvé ({first})",
+                questions.len()
+            ));
+        }
         Ok(tasks)
     }
 

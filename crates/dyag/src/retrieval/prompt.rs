@@ -1,6 +1,5 @@
 //! From a question to a prompt with passages that fits the model.
 
-use anyhow::bail;
 use dyag_retrieval::{Found, Verdict};
 use dyag_text::passages::{Language, Passage, prompt_with_passages};
 use dyag_text::{Message, Role};
@@ -26,6 +25,8 @@ pub(crate) struct Prepared {
     pub(crate) found: Found,
     /// What is shown of the first hits.
     pub(crate) shown: Vec<Passage>,
+    /// What to say where something was found, and the prompt has no room for any of it.
+    pub(crate) without_room: Option<String>,
 }
 
 impl Prepared {
@@ -85,12 +86,16 @@ pub(crate) fn prepare(
         }
         break;
     }
-    if passages.is_empty() && found.confidence.verdict != Verdict::Nothing && !found.hits.is_empty() {
-        bail!(
-            "expected room for a passage in a prompt of at most {limit} tokens, found none: the question and what is said about passages have {} \
-             (--max-prompt-tokens, --max-tokens, or a shorter question)",
-            answerer.prompt_len(&with(&[]))?
-        );
-    }
-    Ok(Prepared { turns: with(&passages), shown: passages, found })
+    let relevant = found.confidence.verdict != Verdict::Nothing && !found.hits.is_empty();
+    let without_room = if passages.is_empty() && relevant {
+        // What is said about passages has its tokens even where none is shown.
+        let needed = answerer.prompt_len(&with(&[Passage::new("", "")]))?;
+        Some(format!(
+            "expected room for a passage in a prompt of at most {limit} tokens, found none: the question and what is said about passages have {needed} \
+             (--max-prompt-tokens, --max-tokens, or a shorter question)"
+        ))
+    } else {
+        None
+    };
+    Ok(Prepared { turns: with(&passages), shown: passages, found, without_room })
 }
