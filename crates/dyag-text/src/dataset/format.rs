@@ -57,7 +57,8 @@ impl Format {
         let mut found = Self::ALL.into_iter().filter(|format| object.get(format.key()).is_some_and(|value| !value.is_null()));
         let wrong = |found: String| line_error(at, at.unit.name(), EXPECTED, found);
         let Some(format) = found.next() else {
-            let keys: Vec<&str> = object.keys().map(String::as_str).take(8).collect();
+            let key = |(key, value): (&String, &Value)| if value.is_null() { format!("{key} (null)") } else { key.clone() };
+            let keys: Vec<String> = object.iter().map(key).take(8).collect();
             let keys = if keys.is_empty() { "an object without keys".to_owned() } else { format!("only the keys {}", keys.join(", ")) };
             return Err(wrong(excerpt(&keys, 200)));
         };

@@ -139,7 +139,10 @@ impl Report {
             most: counts.values().copied().max().unwrap_or(0),
             uncovered: uncovered.take(MAX_NAMED).collect(),
         };
-        let shortfall = shortfall(&coverage, facts, wordings, items.len(), units, &dropped, options);
+        let mut shortfall = shortfall(&coverage, facts, wordings, items.len(), units, &dropped, options);
+        if options.split.is_some() && !items.is_empty() && !parts.contains_key(Part::Test.name()) {
+            shortfall.push("none is left to test with: a tenth of --count is, where documents give as many".to_owned());
+        }
         let mut report = Self {
             method: options.method,
             requested: options.count,

@@ -114,6 +114,13 @@ fn a_shortfall_is_said_and_keeps_the_proportions() {
 }
 
 #[test]
+fn a_split_without_a_test_is_told_of() {
+    let chunks = fixture("chunks_json_route.jsonl");
+    let report = TrainingSet::build(&chunks, &rules(), &options(Method::RuleBased, 2, Some(Split::Wording), 42)).report;
+    assert!(report.shortfall.iter().any(|sentence| sentence.contains("none is left to test with")), "{report:?}");
+}
+
+#[test]
 fn the_report_says_how_many_wordings_teach_a_fact_and_what_count_gives_several() {
     let chunks = fixture("chunks_json_route.jsonl");
     let taught = |count| TrainingSet::build(&chunks, &rules(), &options(Method::Augmented, count, None, 42)).report;

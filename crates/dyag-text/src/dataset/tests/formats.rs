@@ -126,7 +126,7 @@ fn wrong_rows_say_what_was_found() {
         (json!({"question": "a", "placeholder": "yes"}), "placeholder: expected true or false, found the string \"yes\""),
         (json!({"question": "a", "prompt": "b"}), "found both prompt (prompt/completion) and question (question/expected_answer)"),
         (json!({"text": "a", "label": 1}), "found only the keys text, label"),
-        (json!({"messages": null}), "found only the keys messages"),
+        (json!({"messages": null}), "found only the keys messages (null)"),
     ] {
         let error = question(row.clone()).unwrap_err();
         assert!(error.contains(wanted), "{row}: {error}");
