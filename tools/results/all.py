@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Everything that docs/results.md reports, made again: one command after the other, each printed before it runs; what is in OUT already is not made again.
 
-usage: all.py DYAG OUT --models DIR [--only demo,apps10,apps10-large,debian,fictional,headline] [--python PYTHON --model-folder FOLDER]
+usage: all.py DYAG OUT --models DIR [--only demo,apps10,apps10-large,debian,debian-large,fictional,headline] [--python PYTHON --model-folder FOLDER]
 
 DIR holds qwen2.5-coder-0.5b/model.gguf, qwen2.5-coder-1.5b/model.gguf and multilingual-e5-small/. On two processors with AVX2 alone all of it takes most of a day; --only takes parts. TRL beside it (headline) needs --python and --model-folder (see headline.py). Needs Python alone.
 
@@ -9,6 +9,7 @@ demo          the three catalogues of `dyag demo`
 apps10        ten real applications, 0.5B: four ways of answering
 apps10-large  the same, 1.5B
 debian        3,379 passages of Debian's French documents, 0.5B: four ways, taught and untaught facts apart
+debian-large  the same, 1.5B
 fictional     1,008 invented applications, 1,000 examples, 0.5B: the same; half of the facts asked were never taught
 headline      10 examples once and 100 three times, 1.5B, beside TRL
 """
@@ -26,7 +27,7 @@ def main():
     parser.add_argument("dyag")
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--models", type=pathlib.Path, required=True)
-    parser.add_argument("--only", default="demo,apps10,apps10-large,debian,fictional,headline")
+    parser.add_argument("--only", default="demo,apps10,apps10-large,debian,debian-large,fictional,headline")
     parser.add_argument("--python")
     parser.add_argument("--model-folder")
     args = parser.parse_args()
@@ -54,12 +55,12 @@ def main():
         examples = ROOT / "examples/apps10"
         arms(name, model, examples / "chunks.jsonl", examples / "train.jsonl", examples / "test.jsonl", *vectors, *more)
 
-    def debian():
+    def debian(name, model, *more):
         folder = TOOLS / "retrieval/debian"
         corpus = out / "debian-corpus"
         call(sys.executable, TOOLS / "retrieval/debian_corpus.py", corpus, makes="debian-corpus/works.json")
         call(dyag, "chunk", corpus / "docs", "--output", corpus / "chunks.jsonl", makes="debian-corpus/chunks.jsonl")
-        arms("debian", small, corpus / "chunks.jsonl", folder / "train.jsonl", folder / "questions.jsonl")
+        arms(name, model, corpus / "chunks.jsonl", folder / "train.jsonl", folder / "questions.jsonl", *more)
 
     def fictional():
         folder = out / "fictional-set"
@@ -75,8 +76,8 @@ def main():
         call(sys.executable, HERE / "headline.py", dyag, out / "headline", "--model", large, *beside)
 
     parts = {
-        "demo": demo, "apps10": lambda: apps10("apps10", small, "--epochs", 8), "apps10-large": lambda: apps10("apps10-large", large, "--epochs", 5), "debian": debian,
-        "fictional": fictional, "headline": headline,
+        "demo": demo, "apps10": lambda: apps10("apps10", small, "--epochs", 8), "apps10-large": lambda: apps10("apps10-large", large, "--epochs", 5), "debian": lambda: debian("debian", small),
+        "debian-large": lambda: debian("debian-large", large, "--checkpointing", "none"), "fictional": fictional, "headline": headline,
     }
     wanted = args.only.split(",")
     if set(wanted) - set(parts):
