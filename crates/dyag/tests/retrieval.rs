@@ -412,68 +412,6 @@ fn an_identifier_of_the_metadata_is_found_and_shown_and_a_language_model_reranks
 }
 
 #[test]
-fn gold_chunks_that_are_not_there_are_told_of_and_ids_that_two_questions_have_name_neither() {
-    let place = place();
-    index(&place, &["--embedding-model", "none"]);
-    let row = |id: &str, question: &str, gold: Value| {
-        json!({ "id": id, "question": question, "expected_answer": "x", "gold_chunk_ids": gold }).to_string()
-    };
-    let evaluate = |more: &[&str]| {
-        let arguments = ["evaluate-rag", "gold.jsonl", "--passages-only", "--run-file", "gold.run", "--restart"];
-        place.run(&[arguments.as_slice(), more].concat())
-    };
-    place.write(
-        "gold.jsonl",
-        [row("q", "statut de 6Tzen", json!(["nope"])), row("q", "contact de ADES", json!(["gone", "nope"]))].join("\n"),
-    );
-    let outcome = evaluate(&[]);
-    assert!(outcome.code == Some(0) && outcome.stderr.contains("2 of the 2 chunks that gold_chunk_ids name"), "{outcome}");
-    let run = place.read("gold.run");
-    let queries: std::collections::BTreeSet<&str> = run.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(queries, ["q_1", "q_2"].into(), "{run}");
-    for gold in [json!("nope"), json!([1, null])] {
-        place.write("gold.jsonl", row("q", "statut de 6Tzen", gold));
-        let outcome = evaluate(&[]);
-        assert!(
-            outcome.code == Some(2) && outcome.stderr.contains("gold.jsonl, line 1") && outcome.stderr.contains("a list of ids"),
-            "{outcome}"
-        );
-    }
-    let lost = evaluate(&["--output", "gold.run"]);
-    assert!(lost.code == Some(2) && lost.stderr.contains("would be lost"), "{lost}");
-}
-
-#[test]
-fn a_prompt_without_room_for_a_passage_is_no_answer_that_the_documents_do_not_say() {
-    let place = place();
-    index(&place, &["--embedding-model", "none"]);
-    let arguments = ["query-rag", "Quel est le statut de 6Tzen ?", "--base-model", "model", "--max-tokens", "8"];
-    let outcome = place.run(&[arguments.as_slice(), &["--max-prompt-tokens", "64"]].concat());
-    assert!(
-        outcome.code == Some(2) && outcome.stderr.contains("room for a passage") && outcome.stderr.contains("--max-prompt-tokens"),
-        "{outcome}"
-    );
-}
-
-#[test]
-fn damage_is_not_taken_over_and_what_is_made_anew_needs_nothing_of_it() {
-    let place = place();
-    index(&place, &["--embedding-model", "none"]);
-    let folder = place.path("dyag-index/applications");
-    let chunks = folder.join("generation-000001/chunks.jsonl");
-    let text = fs::read_to_string(&chunks).expect("passages");
-    fs::write(&chunks, text.replacen("En production", "Xn production", 1)).expect("damaged");
-    place.write("one.jsonl", json!({ "id": "new", "source_id": "s", "title": "t", "content": "Un passage." }).to_string());
-    let added = place.run(&["index-rag", "one.jsonl", "--add"]);
-    assert!(added.code == Some(2) && added.stderr.contains("damaged") && added.stderr.contains("--rebuild"), "{added}");
-    fs::write(folder.join("CURRENT"), "nonsense").expect("damaged");
-    let plain = place.run(&["index-rag", "apps10/chunks.jsonl"]);
-    assert!(plain.code == Some(2) && plain.stderr.contains("none (with --rebuild"), "{plain}");
-    index(&place, &["--embedding-model", "none", "--rebuild"]);
-    done(&place, &["rag-stats", "--verify"]);
-}
-
-#[test]
 fn bad_chunks_and_other_embedders_are_refused_and_the_collection_stays() {
     let place = place();
     index(&place, &["--embedding-model", "e5"]);

@@ -1,8 +1,11 @@
-//! What searching says where something is not as it was meant: another embedder, a filter that leaves nothing, addresses and files of the wrong kind.
+//! What searching says where something is not as it was meant: another embedder, a filter that leaves nothing, addresses and files of the wrong kind, damage, chunks that are not there, no room.
 
 mod common;
 
+use std::fs;
+
 use common::{Place, root};
+use serde_json::{Value, json};
 
 /// A place with the tiny model and the paths of the ten applications' chunks and of an encoder.
 fn place() -> (Place, String, [String; 2]) {
@@ -10,6 +13,12 @@ fn place() -> (Place, String, [String; 2]) {
     place.model();
     let path = |name: &str| root().join(name).display().to_string();
     (place, path("examples/apps10/chunks.jsonl"), [path("fixtures/retrieval/e5"), path("fixtures/retrieval/bge-m3")])
+}
+
+/// Makes a collection that is searched by words.
+fn made(place: &Place, chunks: &str, more: &[&str]) {
+    let outcome = place.run(&[["index-rag", chunks, "--embedding-model", "none"].as_slice(), more].concat());
+    assert_eq!(outcome.code, Some(0), "{outcome}");
 }
 
 #[test]
@@ -80,7 +89,70 @@ fn questions_that_the_documents_do_not_answer_are_scored_by_whether_the_answer_s
     place.write("q.jsonl", r#"{"id": "u1", "question": "recette gâteau chocolat ?", "kind": "unanswerable"}"#);
     let evaluate = ["evaluate-rag", "q.jsonl", "--base-model", "model", "--output", "u.json", "--language", "fr"];
     assert_eq!(place.run(&evaluate).code, Some(0));
-    let results: serde_json::Value = serde_json::from_str(&place.read("u.json")).expect("JSON");
+    let results: Value = serde_json::from_str(&place.read("u.json")).expect("JSON");
     assert_eq!(results["results"][0]["metrics"]["abstained"], 1.0, "{results}");
     assert_eq!(results["results"][0]["kind"], "unanswerable");
+}
+
+#[test]
+fn gold_chunks_that_are_not_there_are_told_of_and_ids_that_two_questions_have_name_neither() {
+    let (place, chunks, _) = place();
+    made(&place, &chunks, &[]);
+    let row = |id: &str, question: &str, gold: Value| {
+        json!({ "id": id, "question": question, "expected_answer": "x", "gold_chunk_ids": gold }).to_string()
+    };
+    let evaluate = |more: &[&str]| {
+        let arguments = ["evaluate-rag", "gold.jsonl", "--passages-only", "--run-file", "gold.run", "--restart"];
+        place.run(&[arguments.as_slice(), more].concat())
+    };
+    place.write(
+        "gold.jsonl",
+        [row("q", "statut de 6Tzen", json!(["nope"])), row("q", "contact de ADES", json!(["gone", "nope"]))].join("\n"),
+    );
+    let outcome = evaluate(&[]);
+    assert!(outcome.code == Some(0) && outcome.stderr.contains("2 of the 2 chunks that gold_chunk_ids name"), "{outcome}");
+    let run = place.read("gold.run");
+    let queries: std::collections::BTreeSet<&str> = run.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(queries, ["q_1", "q_2"].into(), "{run}");
+    for gold in [json!("nope"), json!([1, null])] {
+        place.write("gold.jsonl", row("q", "statut de 6Tzen", gold));
+        let outcome = evaluate(&[]);
+        assert!(
+            outcome.code == Some(2) && outcome.stderr.contains("gold.jsonl, line 1") && outcome.stderr.contains("a list of ids"),
+            "{outcome}"
+        );
+    }
+    let lost = evaluate(&["--output", "gold.run"]);
+    assert!(lost.code == Some(2) && lost.stderr.contains("would be lost"), "{lost}");
+}
+
+#[test]
+fn a_prompt_without_room_for_a_passage_is_no_answer_that_the_documents_do_not_say() {
+    let (place, chunks, _) = place();
+    made(&place, &chunks, &[]);
+    let arguments = ["query-rag", "Quel est le statut de 6Tzen ?", "--base-model", "model", "--max-tokens", "8"];
+    let outcome = place.run(&[arguments.as_slice(), &["--max-prompt-tokens", "64"]].concat());
+    assert!(
+        outcome.code == Some(2) && outcome.stderr.contains("room for a passage") && outcome.stderr.contains("--max-prompt-tokens"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn damage_is_not_taken_over_and_what_is_made_anew_needs_nothing_of_it() {
+    let (place, chunks, _) = place();
+    made(&place, &chunks, &[]);
+    let folder = place.path("dyag-index/applications");
+    let passages = folder.join("generation-000001/chunks.jsonl");
+    let text = fs::read_to_string(&passages).expect("passages");
+    fs::write(&passages, text.replacen("En production", "Xn production", 1)).expect("damaged");
+    place.write("one.jsonl", json!({ "id": "new", "source_id": "s", "title": "t", "content": "Un passage." }).to_string());
+    let added = place.run(&["index-rag", "one.jsonl", "--add"]);
+    assert!(added.code == Some(2) && added.stderr.contains("damaged") && added.stderr.contains("--rebuild"), "{added}");
+    fs::write(folder.join("CURRENT"), "nonsense").expect("damaged");
+    let plain = place.run(&["index-rag", &chunks]);
+    assert!(plain.code == Some(2) && plain.stderr.contains("none (with --rebuild"), "{plain}");
+    made(&place, &chunks, &["--rebuild"]);
+    let verified = place.run(&["rag-stats", "--verify"]);
+    assert_eq!(verified.code, Some(0), "{verified}");
 }
