@@ -16,7 +16,7 @@ pub(crate) fn check(path: &Path, what: &str, read: &[&Path]) -> anyhow::Result<(
         bail!("cannot write {what} to {}: it is a folder, expected the name of a file", path.display());
     }
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if ["CURRENT", "collection.json"].iter().any(|name| folder.join(name).is_file()) {
+    if is_of_collection(folder) {
         bail!("cannot write {what} to {}: {} is a collection, which holds nothing else", path.display(), folder.display());
     }
     match std::fs::metadata(folder) {
@@ -24,6 +24,13 @@ pub(crate) fn check(path: &Path, what: &str, read: &[&Path]) -> anyhow::Result<(
         Ok(_) => bail!("cannot write {what} to {}: {} is not a folder", path.display(), folder.display()),
         Err(error) => bail!("cannot write {what} to {}: its folder {}: {error}", path.display(), folder.display()),
     }
+}
+
+/// Whether a folder is a collection of passages, or a state of one.
+fn is_of_collection(folder: &Path) -> bool {
+    let is_state = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with("generation-"));
+    std::fs::read_to_string(folder.join("CURRENT")).is_ok_and(|named| named.starts_with("generation-"))
+        || (is_state && folder.join("collection.json").is_file())
 }
 
 /// Whether two names are one file: spelt alike, or one by links.
@@ -68,6 +75,15 @@ mod tests {
         assert!(check(&other, "it", &[&source]).is_ok());
         std::fs::write(folder.path().join("CURRENT"), "generation-000001").expect("written");
         assert!(check(&other, "it", &[]).is_err_and(|error| error.to_string().contains("is a collection")));
+        let state = folder.path().join("generation-000001");
+        std::fs::create_dir(&state).expect("a folder");
+        assert!(check(&state.join("a"), "it", &[]).is_ok());
+        std::fs::write(state.join("collection.json"), "{}").expect("written");
+        assert!(check(&state.join("a"), "it", &[]).is_err());
+        // Files of these names elsewhere are anybody's.
+        std::fs::write(folder.path().join("CURRENT"), "mine").expect("written");
+        std::fs::write(folder.path().join("collection.json"), "{}").expect("written");
+        assert!(check(&other, "it", &[]).is_ok());
     }
 
     #[test]

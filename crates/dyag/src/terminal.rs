@@ -173,3 +173,17 @@ impl Paint {
         if self.is_on && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_obeys_is_shown() {
+        assert_eq!(shown("a\tb\né"), "a\tb\né");
+        for obeyed in ["\u{1b}[31m", "\u{7}", "\u{9b}31m", "\u{7f}", "\r", "\u{202e}", "\u{2066}"] {
+            let text = format!("a{obeyed}b");
+            assert!(!shown(&text).contains(is_obeyed) && shown(&text).starts_with("a\u{fffd}"), "{obeyed:?}");
+        }
+    }
+}
