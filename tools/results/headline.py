@@ -16,6 +16,15 @@ HERE = pathlib.Path(__file__).resolve().parent
 QUESTIONS = ["Quel est le statut de 6Tzen ?", "Quel est le nom complet de ADES ?", "Quel est le domaine métier de Acceslibre ?"]
 
 
+def epoch_means(values, n_examples, epochs):
+    """Means of the steps of each epoch, by how many examples a step has: the last one of an epoch has the rest. Single steps compare nothing, since the programs shuffle differently."""
+    a_step = 16
+    n_steps = -(-n_examples // a_step)
+    shares = [min(a_step, n_examples - a_step * step) / n_examples for step in range(n_steps)]
+    whole = [values[start : start + n_steps] for start in range(0, min(len(values), epochs * n_steps), n_steps)]
+    return [sum(map(lambda share, value: share * value, shares, epoch)) / sum(shares[: len(epoch)]) for epoch in whole]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dyag")
@@ -50,7 +59,7 @@ def main():
             steps = [json.loads(line) for line in (out / run / "log.jsonl").read_text().splitlines()]
             ask = [args.dyag, "query-finetuned", "--model", out / run / "final", "--temperature", 0, "--max-tokens", 64]
             kept.write_text(json.dumps({
-                "seconds": found["timing"]["elapsed_s"], "steps": len(steps), "losses": [step["loss"] for step in steps], "token_accuracy": steps[-1]["token_accuracy"],
+                "seconds": found["timing"]["elapsed_s"], "steps": len(steps), "losses": [step["loss"] for step in steps], "token_accuracies": [step["token_accuracy"] for step in steps],
                 "peak_memory_gb": found["timing"]["peak_memory_bytes"] / 1e9, "answers": [call([*ask, question]).strip() for question in QUESTIONS],
             }, ensure_ascii=False, indent=1))
         rows.append((run, "dyag", json.loads(kept.read_text()), 1.0))
@@ -63,11 +72,13 @@ def main():
                 command = [args.python, HERE / "peft_trl.py", args.model_folder, data, epochs, "--steps", steps, "--dtype", args.dtype, *asked]
                 kept.write_text(call(command).splitlines()[-1])
             rows.append((run, "TRL", json.loads(kept.read_text()), n_steps / steps))
-    print("\n| examples x epochs | program | time | steps | loss, first to last step | token accuracy of the last step | memory |\n|---|---|---:|---:|---|---:|---:|")
+    print("\n| examples x epochs | program | time | steps | mean loss of each epoch | token accuracy of the last epoch | memory |\n|---|---|---:|---:|---|---:|---:|")
     for run, name, found, share in rows:
         reckoned = "" if share == 1.0 else f" (from {found['steps']} steps)"
-        print(f"| {run} | {name} | {found['seconds'] * share:.0f} s{reckoned} | {found['steps'] * share:.0f} | {found['losses'][0]:.3f} to {found['losses'][-1]:.3f} "
-              f"| {100 * found['token_accuracy']:.1f} % | {found['peak_memory_gb']:.2f} GB |")
+        n_examples, epochs = map(int, run.split("x"))
+        losses, accuracies = (epoch_means(found[key], n_examples, epochs) for key in ("losses", "token_accuracies"))
+        print(f"| {run} | {name} | {found['seconds'] * share:.0f} s{reckoned} | {found['steps'] * share:.0f} | {', '.join(f'{loss:.3f}' for loss in losses)} "
+              f"| {100 * accuracies[-1]:.1f} % | {found['peak_memory_gb']:.2f} GB |")
     for run, name, found, _ in rows:
         for question, answer in zip(QUESTIONS, found["answers"]):
             print(f"{run} {name}: {question} {answer}")

@@ -3,7 +3,7 @@
 
 usage: peft_trl.py MODEL_FOLDER DATA.jsonl EPOCHS [--steps N] [--dtype float32] [--ask QUESTION ...]
 
-The last line is JSON: seconds of training, steps, the losses, the last token accuracy, memory at most, answers. Needs torch, transformers, peft, trl and datasets.
+The last line is JSON: seconds of training, steps, the losses, the token accuracies, memory at most, answers. Needs torch, transformers, peft, trl and datasets.
 """
 import argparse
 import json
@@ -60,7 +60,7 @@ def main():
             out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=64, do_sample=False)
         answers.append(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))
     print(json.dumps({
-        "seconds": seconds, "steps": len(steps), "losses": [entry["loss"] for entry in steps], "token_accuracy": steps[-1].get("mean_token_accuracy"),
+        "seconds": seconds, "steps": len(steps), "losses": [entry["loss"] for entry in steps], "token_accuracies": [entry["mean_token_accuracy"] for entry in steps],
         "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "threads": torch.get_num_threads(), "answers": answers,
     }, ensure_ascii=False))
 

@@ -16,7 +16,7 @@ for seed in 1 2 3 4 5 6 7; do
     for language in fr en; do
         at=$out/catalogues-$seed/$language
         "$dyag" chunk "$at.md" --output "$at.jsonl"
-        "$dyag" generate-training "$at.jsonl" --method augmented --count 9000 --with-context --passages 1 --max-passage-chars 300 --output "$at-examples.jsonl"
+        "$dyag" generate-training "$at.jsonl" --method augmented --count 9000 --with-context --passages 1 --max-passage-chars 500 --output "$at-examples.jsonl"
     done
 done
 examples=$(echo "$out"/catalogues-[1-5]/*-examples.jsonl)
@@ -24,6 +24,7 @@ fresh=$(echo "$out"/catalogues-[67]/*-examples.jsonl)
 
 "$python" "$here/make_drills.py" "$out/drills-1.jsonl" --drills 12000 --kinds said_again
 "$python" "$here/make_drills.py" "$out/drills-2.jsonl" --drills 45000 --seed 2 --kinds said_again,said_again,looked_up,field_of
+"$python" "$here/make_drills.py" "$out/drills-3.jsonl" --drills 24000 --seed 3 --kinds said_at_length,said_at_length,looked_up,field_of
 "$python" "$here/make_lessons.py" "$out/lessons-1.jsonl" $examples --together 1 --prompts 0.2 --by-heart 0.02 --declined 0.1 --lessons 10000
 "$python" "$here/make_lessons.py" "$out/lessons-2.jsonl" $examples
 "$python" "$here/make_lessons.py" "$out/lessons-3.jsonl" $fresh --together 1,1,2 --prompts 0.6 --seed 3
@@ -36,7 +37,10 @@ train() {
 }
 train "$out/model" "$out/drills-1.jsonl" trained-1 16 1.5e-3
 train "$out/trained-1/final" "$out/drills-2.jsonl" trained-2 32 2.5e-3
-train "$out/trained-2/final" "$out/lessons-1.jsonl" trained-3 12 2e-3
-train "$out/trained-3/final" "$out/lessons-2.jsonl" trained-4 12 1.5e-3
-train "$out/trained-4/final" "$out/lessons-3.jsonl" trained-5 12 1.5e-3
-"$dyag" export-gguf "$out/trained-5/final" --type Q8_0 --output "$out/dyag-tiny.gguf"
+train "$out/trained-2/final" "$out/drills-3.jsonl" trained-3 24 3e-3
+train "$out/trained-3/final" "$out/lessons-1.jsonl" trained-4 12 2e-3
+train "$out/trained-4/final" "$out/lessons-2.jsonl" trained-5 12 1.5e-3
+train "$out/trained-5/final" "$out/lessons-3.jsonl" trained-6 12 1.5e-3
+# A folder's name is the model's.
+rm -rf "$out/dyag-tiny" && cp -R "$out/trained-6/final" "$out/dyag-tiny"
+"$dyag" export-gguf "$out/dyag-tiny" --type Q8_0 --output "$out/dyag-tiny.gguf"

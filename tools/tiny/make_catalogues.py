@@ -3,7 +3,8 @@
 
 usage: make_catalogues.py OUT [--applications 2000] [--seed 1] [--avoid FILE.md ...]
 
-Writes OUT/fr.md and OUT/en.md. Names are syllables by chance; names of the catalogues given with --avoid are never made. The same bytes for the same seed. Needs Python alone.
+Writes OUT/fr.md and OUT/en.md. Names are syllables by chance, some with a word of the lists at their end; values are words of short lists, or phrases of such words and of invented ones, which nobody could guess who did
+not read them. Names of the catalogues given with --avoid are never made. The same bytes for the same seed. Needs Python alone.
 """
 import argparse
 import pathlib
@@ -29,7 +30,8 @@ WORDS = {
         "subdomains": ["Sécurité routière", "Conservation", "Qualité de l'eau", "Construction", "Droit des sols", "Risques naturels", "Efficacité", "Navigation", "Carrières", "Statistiques", "Pêche", "Prévention", "Aides", "Contrôles", "Données", "Inspection", "Études", "Réseaux", "Bruit", "Air"],
         "verbs": ["suivre", "gérer", "recenser", "contrôler", "piloter", "observer", "partager", "mesurer", "planifier", "publier", "déclarer", "instruire", "comparer", "préparer", "archiver"],
         "users": ["agents", "bureaux d'études", "communes", "usagers", "opérateurs", "associations", "inspecteurs", "chercheurs", "entreprises", "élèves", "médecins", "pêcheurs"],
-        "sentence": "{name} permet aux {users} de {verb} les {objects}.",
+        "sentence": "{name} permet aux {users} de {verb} les {objects}.", "goal": "L'outil a pour but de {verb} les {objects}.",
+        "joints": [" ", " et ", " de ", ", ", " du ", " des ", " à la ", " > "], "of_place": "du ",
         "host": ["Centre", "Nuage", "Salle", "Plateforme", "Serveur", "Hébergeur"],
         "event": "Mise en production", "events": ["Mise en production", "Mise en production", "Ouverture", "Audit", "Refonte"], "site": "Site", "date": "{d:02}/{m:02}/{y}",
     },
@@ -46,7 +48,8 @@ WORDS = {
         "subdomains": ["Road safety", "Conservation", "Water quality", "Construction", "Land law", "Natural risks", "Efficiency", "Navigation", "Careers", "Statistics", "Fishing", "Prevention", "Aids", "Checks", "Data", "Inspection", "Studies", "Networks", "Noise", "Air"],
         "verbs": ["track", "manage", "count", "check", "steer", "watch", "share", "measure", "plan", "publish", "declare", "examine", "compare", "prepare", "archive"],
         "users": ["officers", "engineers", "towns", "users", "operators", "charities", "inspectors", "researchers", "companies", "pupils", "doctors", "fishers"],
-        "sentence": "{name} lets {users} {verb} {objects}.",
+        "sentence": "{name} lets {users} {verb} {objects}.", "goal": "The tool is there to {verb} {objects}.",
+        "joints": [" ", " and ", " of ", ", ", " for ", " in the ", " > "], "of_place": "of ",
         "host": ["Centre", "Cloud", "Hall", "Platform", "Server", "Host"],
         "event": "Go-live", "events": ["Go-live", "Go-live", "Opening", "Audit", "Redesign"], "site": "Site", "date": "{d:02}/{m:02}/{y}",
     },
@@ -70,20 +73,57 @@ def office(rng):
     return "/".join([acronym(rng), f"{rng.choice('ABCDEFGH')}{rng.randint(1, 9)}", f"B{rng.randint(1, 99)}"][: rng.randint(2, 3)])
 
 
+def pool(language):
+    """Single words of the lists, in lower case: what phrases and ends of names are made of."""
+    w = WORDS[language]
+    phrases = [text for key in ("objects", "actions", "domains", "subdomains", "users") for text in w[key]]
+    return sorted({word.lower() for phrase in phrases for word in phrase.split() if len(word) > 3 and "'" not in word})
+
+
+POOLS = {language: pool(language) for language in WORDS}
+
+
+def phrase(rng, language, most=4):
+    """One to `most` words, known or invented, with joints between them: "Récoltes et vralo, pistes de gaichén"."""
+    word = lambda: rng.choice(POOLS[language]) if rng.random() < 0.5 else invented(rng, language, 1, 3).lower()
+    text = word()
+    for _ in range(rng.randint(0, most - 1)):
+        text += rng.choice(WORDS[language]["joints"]) + word()
+    return text[0].upper() + text[1:]
+
+
+def one_of(rng, language, words):
+    """One of the words, or something that is in no list."""
+    return rng.choice(words) if rng.random() < 0.55 else phrase(rng, language)
+
+
+def application_name(rng, language):
+    end = rng.choice(POOLS[language]) if rng.random() < 0.25 else ""
+    return invented(rng, language, 1 if end else 2) + end + rng.choice(TAILS)
+
+
+def place(rng, language):
+    joint = WORDS[language]["of_place"] if rng.random() < 0.3 else ""
+    return joint + "-".join(invented(rng, language, 1, 3) for _ in range(rng.choice([1, 1, 2])))
+
+
 def sections(rng, language, name):
     """The optional parts of an application: a heading and its lines."""
     w = WORDS[language]
     description, domains, sites, events, actors, hosting = w["sections"]
-    subdomain = f" > {rng.choice(w['subdomains'])}" if rng.random() < 0.5 else ""
-    text = w["sentence"].format(name=name, users=rng.choice(w["users"]), verb=rng.choice(w["verbs"]), objects=rng.choice(w["objects"]))
+    subdomain = f" > {one_of(rng, language, w['subdomains'])}" if rng.random() < 0.5 else ""
+    users, objects = (one_of(rng, language, w[key]).lower() for key in ("users", "objects"))
+    text = w["sentence"].format(name=name, users=users, verb=rng.choice(w["verbs"]), objects=objects)
+    if rng.random() < 0.4:
+        text += " " + w["goal"].format(verb=rng.choice(w["verbs"]), objects=one_of(rng, language, w["objects"]).lower())
     slug = re.sub(r"[^a-z0-9]+", "", name.lower())
     parts = [
         (0.5, f"## {description}", [text]),
-        (0.6, f"## {domains}", [f"- {rng.choice(w['domains'])}{subdomain}"]),
+        (0.6, f"## {domains}", [f"- {one_of(rng, language, w['domains'])}{subdomain}"]),
         (0.35, f"## {sites}", [f"- [{w['site']}](https://{slug}{rng.randint(1, 99)}.example/)"]),
         (0.45, f"## {events}", [f"- **{w['date'].format(d=rng.randint(1, 28), m=rng.randint(1, 12), y=rng.randint(1995, 2026))}** : {rng.choice(w['events'])}"]),
-        (0.45, f"## {actors}", [f"- {office(rng)}" for _ in range(rng.choice([1, 1, 2]))]),
-        (0.45, f"## {hosting}", [f"- {rng.choice(w['host'])} {invented(rng, language, 1, 3)}"]),
+        (0.45, f"## {actors}", [f"- {office(rng)}" for _ in range(rng.choice([1, 1, 2, 3]))]),
+        (0.45, f"## {hosting}", [f"- {rng.choice(w['host'])} {place(rng, language)}"]),
     ]
     return [(heading, lines) for share, heading, lines in parts if rng.random() < share]
 
@@ -91,10 +131,10 @@ def sections(rng, language, name):
 def application(rng, language, name):
     w = WORDS[language]
     full, number, status, scope = w["labels"]
-    title = f"{rng.choice(w['actions'])} {w['of']} {rng.choice(w['objects'])}" + (f" ({acronym(rng)})" if rng.random() < 0.5 else "")
+    title = f"{one_of(rng, language, w['actions'])} {w['of']} {one_of(rng, language, w['objects']).lower()}" + (f" ({acronym(rng)})" if rng.random() < 0.5 else "")
     head = [
         (0.7, f"**{full}:** {title}"), (0.8, f"**{number}:** {rng.randint(1, 9999)}"),
-        (0.85, f"**{status}:** {rng.choice(w['statuses'])}"), (0.7, f"**{scope}:** {rng.choice(w['scopes'])}"),
+        (0.85, f"**{status}:** {one_of(rng, language, w['statuses'])}"), (0.7, f"**{scope}:** {one_of(rng, language, w['scopes'])}"),
     ]
     lines = [f"# {name}", "", *[line for share, line in head if rng.random() < share], ""]
     for heading, content in sections(rng, language, name):
@@ -114,7 +154,7 @@ def main():
     for language in WORDS:
         rng, names, lines = random.Random(f"{args.seed} {language}"), set(), [f"# {WORDS[language]['title']}", ""]
         while len(names) < args.applications:
-            name = invented(rng, language) + rng.choice(TAILS)
+            name = application_name(rng, language)
             if name.lower() in names | avoided:
                 continue
             names.add(name.lower())

@@ -3,14 +3,14 @@
 
 usage: make_drills.py OUT [--drills 20000] [--seed 1]
 
-Three kinds: a line is said again; of a list of names with values, the values of some names are asked; of such a list, a line that begins with a name is gone on with. Words are
-invented, by chance, in the alphabets of French and English, with numbers and signs between them. Needs Python alone.
+Four kinds: a line is said again (said_again), or a long one (said_at_length); of a list of names with values, the values of names are asked (looked_up); of one name with labelled values,
+the values of labels (field_of). Words are invented, by chance, in the alphabets of French and English, with numbers and signs between them. Needs Python alone.
 """
 import argparse
 import json
 import random
 
-from make_catalogues import TAILS, WORDS, acronym, invented, office
+from make_catalogues import TAILS, WORDS, acronym, invented, office, phrase
 
 
 def value(rng, language):
@@ -22,6 +22,8 @@ def value(rng, language):
         lambda: str(rng.randint(1, 9999)),
         lambda: w["date"].format(d=rng.randint(1, 28), m=rng.randint(1, 12), y=rng.randint(1995, 2026)),
         lambda: office(rng),
+        lambda: phrase(rng, language),
+        lambda: phrase(rng, language),
         lambda: f"{rng.choice(w['actions'])} {w['of']} {rng.choice(w['objects'])} ({acronym(rng)})",
         lambda: f"{rng.choice(w['domains'])} > {rng.choice(w['subdomains'])}",
         lambda: f"{rng.choice(w['statuses'])}, {rng.choice(w['scopes'])}",
@@ -29,8 +31,14 @@ def value(rng, language):
 
 
 def said_again(rng, language):
-    line = " ".join(value(rng, language) for _ in range(rng.randint(1, 4)))
-    return [(line, line)]
+    line = " ".join(value(rng, language) for _ in range(rng.randint(2, 6)))
+    return [(f"- {line}", line)]
+
+
+def said_at_length(rng, language):
+    """A long line: what stands in it is too much to be put together again by guessing, so that only going along it word by word is right."""
+    line = " ".join(value(rng, language) for _ in range(rng.randint(5, 12)))
+    return [(f"- {line}", line)]
 
 
 def looked_up(rng, language):

@@ -35,7 +35,7 @@ def main():
     parser.add_argument("--prompts", type=float, default=0.5)
     parser.add_argument("--by-heart", type=float, default=0.05)
     parser.add_argument("--most", type=int, default=8, help="questions of a lesson")
-    parser.add_argument("--longest", type=int, default=120, help="characters of an answer")
+    parser.add_argument("--longest", type=int, default=240, help="characters of an answer")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     rng, together = random.Random(args.seed), [int(n) for n in args.together.split(",")]

@@ -4,8 +4,8 @@
 usage: make_model.py OUT TEXT [TEXT ...] [--vocab 3072] [--hidden 256] [--layers 6] [--heads 8] [--kv-heads 4] [--ffn 640] [--seed 7]
 
 The tokenizer is trained on the texts (any files; JSON Lines of conversations give their messages). It cuts words as SmolLM's does, a rule that GGUF has a name for: digits are tokens of their own, so that numbers are
-read and written figure by figure. Its merges are learned from words without the spaces before them: a space is a token of its own, and a word has the same tokens wherever it stands, so that an answer's first word is a
-copy of one in a passage. Weights are drawn from N(0, 0.02), those that write to the residual stream from N(0, 0.02 / sqrt(2 layers)), as GPT-2 has it; embedding and head are tied. Needs numpy, safetensors and tokenizers.
+read and written figure by figure. The template writes a space before each answer: in a passage a word's first token holds the space before it, and so the answer's first word is a copy, token for token, of one in a
+passage. Weights are drawn from N(0, 0.02), those that write to the residual stream from N(0, 0.02 / sqrt(2 layers)), as GPT-2 has it; embedding and head are tied. Needs numpy, safetensors and tokenizers.
 """
 import argparse
 import json
@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-TEMPLATE = "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
+TEMPLATE = "{% for message in messages %}{{ '<|' + message['role'] + '|>' + (' ' if message['role'] == 'assistant' else '\\n') + message['content'] + '<|end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 
 
 def texts(files):
@@ -31,12 +31,10 @@ def texts(files):
 
 def train_tokenizer(files, vocab):
     tokenizer = Tokenizer(models.BPE())
-    cuts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([cuts[0], pre_tokenizers.Split(" ", "isolated"), cuts[1]])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=vocab, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=2, show_progress=False)
     tokenizer.train_from_iterator(texts(files), trainer)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cuts)
     return tokenizer
 
 

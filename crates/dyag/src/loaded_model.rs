@@ -239,6 +239,11 @@ impl LoadedModel {
         Ok(self.decoder.generate(self.adapter.as_ref(), prompts, sampling, &limits, on_token)?)
     }
 
+    /// The text of an answer's tokens. White space before it is the template's, as in some that write a space before each answer, and no part of it.
+    pub(crate) fn answer_text(&self, ids: &[u32]) -> String {
+        self.files.tokenizer().decode(ids).trim_start().to_owned()
+    }
+
     /// One answer to each of two prompts, with how likely the model finds it.
     pub(crate) fn generate_scored(
         &self,

@@ -12,6 +12,7 @@ mod evaluation;
 mod examples;
 mod exported;
 mod french;
+mod interruption;
 mod language;
 mod language_models;
 mod loaded_model;

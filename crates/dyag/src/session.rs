@@ -102,21 +102,21 @@ impl Session {
         let mut outcome = Ok(());
         let start = Instant::now();
         let mut first = None;
+        // As in [`LoadedModel::answer_text`].
+        let mut begun = false;
+        let mut give = |text: &str| {
+            let text = if begun { text } else { text.trim_start() };
+            begun |= !text.is_empty();
+            if text.is_empty() { Ok(()) } else { on_text(text) }
+        };
         let generated = model.generate(&[prompt], sampling, max_tokens, 1, &mut |_, id| {
             first.get_or_insert_with(Instant::now);
-            let text = stream.push(id);
-            if text.is_empty() {
-                return ControlFlow::Continue(());
-            }
-            outcome = on_text(&text);
+            outcome = give(&stream.push(id));
             if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         let end = Instant::now();
         outcome?;
-        let rest = stream.finish();
-        if !rest.is_empty() {
-            on_text(&rest)?;
-        }
+        give(&stream.finish())?;
         let first = first.unwrap_or(end);
         let timing = AnswerTiming { prefill_s: (first - start).as_secs_f64(), decode_s: (end - first).as_secs_f64() };
         let generated = generated.into_iter().next().context("the engine gave no answer")?;
@@ -135,7 +135,7 @@ impl Session {
         let generated = model.generate_scored(&prompts, sampling, max_tokens)?;
         let [from_passages, from_memory] = generated.as_slice() else { bail!("the engine gave {} answers of 2", generated.len()) };
         let likelihood = |generated: &Generated| generated.likelihood.context("the engine scored no answer");
-        let texts = [from_passages, from_memory].map(|generated| model.files().tokenizer().decode(&generated.ids));
+        let texts = [from_passages, from_memory].map(|generated| model.answer_text(&generated.ids));
         let of_passages = Written { text: &texts[0], likelihood: likelihood(from_passages)? };
         let of_memory = Written { text: &texts[1], likelihood: likelihood(from_memory)? };
         let choice = Choice::between(of_passages, of_memory, shown);
@@ -166,7 +166,7 @@ fn to_answer(model: &LoadedModel, n_prompt_tokens: usize, generated: &Generated,
         StopReason::Context => "model's context is full",
         StopReason::Cancelled => "cancelled",
     };
-    let text = model.files().tokenizer().decode(&generated.ids);
+    let text = model.answer_text(&generated.ids);
     Answer { text, n_prompt_tokens, n_answer_tokens: generated.ids.len(), stopped, timing }
 }
 

@@ -3,8 +3,8 @@
 mod common;
 
 use std::fs;
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{Outcome, Place};
 use dyag_testing::{Loopback, RecordedRequest, ScriptedReply};
@@ -92,6 +92,23 @@ fn sampling_is_seeded() {
     assert!(answers("a.json") == answers("b.json") && answers("a.json") != answers("c.json"));
 }
 
+#[cfg(unix)]
+fn ctrl_c_says_where_the_answers_are(place: &Place) {
+    let partial = place.path("stopped.json.partial.jsonl");
+    let mut child = place.command(&arguments("stopped.json", &[])).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("dyag runs");
+    let began = Instant::now();
+    while fs::read_to_string(&partial).unwrap_or_default().lines().count() < 2 {
+        assert!(began.elapsed() < Duration::from_secs(120), "no answer in two minutes");
+        assert!(child.try_wait().expect("watched").is_none(), "the run ended before it could be interrupted");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
+    let output = child.wait_with_output().expect("ended");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("the answers so far are in stopped.json.partial.jsonl"), "{said}");
+}
+
 #[test]
 fn a_killed_run_goes_on_and_ends_the_same() {
     let place = place(300);
@@ -107,8 +124,10 @@ fn a_killed_run_goes_on_and_ends_the_same() {
         let _ = child.kill();
         child.wait().expect("ended");
     }
-    done(&place, &arguments("killed.json", &[]));
     assert!(kills > 0);
+    #[cfg(unix)]
+    ctrl_c_says_where_the_answers_are(&place);
+    done(&place, &arguments("killed.json", &[]));
     assert!(without_time(&place, "whole.json") == without_time(&place, "killed.json"));
 }
 

@@ -46,7 +46,8 @@ fn the_original_chain_runs_as_it_stands() {
     assert_eq!(manifest["base_model"]["path"], "dyag-tiny", "{manifest}");
 
     let answer = run("query-finetuned \"Quel est le statut de 6Tzen ?\" --model out/final --temperature 0 --max-tokens 40");
-    assert!(!answer.stdout.trim().is_empty(), "{answer}");
+    // The template writes a space before each answer, which is no part of it, streamed or kept.
+    assert!(!answer.stdout.trim().is_empty() && !answer.stdout.starts_with(char::is_whitespace), "{answer}");
 
     run("evaluate-finetuned training_test.jsonl --model out/final --output results_ft.json --max-tokens 60");
     run("index-rag chunks.jsonl --collection applications --embedding-model none");
@@ -57,7 +58,8 @@ fn the_original_chain_runs_as_it_stands() {
         let results = json(file);
         let rows = results["results"].as_array().expect("rows");
         assert_eq!(rows.len(), n_test, "{file}");
-        assert!(rows.iter().all(|row| row["success"] == true && row["generated_answer"].is_string()), "{file}: {results}");
+        let is_plain = |answer: &Value| answer.as_str().is_some_and(|answer| !answer.starts_with(char::is_whitespace));
+        assert!(rows.iter().all(|row| row["success"] == true && is_plain(&row["generated_answer"])), "{file}: {results}");
     }
     run("compare-models --rag-results results_rag.json --finetuned-results results_ft.json --output comparison --format both");
     let found = place.files(".");

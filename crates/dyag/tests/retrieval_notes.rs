@@ -68,6 +68,8 @@ fn addresses_and_files_of_the_wrong_kind_are_named() {
 fn the_only_collection_needs_no_name_and_several_do() {
     let (place, chunks, _) = place();
     let index = |name: &str| assert_eq!(place.run(&["index-rag", &chunks, "--collection", name]).code, Some(0));
+    let nowhere = place.run(&["rag-stats", "--all", "--store", "nowhere"]);
+    assert!(nowhere.code == Some(2) && nowhere.stderr.contains("nowhere: expected a folder of collections"), "{nowhere}");
     let stats = || place.run(&["rag-stats"]);
     index("notes");
     let outcome = place.run(&["query-rag", "Quel est le statut de 6Tzen ?", "--passages-only"]);

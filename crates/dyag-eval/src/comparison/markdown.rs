@@ -356,3 +356,15 @@ fn line(text: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn a_text_is_one_line_without_markup_or_orders_to_a_terminal() {
+        assert_eq!(line("a | b\n\tc"), "a \\| b c");
+        assert_eq!(line("<b>`*[x]#\\"), "\\<b\\>\\`\\*\\[x\\]\\#\\\\");
+        assert_eq!(line("\u{1b}]0;t\u{7}\u{9b}2J"), "\u{fffd}\\]0;t\u{fffd}\u{fffd}2J");
+    }
+}

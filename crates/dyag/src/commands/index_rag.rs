@@ -1,10 +1,10 @@
 //! `dyag index-rag`: chunks into a collection that can be searched.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
@@ -14,6 +14,7 @@ use dyag_text::chunk::{add_identifiers, read_chunks};
 use serde_json::json;
 
 use crate::engine::EngineArgs;
+use crate::interruption;
 use crate::language::say;
 use crate::progress::Progress;
 use crate::retrieval::{StoreArgs, StorePlace, embedder};
@@ -58,8 +59,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { chunks: files, place: typed, embedding_model, add, rebuild, approximate_from, engine, json } = args;
     let place = typed.place()?;
     let mut chunks = Vec::new();
+    let mut files_of_ids = HashMap::new();
     for file in &files {
-        chunks.extend(read_chunks(file)?);
+        for chunk in read_chunks(file)? {
+            if let Some(other) = files_of_ids.insert(chunk.id.clone(), file) {
+                bail!("{}: expected ids that no other file has, found {:?}, which {} has too", file.display(), chunk.id, other.display());
+            }
+            chunks.push(chunk);
+        }
     }
     add_identifiers(&mut chunks);
     let start = Instant::now();
@@ -84,7 +91,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         embedding_model: named.as_deref().map(recorded_name),
         created_at: crate::output_file::timestamp(SystemTime::now()),
     };
-    let stop = stop_on_interrupt()?;
+    let stop = interruption::flag();
     let mut bars = Bars::default();
     let model = model.as_deref().map(|model| model as &dyn Embedder);
     let done = place.index(typed.written(), chunks, model, &options, &mut |event| {
@@ -133,15 +140,6 @@ fn tell_of_another_embedder(place: &StorePlace, collection: &str, model: &dyn Em
 /// A path as everybody finds it later; a name stays a name.
 fn recorded_name(name: &str) -> String {
     std::fs::canonicalize(name).map_or_else(|_| name.to_owned(), |path| path.display().to_string())
-}
-
-fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    match ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)) {
-        Ok(()) => Ok(stop),
-        Err(error) => bail!("cannot listen for Ctrl-C: {error}"),
-    }
 }
 
 /// A bar for each kind of work.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use dyag_retrieval::Description;
 use serde_json::json;
 
@@ -35,6 +36,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let Args { place: typed, all, verify, engine, json } = args;
     let place = typed.place()?;
+    if let (true, StorePlace::Folder(root)) = (all, &place)
+        && !root.is_dir()
+    {
+        bail!("{}: expected a folder of collections, found no such folder; make a collection with dyag index-rag", root.display());
+    }
     let names = if all { place.collections()? } else { vec![typed.read(&place)?] };
     let mut rows = Vec::new();
     for name in &names {

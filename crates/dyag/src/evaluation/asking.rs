@@ -169,7 +169,7 @@ impl Watch for Keeper<'_> {
             StopReason::Context => "model's context is full",
             StopReason::Cancelled => "cancelled",
         };
-        let text = self.asking.model.files().tokenizer().decode(&generated.ids);
+        let text = self.asking.model.answer_text(&generated.ids);
         let index = self.asked[prompt].index;
         if self.asking.verbose {
             terminal::note(format!("{}: {text}", index + 1));

@@ -124,7 +124,12 @@ impl Journal {
         Ok(journal)
     }
 
-    /// The answer to a question, if it was given.
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a question was answered.
     pub(super) fn has(&self, index: usize) -> bool {
         self.answered.contains_key(&index)
     }

@@ -8,7 +8,7 @@ mod report;
 mod task;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
@@ -25,6 +25,8 @@ use serde_json::{Map, Value, json};
 use crate::answerer::Answerer;
 use crate::encoder::EncoderArgs;
 use crate::engine::EngineArgs;
+use crate::interruption;
+use crate::language::say;
 use crate::language_models::LanguageModelArgs;
 use crate::loaded_model::{LoadSettings, ModelArgs, SystemChoice};
 use crate::requirement::{self, Requirement};
@@ -216,7 +218,7 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
             (metadata, asking::unanswered(&tasks), SetMetrics::default())
         }
         Some(Answerer::Remote(model)) => {
-            let journal = Journal::open(&output, &identity(json!({ "name": model.name(), "url": language_model.llm_url })), restart)?;
+            let journal = open_journal(&output, &identity(json!({ "name": model.name(), "url": language_model.llm_url })), restart)?;
             let at_once = batch_size.unwrap_or(4).into();
             let asking = RemoteAsking { model, system: &system, temperature, seed, max_tokens, at_once, verbose };
             let rows = asking.all(&tasks, journal)?;
@@ -235,7 +237,7 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
                 "name": model.adapter_name(), "base_model": model.base_name(), "fingerprint": model.files().base_model().fingerprint,
                 "adapter": model.adapter_hash()?, "kernel": model.kernel(),
             });
-            let journal = Journal::open(&output, &identity(answering), restart)?;
+            let journal = open_journal(&output, &identity(answering), restart)?;
             let asking = Asking { model, temperature, seed, max_tokens, batch: batch_size.unwrap_or(64).into(), verbose };
             let mut rows = asking.all(&tasks, journal)?;
             let likely = if no_perplexity { SetMetrics::default() } else { perplexity::score(model, &tasks, &mut rows)? };
@@ -282,6 +284,17 @@ pub(crate) fn run(evaluation: Evaluation, preparation: Option<&dyn Preparation>)
     let missed: Vec<String> = require.iter().filter_map(|requirement| requirement.missed(&results.metrics)).collect();
     missed.iter().for_each(terminal::complain);
     Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The journal of an output; from here on Ctrl-C says where the answers are.
+fn open_journal(output: &Path, identity: &Value, restart: bool) -> anyhow::Result<Journal> {
+    let journal = Journal::open(output, identity, restart)?;
+    let path = journal.path().display();
+    interruption::ends_with(say!(
+        "\nstopped: the answers so far are in {path}; the same command goes on from there",
+        "\narrêt : les réponses obtenues sont dans {path} ; la même commande continue à partir de là"
+    ));
+    Ok(journal)
 }
 
 /// The code of the language that was named, or of that of the questions.

@@ -34,6 +34,7 @@ pub(super) fn print(results: &Results, output: &Path, json: bool) -> anyhow::Res
         );
     }
     let value = |name: &str| results.metrics.values.get(name).copied();
+    let deepest = results.results.iter().filter_map(|row| row.sources.as_ref()).map(Vec::len).max();
     let with_expected = results.results.iter().filter(|row| row.expected_answer.is_some()).count();
     terminal::print_line(say!(
         "{}: {} questions, {with_expected} with an expected answer",
@@ -60,7 +61,7 @@ pub(super) fn print(results: &Results, output: &Path, json: bool) -> anyhow::Res
         ("grounded_facts", say!("answer's facts in passages", "faits de la réponse trouvés")),
     ] {
         if let Some(value) = value(name) {
-            terminal::print_line(format!("  {label:<28} {:>6.1} %", 100.0 * value))?;
+            terminal::print_line(format!("  {:<28} {:>6.1} %", of_fewer(name, label, deepest), 100.0 * value))?;
         }
     }
     encoder::print_headlines(&results.metrics)?;
@@ -82,4 +83,27 @@ pub(super) fn print(results: &Results, output: &Path, json: bool) -> anyhow::Res
         terminal::print_line(format!("  {label:<28} {seconds:>6.2} s"))?;
     }
     Ok(())
+}
+
+/// The label of a figure over the first `N` of a ranking (`recall@N`), which says so where no ranking had as many.
+fn of_fewer(name: &str, label: String, deepest: Option<usize>) -> String {
+    let cutoff = name.rsplit_once('@').and_then(|(_, n)| n.parse::<usize>().ok());
+    match (cutoff, deepest) {
+        (Some(cutoff), Some(n)) if n < cutoff => say!("{label} (of {n})", "{label} (sur {n})"),
+        _ => label,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_fewer;
+
+    #[test]
+    fn a_figure_over_more_passages_than_there_are_says_so() {
+        let label = |name: &str, deepest| of_fewer(name, "L".to_owned(), deepest);
+        assert_eq!(label("retrieval_recall@5", Some(3)), "L (of 3)");
+        assert_eq!(label("retrieval_recall@5", Some(5)), "L");
+        assert_eq!(label("retrieval_recall@5", None), "L");
+        assert_eq!(label("retrieval_mrr", Some(3)), "L");
+    }
 }

@@ -79,7 +79,7 @@ impl Local {
         let generated = self.model.generate(&[prompt], &sampling, max_tokens, 1, &mut |_, _| ControlFlow::Continue(()))?;
         let generated = generated.first().context("the engine gave no answer")?;
         Ok(Reply {
-            text: self.model.files().tokenizer().decode(&generated.ids),
+            text: self.model.answer_text(&generated.ids),
             n_prompt_tokens: Some(n_prompt),
             n_answer_tokens: Some(generated.ids.len()),
             cut: matches!(generated.stop, StopReason::Length | StopReason::Context),

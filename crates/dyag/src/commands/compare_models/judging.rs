@@ -1,13 +1,13 @@
 //! A language model as a judge.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::bail;
 use dyag_eval::comparison::{Contestant, Judgement, Options, judge as judge_answers};
 
 use super::output::Output;
 use crate::engine::EngineArgs;
+use crate::interruption;
 use crate::language::say;
 use crate::language_models::{LanguageModelArgs, OpenModel};
 use crate::progress::Progress;
@@ -26,10 +26,7 @@ pub(super) fn open(mut args: LanguageModelArgs, engine: EngineArgs, output: Opti
 
 /// Asks it about all questions.
 pub(super) fn judge(model: &OpenModel, contestants: &[Contestant], options: &Options) -> anyhow::Result<Judgement> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    // A second handler in one process is refused; then the run ends as any program does.
-    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+    let interrupted = interruption::flag();
     let mut progress: Option<Progress> = None;
     let mut before = 0;
     let judgement = judge_answers(contestants, options, model, &mut |done, n| {

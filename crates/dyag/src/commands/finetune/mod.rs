@@ -21,6 +21,7 @@ use dyag_train::memory::{self, AvailableMemory};
 use dyag_train::plan::{MemoryNeeds, MemoryPlan, largest_step_rows, plan_memory, plan_work};
 use dyag_train::{TrainConfig, TrainInputs, train};
 
+use crate::interruption::INTERRUPTED;
 use crate::language::say;
 use crate::model_files::ModelFiles;
 use crate::terminal;
@@ -157,7 +158,7 @@ fn watch_for_interruption() -> anyhow::Result<&'static AtomicBool> {
     static STOP: AtomicBool = AtomicBool::new(false);
     ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(result::INTERRUPTED));
+            std::process::exit(i32::from(INTERRUPTED));
         }
         terminal::note(say!(
             "\nstopping: a checkpoint of the steps done so far is written (once more to stop at once, without it)",

@@ -11,11 +11,9 @@ use dyag_train::{Outcome, Speed};
 use serde_json::json;
 
 use super::progress::duration;
+use crate::interruption::INTERRUPTED;
 use crate::language::say;
 use crate::terminal;
-
-/// Exit status of a run that was interrupted: what a shell gives for Ctrl-C.
-pub(super) const INTERRUPTED: u8 = 130;
 
 /// Prints the outcome and gives the exit status.
 pub(super) fn print(outcome: &Outcome, output: &Path, json: bool) -> anyhow::Result<ExitCode> {

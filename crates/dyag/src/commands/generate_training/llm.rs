@@ -1,8 +1,7 @@
 //! Facts found by a language model: the flags, the work and its progress.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::bail;
@@ -12,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::engine::EngineArgs;
+use crate::interruption;
 use crate::language::say;
 use crate::language_models::{LanguageModelArgs, OpenModel};
 use crate::terminal;
@@ -93,10 +93,7 @@ pub(super) fn find(
         seed,
         max_answer_chars,
     };
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&interrupted);
-    // A second handler in one process is refused; then the run ends as any program does.
-    let _ = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed));
+    let interrupted = interruption::flag();
     let mut progress = Progress::new(count);
     let facts = facts_by_model(documents, &model, rules, &options, &mut |work| {
         progress.show(work);
