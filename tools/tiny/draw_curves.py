@@ -10,7 +10,7 @@ import math
 import sys
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 300, 48, 40, 24
-COLOURS = ["#4269d0", "#c77800", "#c8373f", "#2f8f83", "#8a5cb8"]
+COLOURS = ["#4269d0", "#c77800", "#c8373f", "#2f8f83", "#8a5cb8", "#7a6a53", "#b0487a"]
 
 
 def read(file):
@@ -49,10 +49,10 @@ def main():
     for million in range(0, int(before / 1e6) + 1):
         lines.append(f'<text x="{x(million * 1e6):.1f}" y="{HEIGHT - 22}" text-anchor="middle">{million}</text>')
     lines.append(f'<text x="{WIDTH - 16}" y="{HEIGHT - 6}" text-anchor="end">million tokens</text><text x="8" y="14">loss, nats a token</text>')
-    for (name, points), colour in zip(parts, COLOURS):
+    for place, ((name, points), colour) in enumerate(zip(parts, COLOURS, strict=True)):
         path = "L".join(f"{x(tokens):.1f} {y(loss):.1f}" for tokens, loss in points[:: max(1, len(points) // 300)])
         lines.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        lines.append(f'<text x="{(x(points[0][0]) + x(points[-1][0])) / 2:.1f}" y="{TOP + 2}" text-anchor="middle" fill="{colour}">{name}</text>')
+        lines.append(f'<text x="{(x(points[0][0]) + x(points[-1][0])) / 2:.1f}" y="{TOP + 2 + 14 * (place % 2)}" text-anchor="middle" fill="{colour}">{name}</text>')
     lines.append("</svg>\n")
     with open(out, "w", encoding="utf-8") as file:
         file.write("\n".join(lines))

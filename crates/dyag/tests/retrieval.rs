@@ -430,7 +430,11 @@ fn bad_chunks_and_other_embedders_are_refused_and_the_collection_stays() {
     place.write("a.jsonl", chunk("1", "a"));
     place.write("b.jsonl", chunk("1", "b"));
     let outcome = place.run(&["index-rag", "a.jsonl", "b.jsonl", "--collection", "both"]);
-    assert!(outcome.code == Some(2) && outcome.stderr.contains("b.jsonl: expected ids that no other file has, found \"1\", which a.jsonl has too"), "{outcome}");
+    assert!(
+        outcome.code == Some(2)
+            && outcome.stderr.contains("b.jsonl: expected ids that no other file has, found \"1\", which a.jsonl has too"),
+        "{outcome}"
+    );
     // An embedder of the same size with other weights: a flipped bit is another model.
     fixture(&place, "fixtures/retrieval/e5", "other");
     let mut weights = fs::read(place.path("other/model.safetensors")).expect("weights");
