@@ -10,7 +10,7 @@ import math
 import sys
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 300, 48, 40, 24
-COLOURS = ["#4269d0", "#c77800", "#c8373f", "#2f8f83", "#8a5cb8", "#7a6a53", "#b0487a"]
+COLOURS = ["#4269d0", "#c77800", "#c8373f", "#2f8f83", "#8a5cb8", "#7a6a53", "#b0487a", "#3f6f2f"]
 
 
 def read(file):

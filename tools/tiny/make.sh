@@ -29,9 +29,14 @@ fresh=$(echo "$out"/catalogues-[67]/*-examples.jsonl)
 "$python" "$here/make_lessons.py" "$out/lessons-2.jsonl" $examples
 "$python" "$here/make_lessons.py" "$out/lessons-3.jsonl" $fresh --together 1,1,2 --prompts 0.6 --seed 3
 "$python" "$here/make_lessons.py" "$out/lessons-4.jsonl" $fresh --together 1,1,2 --prompts 0.6 --seed 4 --lessons 3500
+"$python" "$here/make_lessons.py" "$out/lessons-5.jsonl" $fresh --together 1,1,2 --prompts 0.7 --declined 0.4 --by-heart 0.02 --seed 5 --lessons 2800
 "$python" "$here/make_model.py" "$out/model" "$out/lessons-2.jsonl" --layers 4 --ffn 768
-"$python" "$here/make_drills.py" "$out/drills-4.jsonl" --drills 9000 --seed 4 --kinds patchwork_again,patchwork_field --tokenizer "$out/model/tokenizer.json"
-cat "$out/drills-4.jsonl" "$out/lessons-4.jsonl" >"$out/mixed.jsonl"
+patchwork() {
+    "$python" "$here/make_drills.py" "$out/drills-$1.jsonl" --drills "$2" --seed "$1" --kinds patchwork_again,patchwork_field --tokenizer "$out/model/tokenizer.json"
+    cat "$out/drills-$1.jsonl" "$out/lessons-$1.jsonl" >"$out/mixed-$1.jsonl"
+}
+patchwork 4 9000
+patchwork 5 2000
 
 # train MODEL DATASET NAME BATCH RATE
 train() {
@@ -44,7 +49,8 @@ train "$out/trained-2/final" "$out/drills-3.jsonl" trained-3 24 3e-3
 train "$out/trained-3/final" "$out/lessons-1.jsonl" trained-4 12 2e-3
 train "$out/trained-4/final" "$out/lessons-2.jsonl" trained-5 12 1.5e-3
 train "$out/trained-5/final" "$out/lessons-3.jsonl" trained-6 12 1.5e-3
-train "$out/trained-6/final" "$out/mixed.jsonl" trained-7 12 1.5e-3
+train "$out/trained-6/final" "$out/mixed-4.jsonl" trained-7 12 1.5e-3
+train "$out/trained-7/final" "$out/mixed-5.jsonl" trained-8 12 1.2e-3
 # A folder's name is the model's.
-rm -rf "$out/dyag-tiny" && cp -R "$out/trained-7/final" "$out/dyag-tiny"
+rm -rf "$out/dyag-tiny" && cp -R "$out/trained-8/final" "$out/dyag-tiny"
 "$dyag" export-gguf "$out/dyag-tiny" --type Q8_0 --output "$out/dyag-tiny.gguf"
