@@ -21,7 +21,7 @@ pub const RULES: [Rule; 13] = [
     Rule { name: "better-answers", when: "one of two is shown better in the primary metric" },
     Rule {
         name: "cheaper-at-no-shown-loss",
-        when: "no difference is shown in the primary metric, in which one of two reaches 5 % or more, and one of them is shown faster, or else to use fewer tokens",
+        when: "no difference is shown in the primary metric, and one of two, which reaches 5 % or more in it, is shown faster, or else to use fewer tokens",
     },
     Rule {
         name: "larger-question-set",
@@ -159,13 +159,13 @@ fn is_next_to_nothing(primary: &MetricComparison, mean: f64) -> bool {
 }
 
 fn cheaper(pair: &Pair, primary: &MetricComparison) -> Option<Recommendation> {
-    // Of two that answer nothing rightly neither is worth its cost.
-    let best = if primary.higher_is_better { primary.first_mean.max(primary.second_mean) } else { f64::INFINITY };
-    if !is_undecided(primary) || is_next_to_nothing(primary, best) {
-        return None;
-    }
     let cost = pair.cost.iter().find(|cost| cost.winner.is_some())?;
     let winner = cost.winner.as_ref()?;
+    // One that answers nothing rightly is not worth its cost, however small.
+    let mean = if *winner == pair.first { primary.first_mean } else { primary.second_mean };
+    if !is_undecided(primary) || is_next_to_nothing(primary, mean) {
+        return None;
+    }
     let text = format!(
         "{winner}, if cost decides: no difference in {} was shown, and it takes {} less a question ({} against {})",
         primary.metric,

@@ -168,8 +168,8 @@ const SENTENCES: &[(&str, &str)] = &[
     ),
     ("one of two is shown better in the primary metric", "l’un des deux est démontré meilleur pour la mesure principale"),
     (
-        "no difference is shown in the primary metric, in which one of two reaches 5 % or more, and one of them is shown faster, or else to use fewer tokens",
-        "aucune différence n’est démontrée pour la mesure principale, où l’un des deux atteint au moins 5\u{202F}%, et l’un d’eux est démontré plus rapide, ou à défaut plus économe en jetons",
+        "no difference is shown in the primary metric, and one of two, which reaches 5 % or more in it, is shown faster, or else to use fewer tokens",
+        "aucune différence n’est démontrée pour la mesure principale, et l’un des deux, qui y atteint au moins 5\u{202F}%, est démontré plus rapide, ou à défaut plus économe en jetons",
     ),
     (
         "no difference is shown in the primary metric, and differences of 10 points would be missed too often",
