@@ -3,8 +3,8 @@
 mod common;
 
 use std::fs;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
 use common::{Outcome, Place};
 use dyag_testing::{Loopback, RecordedRequest, ScriptedReply};
@@ -95,18 +95,9 @@ fn sampling_is_seeded() {
 #[cfg(unix)]
 fn ctrl_c_says_where_the_answers_are(place: &Place) {
     let partial = place.path("stopped.json.partial.jsonl");
-    let mut child = place.command(&arguments("stopped.json", &[])).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("dyag runs");
-    let began = Instant::now();
-    while fs::read_to_string(&partial).unwrap_or_default().lines().count() < 2 {
-        assert!(began.elapsed() < Duration::from_secs(120), "no answer in two minutes");
-        assert!(child.try_wait().expect("watched").is_none(), "the run ended before it could be interrupted");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
-    let output = child.wait_with_output().expect("ended");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("the answers so far are in stopped.json.partial.jsonl"), "{said}");
+    let child = place.command(&arguments("stopped.json", &[])).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("dyag runs");
+    let outcome = common::interrupted_at(child, &partial, 2);
+    assert!(outcome.code == Some(130) && outcome.stderr.contains("the answers so far are in stopped.json.partial.jsonl"), "{outcome}");
 }
 
 #[test]

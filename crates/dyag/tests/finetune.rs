@@ -3,8 +3,7 @@
 mod common;
 
 use std::fs;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
 use common::{Outcome, Place, conversation, root};
 
@@ -49,19 +48,10 @@ fn ctrl_c_saves_and_the_resumed_run_ends_as_one_never_interrupted() {
     succeeds(&whole, &arguments(&more));
 
     let place = place();
-    let mut child = place.command(&arguments(&more)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
-    let log = place.path("out/log.jsonl");
-    let began = Instant::now();
-    while fs::read_to_string(&log).unwrap_or_default().lines().count() < 3 {
-        assert!(began.elapsed() < Duration::from_secs(120), "no step was done in two minutes");
-        assert!(child.try_wait().expect("watched").is_none(), "the run ended before it could be interrupted");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
-    let output = child.wait_with_output().expect("ended");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert!(said.contains("interrupted after step") && said.contains("--resume"), "{said}");
+    let child = place.command(&arguments(&more)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+    let outcome = common::interrupted_at(child, &place.path("out/log.jsonl"), 3);
+    let said = &outcome.stderr;
+    assert!(outcome.code == Some(130) && said.contains("interrupted after step") && said.contains("--resume"), "{outcome}");
     assert!(!place.path("out/final").exists());
 
     let resumed = succeeds(&place, &arguments(&[more.as_slice(), &["--resume"]].concat()));

@@ -6,8 +6,9 @@ use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use dyag_testing::{TestHub, TestRepo};
 use tempfile::TempDir;
@@ -21,6 +22,21 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) struct Place {
     folder: TempDir,
     variables: Mutex<Vec<(String, String)>>,
+}
+
+/// Sends Ctrl-C to a run as soon as a file that it writes has so many lines, and gives what it came to.
+#[cfg(unix)]
+pub(crate) fn interrupted_at(mut child: Child, file: &Path, n_lines: usize) -> Outcome {
+    let began = Instant::now();
+    while fs::read_to_string(file).unwrap_or_default().lines().count() < n_lines {
+        assert!(began.elapsed() < Duration::from_secs(120), "{} had no {n_lines} lines in two minutes", file.display());
+        assert!(child.try_wait().expect("watched").is_none(), "the run ended before it could be interrupted");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
+    let output = child.wait_with_output().expect("ended");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Outcome { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 /// What a run of the program came to.
