@@ -3,7 +3,7 @@
 #
 # usage: make.sh DYAG PYTHON OUT [THREADS]
 #
-# DYAG is the program, PYTHON has numpy, safetensors and tokenizers. OUT becomes a folder of some 200 MB with OUT/dyag-tiny.gguf in it. Fifty minutes on two Zen 4 processors.
+# DYAG is the program, PYTHON has numpy, safetensors and tokenizers. OUT becomes a folder of some 200 MB with OUT/dyag-tiny.gguf in it. About an hour on two Zen 4 processors.
 set -eu
 dyag=$1 python=$2 out=$3 threads=${4:-2}
 here=$(cd "$(dirname "$0")" && pwd)
