@@ -12,6 +12,7 @@ pub struct Chat {
     tokenizer: Tokenizer,
     template: ChatTemplate,
     end_of_turn: Option<u32>,
+    answer_lead: String,
 }
 
 /// A conversation as text, with what is known about the text.
@@ -29,8 +30,9 @@ pub(crate) struct Rendered {
 impl Chat {
     /// Brings a tokenizer and a template together, and finds out which control token ends the assistant's turns.
     pub fn new(tokenizer: Tokenizer, template: ChatTemplate) -> Self {
-        let mut chat = Self { tokenizer, template, end_of_turn: None };
+        let mut chat = Self { tokenizer, template, end_of_turn: None, answer_lead: String::new() };
         chat.end_of_turn = chat.probe_end_of_turn().or_else(|| chat.eos());
+        chat.answer_lead = chat.probe_answer_lead().unwrap_or_default();
         chat
     }
 
@@ -47,6 +49,11 @@ impl Chat {
     /// The token that ends the assistant's turns: the first control token that the template writes after an answer, or else EOS.
     pub fn end_of_turn(&self) -> Option<u32> {
         self.end_of_turn
+    }
+
+    /// White space that the template writes between the prompt and an answer, so that a model writes it before each answer; it is no part of the answer. Mostly none.
+    pub fn answer_lead(&self) -> &str {
+        &self.answer_lead
     }
 
     /// The token of the template's `eos_token`.
@@ -139,13 +146,26 @@ impl Chat {
 
     /// The first control token after an answer in a conversation of one question and one answer.
     fn probe_end_of_turn(&self) -> Option<u32> {
+        let (rendered, _, answer) = self.probe()?;
+        rendered.controls.iter().find(|word| word.start >= answer.end).map(|word| word.id)
+    }
+
+    /// What stands between the prompt and the answer in such a conversation, where that is white space.
+    fn probe_answer_lead(&self) -> Option<String> {
+        let (rendered, messages, answer) = self.probe()?;
+        let start = self.answer_start(&rendered.text, &messages, messages.len() - 1, probe_date()).ok()?;
+        let lead = rendered.text.get(start..answer.start)?;
+        lead.trim().is_empty().then(|| lead.to_owned())
+    }
+
+    /// A conversation of one question and one answer, rendered, and where the answer's text lies.
+    fn probe(&self) -> Option<(Rendered, Vec<Message>, std::ops::Range<usize>)> {
         let exchange = [Message::new(Role::System, "s"), Message::new(Role::User, "q"), Message::new(Role::Assistant, "Zwölf Boxkämpfer")];
-        let date = Date::new(2024, 7, 26);
-        let render = |messages: &[Message]| self.render(messages, false, date).ok();
-        let rendered = render(&exchange[1..]).or_else(|| render(&exchange))?;
+        let render = |messages: &[Message]| Some((self.render(messages, false, probe_date()).ok()?, messages.to_vec()));
+        let (rendered, messages) = render(&exchange[1..]).or_else(|| render(&exchange))?;
         let answer = &exchange[2].content;
-        let end = rendered.text.rfind(answer.as_str())? + answer.len();
-        rendered.controls.iter().find(|word| word.start >= end).map(|word| word.id)
+        let start = rendered.text.rfind(answer.as_str())?;
+        Some((rendered, messages, start..start + answer.len()))
     }
 
     /// Where the answer `messages[index]` lies in the rendered conversation: from the end of the prompt that asks for it through its
@@ -199,6 +219,11 @@ impl Chat {
             conversation: excerpt(&text[common..], 40),
         })
     }
+}
+
+/// The date of conversations that are only rendered to see what the template writes.
+fn probe_date() -> Option<Date> {
+    Date::new(2024, 7, 26)
 }
 
 #[cfg(test)]

@@ -260,3 +260,18 @@ proptest! {
         prop_assert_eq!(chat.tokenizer().decode(&example.ids), text);
     }
 }
+
+#[test]
+fn white_space_that_a_template_writes_before_answers_is_known() {
+    let lead = |opening: &str, before: &str| {
+        let turn = format!("{{% if m.role == 'assistant' %}}{before}{{% endif %}}{{{{ m.content }}}}<|end|>");
+        let template = format!(
+            "{{% for m in messages %}}{{% if m.role == 'assistant' %}}{opening}{{% endif %}}{turn}{{% endfor %}}{{% if add_generation_prompt %}}{opening}{{% endif %}}"
+        );
+        byte_chat(&template).answer_lead().to_owned()
+    };
+    assert_eq!([lead("A:", ""), lead("A:", " "), lead("A: ", ""), lead("", " ")], ["", " ", "", " "]);
+    for name in ["qwen2_5", "llama3", "llama3_1", "llama3_2", "phi3", "tinyllama"] {
+        assert_eq!(golden_chat(name).0.answer_lead(), "", "{name}");
+    }
+}

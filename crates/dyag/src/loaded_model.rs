@@ -239,9 +239,10 @@ impl LoadedModel {
         Ok(self.decoder.generate(self.adapter.as_ref(), prompts, sampling, &limits, on_token)?)
     }
 
-    /// The text of an answer's tokens. White space before it is the template's, as in some that write a space before each answer, and no part of it.
+    /// The text of an answer's tokens, without the white space that the template has before each answer.
     pub(crate) fn answer_text(&self, ids: &[u32]) -> String {
-        self.files.tokenizer().decode(ids).trim_start().to_owned()
+        let text = self.files.tokenizer().decode(ids);
+        text.strip_prefix(self.files.chat().answer_lead()).map(str::to_owned).unwrap_or(text)
     }
 
     /// One answer to each of two prompts, with how likely the model finds it.

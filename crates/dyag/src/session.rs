@@ -102,21 +102,27 @@ impl Session {
         let mut outcome = Ok(());
         let start = Instant::now();
         let mut first = None;
-        // As in [`LoadedModel::answer_text`].
-        let mut begun = false;
-        let mut give = |text: &str| {
-            let text = if begun { text } else { text.trim_start() };
-            begun |= !text.is_empty();
+        // As in [`LoadedModel::answer_text`]: the beginning waits until it is longer than what the template has before answers.
+        let lead = model.files().chat().answer_lead();
+        let mut beginning = Some(String::new());
+        let mut give = |text: &str, is_last: bool| {
+            let Some(held) = &mut beginning else { return if text.is_empty() { Ok(()) } else { on_text(text) } };
+            held.push_str(text);
+            if held.len() <= lead.len() && !is_last {
+                return Ok(());
+            }
+            let held = beginning.take().unwrap_or_default();
+            let text = held.strip_prefix(lead).unwrap_or(&held);
             if text.is_empty() { Ok(()) } else { on_text(text) }
         };
         let generated = model.generate(&[prompt], sampling, max_tokens, 1, &mut |_, id| {
             first.get_or_insert_with(Instant::now);
-            outcome = give(&stream.push(id));
+            outcome = give(&stream.push(id), false);
             if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         let end = Instant::now();
         outcome?;
-        give(&stream.finish())?;
+        give(&stream.finish(), true)?;
         let first = first.unwrap_or(end);
         let timing = AnswerTiming { prefill_s: (first - start).as_secs_f64(), decode_s: (end - first).as_secs_f64() };
         let generated = generated.into_iter().next().context("the engine gave no answer")?;
